@@ -1,0 +1,121 @@
+"""Describe pictures, each by an answer of its own, as the words come.
+
+Words go to stdout, receipts and warnings to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import Any
+
+from .. import client, errors, messages
+from ..chat import Reply, checked_sampling
+from ..models import Model
+
+PROMPT = "Describe this picture."
+_SAMPLING = (
+    "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
+    "presence_penalty", "seed",
+)  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own options; those of sampling come from the contract."""
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, …")
+    parser.add_argument(
+        "--model",
+        default="ember",
+        metavar="DIR|NAME",
+        help="a model's folder or .safetensors file, or the name of a model that the service "
+        "publishes (default: ember)",
+    )
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=messages.widget("offer_model", "dtype")["choices"],
+        help="arithmetic type of a model given as a folder or file",
+    )
+    parser.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT}")
+    for name in _SAMPLING:
+        declared = messages.widget("generate", name)
+        default = 0.0 if name == "temperature" else declared["default"]
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=type(declared["default"]),
+            default=default,
+            metavar="N",
+            help=f"{declared['tooltip']} (default: {default})",
+        )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Captions all pictures over one connection."""
+    sampling = {name: getattr(options, name) for name in _SAMPLING}
+    try:
+        checked_sampling(sampling)
+        pictures = [(path, load_picture(path)) for path in options.pictures]
+    except (errors.BadRequest, OSError) as error:
+        options.usage_error(str(error))
+    with client.connect(options.socket) as service:
+        model = _model(service, options)
+        for path, picture in pictures:
+            chat = [{"role": "user", "content": [picture, options.prompt]}]
+            stream = service.generate(model, chat, True, **sampling)
+            if options.json:
+                _print_json(path, stream.reply)
+            else:
+                _print_words(path if len(pictures) > 1 else "", stream)
+    return 0
+
+
+def load_picture(path: str) -> memoryview:
+    """A picture file as u8 [height, width, channels], upright. Raises OSError."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        has_alpha = "A" in image.mode or "transparency" in image.info
+        image = image.convert("RGBA" if has_alpha else "RGB")
+        shape = (image.height, image.width, len(image.getbands()))
+        return memoryview(image.tobytes()).cast("B", shape)
+
+
+def _model(service: client.Client, options: argparse.Namespace) -> Model | str:
+    """A path is offered; anything else is a name."""
+    given = str(options.model)
+    if os.path.exists(given) or os.sep in given:
+        return service.offer_model(given, options.dtype)
+    return given
+
+
+def _print_json(path: str, reply: Reply) -> None:
+    fields: dict[str, Any] = {"picture": path, **reply._asdict()}
+    fields["receipt"] = reply.receipt.to_fields()
+    print(json.dumps(fields, ensure_ascii=False), flush=True)
+
+
+def _print_words(heading: str, stream: client.Stream) -> None:
+    from .output import answers, duration, problems
+
+    out, beside = answers(), problems()
+    if heading:
+        out.print(f"{heading}: ", style="bold", end="", markup=False)
+    for piece in stream:
+        out.print(piece, end="", markup=False)
+        out.file.flush()
+    out.print()
+    reply = stream.reply
+    for warning in reply.warnings:
+        beside.print(f"warning: {warning}", style="yellow", markup=False)
+    receipt = reply.receipt
+    parts = [
+        f"first word after {duration(receipt.first_token_ms)}",
+        f"{receipt.generated_tokens} tokens at {receipt.tokens_per_second:.0f}/s",
+        f"{receipt.prompt_tokens} tokens read",
+        *([f"loaded in {duration(receipt.load_ms)}"] if receipt.load_ms else []),
+        *([f"on {receipt.device}"] if receipt.device else []),
+        *(["cut at --max-tokens"] if reply.stop_reason == "max_tokens" else []),
+    ]
+    beside.print(" · ".join(parts), style="dim", markup=False)

@@ -1,0 +1,68 @@
+"""Show how the service is doing: worker, models, clients, memory."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from rich.table import Table
+
+from .. import client, messages
+from .output import answers, duration, size, table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """None of its own."""
+
+
+def run(options: argparse.Namespace) -> int:
+    """One status request, printed."""
+    with client.connect(options.socket) as service:
+        report = service.status()
+    if options.json:
+        print(json.dumps(report.to_fields(), ensure_ascii=False))
+        return 0
+    out = answers()
+    for section in (_service(report), _models(report), _clients(report)):
+        out.print(section)
+        out.print()
+    return 0
+
+
+def _service(report: messages.StatusReport) -> Table:
+    made = table(report.server, "", "")
+    made.show_header = False
+    worker = report.worker_state
+    if report.worker_pid:
+        worker += f", process {report.worker_pid}"
+    if report.worker_restarts:
+        worker += f", lost {report.worker_restarts} times"
+    made.add_row("up for", duration(report.uptime_ms))
+    made.add_row("worker", worker)
+    for device in report.devices:
+        made.add_row(device.kind, f"{device.name}, {size(device.memory_bytes)}")
+    made.add_row("requests", f"{report.running} of {report.slots} running, {report.queued} waiting")
+    made.add_row("since start", f"{report.served} answered, {report.failed} failed")
+    made.add_row("shared memory", f"{size(report.arena_bytes)} in {report.arenas} arenas")
+    made.add_row("broker", f"{size(report.rss_bytes)}, {report.descriptors} descriptors")
+    return made
+
+
+def _models(report: messages.StatusReport) -> Table:
+    made = table(
+        "Models", "name", "id", "family", "dtype", "state", ">memory", ">loads", ">held by"
+    )
+    for model in report.models:
+        memory = size(model.resident_bytes) if model.resident_bytes else ""
+        held = f"{model.holders}{' (public)' if model.is_public else ''}"
+        made.add_row(model.name, model.model, model.family, model.dtype, model.state,
+                     memory, str(model.loads), held)  # fmt: skip
+    return made
+
+
+def _clients(report: messages.StatusReport) -> Table:
+    made = table("Clients", ">id", "program", ">process", ">requests", ">shared memory")
+    for one in report.clients:
+        made.add_row(str(one.connection), one.client, str(one.pid), str(one.open_requests),
+                     size(one.arena_bytes))  # fmt: skip
+    return made

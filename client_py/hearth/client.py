@@ -1,0 +1,340 @@
+"""hearth for Python programs: offer a model, generate text about pictures, see how things are.
+
+    import hearth.client
+
+    with hearth.client.connect() as client:
+        chat = [{"role": "user", "content": ["What is in this picture?", picture]}]
+        print(client.generate("ember", chat).text)
+        for piece in client.generate("ember", chat, stream=True):
+            print(piece, end="", flush=True)
+
+Pictures are torch tensors or numpy arrays, u8 or float 0..1, [height, width, channels],
+[height, width] or a batch of them; `{"video": [frames, height, width, channels], "fps": 24.0}` is a
+video. A client belongs to one thread; shared() hands clients out to threads. What fails raises a
+HearthError: one class for each error code, such as NotReachable, each saying what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
+
+from . import errors, messages, models
+from .caller import CANCEL_WAIT_S, POLL_S, Answer, Caller, Interrupted, OnProgress, Steps
+from .chat import Reply
+from .errors import HearthError
+from .models import Model
+from .wire import Exchange
+
+T = TypeVar("T")
+Messages = Sequence[Mapping[str, Any]]
+_IDLE_CLIENTS = 4  # of each socket, kept by shared()
+
+globals().update(errors.BY_NAME)
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> type[HearthError]: ...
+
+
+def connect(socket: str | os.PathLike[str] | None = None, timeout: float = 0.3) -> Client:
+    """A client connected to the service.
+
+    socket: where it listens; default: $HEARTH_SOCKET, $XDG_RUNTIME_DIR/hearth/hearth.sock,
+    /run/hearth/hearth.sock. Raises NotReachable when nobody answers within `timeout` seconds,
+    Version when client and service are too far apart.
+    """
+    client = Client(socket, timeout)
+    client._run(client._ready())
+    return client
+
+
+class Client(Caller):
+    """One connection, for one thread at a time. A connection that was lost while no request was
+    open is made anew by the next call, which also offers its model again.
+
+    Calls that take `interrupted` ask it at least every 20 ms while they wait. When it returns True
+    (then Cancelled is raised) or raises, the request is cancelled first.
+    """
+
+    def __init__(self, socket: str | os.PathLike[str] | None = None, timeout: float = 0.3) -> None:
+        """As connect(), but connects at the first call."""
+        super().__init__(socket, timeout)
+
+    def offer_model(
+        self,
+        path_or_files: models.Path | Mapping[str, models.Path],
+        dtype: str = "auto",
+        *,
+        interrupted: Interrupted | None = None,
+    ) -> Model:
+        """Shows a model's files to the service; nothing is loaded yet.
+
+        path_or_files: a Hugging Face folder, one .safetensors file, or {label: path} where labels
+        are file names as in such a folder ("tokenizer.json" beside a single file's weights).
+        dtype: arithmetic type: auto (the checkpoint's own), float32, bfloat16.
+        Raises BadModel or Unsupported, naming file and reason.
+        """
+        return self._run(self._offer(path_or_files, dtype), interrupted)
+
+    @overload
+    def generate(
+        self,
+        model: Model | str,
+        messages: Messages,
+        stream: Literal[False] = False,
+        *,
+        interrupted: Interrupted | None = None,
+        on_progress: OnProgress | None = None,
+        **sampling: Any,
+    ) -> Reply: ...
+    @overload
+    def generate(
+        self,
+        model: Model | str,
+        messages: Messages,
+        stream: Literal[True],
+        *,
+        interrupted: Interrupted | None = None,
+        on_progress: OnProgress | None = None,
+        **sampling: Any,
+    ) -> Stream: ...
+    def generate(
+        self,
+        model: Model | str,
+        messages: Messages,
+        stream: bool = False,
+        *,
+        interrupted: Interrupted | None = None,
+        on_progress: OnProgress | None = None,
+        **sampling: Any,
+    ) -> Reply | Stream:
+        """Continues a chat, loading the model first where needed.
+
+        model: from offer_model(), or the name of a model that the service publishes ("ember").
+        messages: turns {"role": "system" | "user" | "assistant", "content": a text, or a list of
+        texts, pictures and videos in the order in which the model shall see them}.
+        sampling: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
+        presence_penalty, seed, stop, model_defaults, min_pixels, max_pixels; docs/protocol.md has
+        their defaults and limits.
+        stream: True returns an iterator of text pieces instead of the whole Reply.
+        Raises BadRequest or BadPicture before anything is sent, or the service's error.
+        """
+        steps = self._begin_stream(model, messages, sampling, interrupted, on_progress)
+        answer = self._run(steps, interrupted)
+        return answer if stream else answer.reply
+
+    def load(
+        self,
+        model: Model | str,
+        *,
+        interrupted: Interrupted | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> messages.ModelLoaded:
+        """Makes a model ready and holds it until unload() or the connection's end."""
+        return self._run(self._load(model, on_progress), interrupted)
+
+    def unload(self, model: Model | str) -> bool:
+        """Gives up our hold. Returns whether the model is still in memory, for others."""
+        return self._run(self._unload(model))
+
+    def models(self) -> list[messages.ModelEntry]:
+        """The models that this connection may use."""
+        return self._run(self._list_models())
+
+    def status(self) -> messages.StatusReport:
+        """How the service is doing: worker, models, clients, memory."""
+        return self._run(self._status())
+
+    def ping(self) -> float:
+        """Asks for a sign of life. Returns the round trip in milliseconds."""
+        return self._run(self._ping())
+
+    def close(self) -> None:
+        """Ends the connection; what is open on it is cancelled by the service."""
+        self._close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _begin_stream(
+        self,
+        model: Model | str,
+        messages: Messages,
+        sampling: Mapping[str, Any],
+        interrupted: Interrupted | None,
+        on_progress: OnProgress | None,
+    ) -> Steps[Stream]:
+        """A step of the call, so that no request is ever open without its Stream to end it."""
+        exchange = yield from self._begin_answer(model, messages, sampling)
+        return Stream(self, exchange, interrupted, on_progress)
+
+    # --- waiting ---
+
+    def _run(self, steps: Steps[T], interrupted: Interrupted | None = None) -> T:
+        """Drives a call to its end."""
+        try:
+            return self._guarded(lambda: self._drive(steps, interrupted))
+        finally:
+            steps.close()
+
+    def _drive(self, steps: Steps[T], interrupted: Interrupted | None) -> T:
+        while True:
+            self._stop_if(interrupted)
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]
+            if isinstance(step, Exchange):
+                self._wait(step, interrupted)
+            else:
+                time.sleep(step)
+
+    def _wait(self, exchange: Exchange, interrupted: Interrupted | None) -> None:
+        """Until an event or the end has arrived. Cancels the request when interrupted."""
+        assert self._connection is not None
+        self._stop_if(interrupted, exchange)
+        while not exchange.ready:
+            limit_s = self._connection.tick()
+            self._connection.wait(limit_s if interrupted is None else min(limit_s, POLL_S))
+            self._stop_if(interrupted, exchange)
+
+    def _stop_if(self, interrupted: Interrupted | None, exchange: Exchange | None = None) -> None:
+        """Asks the callback, at a point where the connection is in order."""
+        if interrupted is None:
+            return
+        reason: BaseException
+        try:
+            if not interrupted():
+                return
+            reason = errors.Cancelled("The caller interrupted the request.")
+        except BaseException as raised:
+            reason = raised
+        if exchange is not None:
+            self._give_up(exchange)
+        raise _Stopped(reason)
+
+    def _guarded(self, act: Callable[[], T]) -> T:
+        """Runs what reads and writes. An exception that a signal handler raised may have come
+        between taking bytes and keeping them, so the connection cannot be used any further; its
+        end cancels what is open.
+        """
+        try:
+            return act()
+        except errors.HearthError:
+            raise
+        except _Stopped as stopped:
+            reason = stopped.reason
+        except BaseException:
+            if self._connection is not None:
+                self._connection.lose(errors.NotReachable("The connection was interrupted."))
+            raise
+        raise reason
+
+    def _give_up(self, exchange: Exchange) -> None:
+        """Cancels, and leaves the service a moment to agree."""
+        connection = self._connection
+        if connection is None or exchange.outcome is not None:
+            return
+        deadline = time.monotonic() + CANCEL_WAIT_S
+        connection.cancel(exchange)
+        while exchange.outcome is None and time.monotonic() < deadline:
+            connection.wait(max(0.0, deadline - time.monotonic()))
+        connection.abandon(exchange)
+
+    def _drop(self, exchange: Exchange) -> None:
+        """Cancels without waiting: nobody is there any more."""
+        if self._connection is not None and exchange.outcome is None and not exchange.abandoned:
+            self._connection.cancel(exchange)
+            self._connection.abandon(exchange)
+
+
+class _Stopped(Exception):
+    """The caller's `interrupted` said so; `reason` is what the caller shall see."""
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Stream(Answer):
+    """An answer on its way: an iterator of text pieces. Several may be read by turns.
+
+    text: what has been read so far    reply: the whole answer, after reading the rest of it
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        exchange: Exchange,
+        interrupted: Interrupted | None,
+        on_progress: OnProgress | None,
+    ) -> None:
+        super().__init__(on_progress)
+        self._client = client
+        self._exchange: Exchange = exchange
+        self._interrupted = interrupted
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> str:
+        while True:
+            self._client._guarded(lambda: self._client._wait(self._exchange, self._interrupted))
+            piece = self._next_piece()
+            if piece:
+                return piece
+            if self._has_ended:
+                self._check_end()
+                raise StopIteration
+
+    def cancel(self) -> None:
+        """Asks the service to stop. The iteration ends as soon as it has; `reply` then raises
+        Cancelled. Does nothing when the answer is complete."""
+        self._is_cancelled = True
+        if self._client._connection is not None:
+            self._client._connection.cancel(self._exchange)
+
+    @property
+    def reply(self) -> Reply:
+        """The whole answer. Raises the error that it ended with."""
+        for _ in self:
+            pass
+        return self._finished()
+
+    def __del__(self) -> None:
+        self._client._drop(self._exchange)
+
+
+_idle: dict[tuple[str, ...], list[Client]] = {}
+
+
+@contextlib.contextmanager
+def shared(socket: str | os.PathLike[str] | None = None, timeout: float = 0.3) -> Iterator[Client]:
+    """Lends a client that nobody else uses meanwhile. Afterwards its connection and shared memory
+    wait for the next borrower, so that many short calls cost one connection. Do not keep streams.
+    """
+    fresh = Client(socket, timeout)
+    idle = _idle.setdefault(tuple(fresh._paths), [])
+    try:
+        client = idle.pop()
+    except IndexError:
+        client = fresh
+    try:
+        yield client
+    finally:
+        if len(idle) < _IDLE_CLIENTS and not client._is_closed:
+            idle.append(client)
+        else:
+            client.close()

@@ -1,0 +1,112 @@
+"""The one module that touches ComfyUI's own modules.
+
+Every function looks its counterpart up when it is called and survives its absence: nodes run in
+ComfyUI 0.3.64 and later, in an isolated child process where `PromptServer` may be a proxy, and in
+tests without ComfyUI. Nothing is imported before it is needed: ComfyUI has loaded it by then.
+
+Threads: call from the thread or event loop that runs the node.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any, Callable
+
+_ABSENT = (ImportError, AttributeError)
+
+
+def _lookup(module: str, path: str) -> Any:
+    """`path` inside `module`, or None when this ComfyUI has no such thing."""
+    try:
+        found: Any = importlib.import_module(module)
+        for name in path.split("."):
+            found = getattr(found, name)
+    except _ABSENT:
+        return None
+    return found
+
+
+def v3() -> Any:
+    """ComfyUI's `comfy_api.latest` where it has what the nodes need, else None.
+
+    HEARTH_FORCE_V1=1 asks for the older node interface even where the newer one exists.
+    """
+    if os.environ.get("HEARTH_FORCE_V1") == "1":
+        return None
+    needed = ("ComfyExtension", "io.Schema", "io.ComfyNode", "io.NodeOutput", "io.AnyType")
+    if any(_lookup("comfy_api.latest", path) is None for path in needed):
+        return None
+    return importlib.import_module("comfy_api.latest")
+
+
+def raise_if_interrupted() -> None:
+    """Raises ComfyUI's own exception when the user pressed cancel, and clears the request.
+
+    That exception is an Exception in 0.3.64 and a BaseException in 0.33: let it pass.
+    """
+    check = _lookup("comfy.model_management", "throw_exception_if_processing_interrupted")
+    if check is not None:
+        check()
+
+
+def interrupted() -> bool:
+    """For calls that take such a question: raises as `raise_if_interrupted` does, else False."""
+    raise_if_interrupted()
+    return False
+
+
+def node_id() -> str | None:
+    """Id of the node whose code is running, as ComfyUI's own context tells it.
+
+    Asking for the UNIQUE_ID input instead would make the id a part of the cache key, and equal
+    nodes would no longer share their answer.
+    """
+    context = _lookup("comfy_execution.utils", "get_executing_context")
+    running = context() if context is not None else None
+    found = getattr(running, "node_id", None)
+    if found is None:
+        found = _lookup("server", "PromptServer.instance.last_node_id")
+    return None if found is None else str(found)
+
+
+def text_sender(node: str | None) -> Callable[[str], None]:
+    """A function that shows its text on the node, in the browser that queued the workflow."""
+    send = _lookup("server", "PromptServer.instance.send_progress_text")
+    client = _lookup("server", "PromptServer.instance.client_id")
+    if send is None or node is None or client is None:
+        # Without a client ComfyUI would show the text in every open browser.
+        return lambda text: None
+    return lambda text: send(text, node, client)
+
+
+def progress_bar(total: int, node: str | None) -> Callable[[int], None]:
+    """A function that moves the node's progress bar to its argument, of `total`.
+
+    It may raise ComfyUI's interrupt exception, as `raise_if_interrupted` does.
+    """
+    make = _lookup("comfy.utils", "ProgressBar")
+    if make is None:
+        return lambda value: None
+    bar = make(total, node_id=node)
+    return lambda value: bar.update_absolute(value)
+
+
+def model_folders(kind: str) -> list[Path]:
+    """Folders that ComfyUI searches for models of this kind, extra_model_paths.yaml included."""
+    known = _lookup("folder_paths", "folder_names_and_paths")
+    if not known or kind not in known:
+        return []
+    paths = _lookup("folder_paths", "get_folder_paths")
+    return [Path(path) for path in paths(kind)]
+
+
+def tokenizer_folder() -> Path | None:
+    """Folder of the Qwen2.5 tokenizer that ComfyUI brings along, where it does."""
+    root = _lookup("comfy", "__path__")
+    for path in root or ():
+        folder = Path(path, "text_encoders", "qwen25_tokenizer")
+        if folder.is_dir():
+            return folder
+    return None

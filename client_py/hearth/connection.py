@@ -1,0 +1,312 @@
+"""One socket to the service and what hangs on it: open requests, arenas, offered models.
+
+Nothing here blocks but wait(). A connection lives once: when it is lost, its requests have ended,
+its ids and arenas are void, and its owner makes another. One thread or one event loop owns it.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import select
+import socket
+import time
+import weakref
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Callable
+
+from . import errors, messages, wire
+from .slots import Arenas
+
+PING_AFTER_S = 2.0  # of silence while requests are open
+SILENT_AFTER_S = 10.0  # then the service counts as hung
+_FOREVER_S = 3600.0
+_SYSTEM_SOCKET = "/run/hearth/hearth.sock"
+_ELSEWHERE = "If it listens elsewhere, set HEARTH_SOCKET to the path of its socket."
+_FD_ROOM = socket.CMSG_SPACE(4 * 8) if hasattr(socket, "CMSG_SPACE") else 0
+
+
+def socket_paths(explicit: str | os.PathLike[str] | None) -> list[str]:
+    """Where to look for the service, in order."""
+    chosen = explicit if explicit is not None else os.environ.get("HEARTH_SOCKET")
+    if chosen:
+        return [os.fspath(chosen)]
+    user = os.environ.get("XDG_RUNTIME_DIR")
+    return [
+        *([os.path.join(user, "hearth", "hearth.sock")] if user else []),
+        _SYSTEM_SOCKET,
+    ]
+
+
+def dial(paths: Sequence[str], may_retry: bool) -> socket.socket:
+    """A connected socket. Raises NotReachable, naming all `paths` that were tried; BlockingIOError
+    when too many are connecting and the caller may try again."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise errors.Unsupported("hearth's client needs Unix sockets, which this Python lacks.")
+    reasons = []
+    hint = None
+    for path in paths:
+        dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            dialled.setblocking(False)
+            dialled.connect(path)
+            return dialled
+        except OSError as error:
+            dialled.close()
+            reason = (error.strerror or str(error)).lower()
+            if isinstance(error, BlockingIOError):
+                if may_retry:
+                    raise
+                reason, hint = "overloaded: it takes no connections", hint or "Try again."
+            elif isinstance(error, PermissionError):
+                hint = f"Join the group that owns the socket; `ls -l {path}` names it."
+            reasons.append(f"{path} ({reason})")
+    raise errors.NotReachable(
+        f"No hearth service answers at {' or at '.join(reasons)}.",
+        f"{hint or _how_to_start(paths)} {_ELSEWHERE}",
+    )
+
+
+def _how_to_start(paths: Sequence[str]) -> str:
+    if len(paths) == 1 and paths[0] != _SYSTEM_SOCKET:
+        return f"Start it: `hearthd --socket {paths[0]}`."
+    return messages.ERRORS["not_reachable"][1]
+
+
+class _Outgoing:
+    """One frame on its way out. Its descriptors travel with the header and are then closed."""
+
+    __slots__ = ("data", "fds")
+
+    def __init__(self, data: bytes, fds: list[int]) -> None:
+        self.data = memoryview(data)
+        self.fds = fds
+
+
+def _no_hook() -> None:
+    pass
+
+
+_live: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+class Connection:
+    """A connected socket that has said hello.
+
+    on_blocked: called when bytes wait for the socket to take them; on_close: before it is closed.
+    """
+
+    def __init__(self, dialled: socket.socket, hello: messages.Hello, timeout_s: float) -> None:
+        self.exchanges = wire.Exchanges()
+        self.arenas = Arenas()
+        self.offered: set[str] = set()  # what the service calls the models
+        self.welcome: messages.Welcome | None = None
+        self.lost: errors.HearthError | None = None
+        self.leaving = False
+        self.is_growing = False  # an arena was asked for and is not here yet
+        self.on_blocked: Callable[[], None] = _no_hook
+        self.on_close: Callable[[], None] = _no_hook
+        self._socket = dialled
+        self._poll = select.poll()
+        self._poll.register(dialled, select.POLLIN)
+        self._reader = wire.FrameReader()
+        self._outbox: deque[_Outgoing] = deque()
+        self._timeout_s = timeout_s
+        self._heard_at = time.monotonic()
+        self._pinged = False
+        _live.add(self)
+        self.greeting = self.exchanges.greet()
+        self._post(wire.encode(hello), [])
+
+    def fileno(self) -> int:
+        """For an event loop to watch."""
+        return self._socket.fileno()
+
+    @property
+    def blocked(self) -> bool:
+        """Whether bytes wait for the socket to take them."""
+        return bool(self._outbox)
+
+    # --- requests ---
+
+    def ask(self, message: messages.Struct, fds: Iterable[int] = ()) -> wire.Exchange:
+        """Sends a request. The descriptors are ours from now on, whatever happens."""
+        owned = list(fds)
+        try:
+            if self.lost is not None:
+                raise self.lost
+            if not self.exchanges:
+                self._heard_at = time.monotonic()
+            exchange = self.exchanges.begin()
+            try:
+                data = wire.encode(message, exchange.request_id, len(owned))
+            except errors.HearthError:
+                self.exchanges.forget(exchange)
+                raise
+        except errors.HearthError:
+            wire.close_all(owned)
+            raise
+        self._post(data, owned)
+        return exchange
+
+    def cancel(self, exchange: wire.Exchange) -> None:
+        """Asks for an early end. The exchange still ends with its one terminal frame."""
+        if exchange.outcome is None and self.lost is None:
+            self._post(wire.encode(messages.Cancel(), exchange.request_id), [])
+
+    def abandon(self, exchange: wire.Exchange) -> None:
+        """Nobody waits any more. Its memory stays taken until the service has ended it."""
+        exchange.abandoned = True
+        exchange.events.clear()
+        wire.close_all(exchange.take_fds())
+
+    # --- time ---
+
+    def tick(self) -> float:
+        """Looks after time limits and returns in how many seconds to call again."""
+        if self.lost is not None or not self.exchanges:
+            return _FOREVER_S
+        greeted = self.greeting.outcome is not None
+        first, last = (PING_AFTER_S, SILENT_AFTER_S) if greeted else (self._timeout_s,) * 2
+        if self._silence() >= first:
+            self.receive()  # after a pause of ours, what was said may wait in the socket
+        if self.lost is None and self._silence() >= last:
+            self.lose(
+                errors.NotReachable(f"The service has not answered for {last * 1000:.0f} ms.")
+            )
+        elif self.lost is None and self._silence() >= first and not self._pinged:
+            self._pinged = True
+            self.ask(messages.Ping()).abandoned = True
+        return max(0.0, (last if self._pinged else first) - self._silence())
+
+    def _silence(self) -> float:
+        return time.monotonic() - self._heard_at
+
+    def wait(self, timeout_s: float) -> None:
+        """Blocks until bytes can move either way, and moves them; at most `timeout_s`."""
+        if self.lost is not None:
+            return
+        wanted = select.POLLIN | (select.POLLOUT if self._outbox else 0)
+        self._poll.modify(self._socket, wanted)
+        if self._poll.poll(timeout_s * 1000):
+            self.receive()
+            self.flush()
+
+    # --- bytes out ---
+
+    def _post(self, data: bytes, fds: list[int]) -> None:
+        self._outbox.append(_Outgoing(data, fds))
+        if len(self._outbox) == 1:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what the socket takes."""
+        try:
+            while self._outbox:
+                self._send(self._outbox[0])
+                if not self._outbox[0].data:
+                    self._outbox.popleft()
+        except BlockingIOError:
+            self.on_blocked()
+        except OSError as error:
+            self.receive()  # the service may have said why it closed
+            self._closed(error)
+
+    def _send(self, frame: _Outgoing) -> None:
+        if frame.fds:
+            rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", frame.fds))
+            header = frame.data[: wire.HEADER.size]
+            sent = self._socket.sendmsg([header], [rights], socket.MSG_NOSIGNAL)
+            wire.close_all(frame.fds)
+            frame.fds = []
+        else:
+            sent = self._socket.send(frame.data, socket.MSG_NOSIGNAL)
+        frame.data = frame.data[sent:]
+
+    # --- bytes in ---
+
+    def receive(self) -> None:
+        """Reads what has arrived."""
+        try:
+            while self.lost is None:
+                data, fds = self._read()
+                frame = self._reader.feed(data, fds)
+                self._heard_at, self._pinged = time.monotonic(), False
+                if frame is not None:
+                    self._handle(frame)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._closed(error)
+        except wire.BrokenFrame as error:
+            self.lose(errors.Internal(f"The service sent something unintelligible: {error}."))
+
+    def _read(self) -> tuple[bytes, list[int]]:
+        if not self._reader.in_header:
+            data, fds = self._socket.recv(self._reader.wanted), []
+        else:
+            data, ancillary, flags, _ = self._socket.recvmsg(
+                self._reader.wanted, _FD_ROOM, socket.MSG_CMSG_CLOEXEC
+            )
+            fds = wire.received_fds(ancillary)
+            if flags & socket.MSG_CTRUNC:
+                wire.close_all(fds)
+                raise wire.BrokenFrame("more descriptors than a reply may carry")
+        if not data:
+            wire.close_all(fds)
+            raise ConnectionResetError
+        return data, fds
+
+    def _handle(self, frame: wire.Frame) -> None:
+        message = wire.decode(frame)
+        if message is None or message.KIND == "link":
+            wire.close_all(frame.fds)
+        elif isinstance(message, messages.Ping):
+            self._post(wire.encode(messages.Pong(), frame.request_id), [])
+        elif isinstance(message, messages.Goaway):
+            self.leaving = True
+        elif isinstance(message, messages.Error) and frame.request_id == 0:
+            self.lose(errors.from_reply(message))
+        elif message.KIND in ("event", "reply") or isinstance(message, messages.Welcome):
+            if isinstance(message, messages.Welcome):
+                self.welcome = message
+                self._reader.max_body_bytes = wire.MAX_FRAME_BYTES
+            self.exchanges.deliver(frame, message)
+
+    # --- the end ---
+
+    def _closed(self, reason: OSError) -> None:
+        if self.lost is None:
+            code = f" ({reason.strerror.lower()})" if reason.strerror else ""
+            self.lose(errors.NotReachable(f"The service closed the connection{code}."))
+
+    def lose(self, error: errors.HearthError) -> None:
+        """Closes the socket and ends every open request with `error`."""
+        if self.lost is None:
+            self.on_close()
+            self._drop(error)
+
+    def _drop(self, error: errors.HearthError) -> None:
+        self.lost = error
+        self._socket.close()
+        for frame in self._outbox:
+            wire.close_all(frame.fds)
+        self._outbox.clear()
+        self._reader.discard()
+        self.arenas = Arenas()
+        self.exchanges.fail(error)
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: let go without a word, and leave the parent's event loop alone."""
+        if self.lost is None:
+            self._drop(errors.NotReachable("The connection belongs to the parent process.", ""))
+
+
+def _after_fork_in_child() -> None:
+    for connection in list(_live):
+        connection.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,1209 @@
+"""What hearth's processes say to each other, as plain classes.
+
+Generated from shm/contract/messages.toml by generate.py; edit that file instead.
+docs/protocol.md describes the messages. Nothing here does I/O or knows msgpack: `to_fields()`
+gives the map that a frame's body holds, `from_fields()` reads one.
+"""
+
+# fmt: off
+# ruff: noqa: E501
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Mapping, TypeVar
+
+PROTOCOL_VERSION = 1
+OLDEST_PROTOCOL_VERSION = 1
+SCHEMA_HASH = "a2457b687b168b21"
+
+S = TypeVar("S", bound="Struct")
+
+
+class Struct:
+    """What all structs and messages can do. TYPE is 0 for structs, which travel inside messages."""
+
+    NAME: ClassVar[str] = ""
+    TYPE: ClassVar[int] = 0
+    KIND: ClassVar[str] = "struct"
+    REQUIRED: ClassVar[tuple[str, ...]] = ()
+    NESTED: ClassVar[dict[str, type[Struct]]] = {}
+    __slots__: ClassVar[tuple[str, ...]] = ()
+
+    def to_fields(self) -> dict[str, Any]:
+        """The fields in the contract's order as plain values; absent optional ones are left out."""
+        pairs = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: _plain(value) for name, value in pairs if value is not None}
+
+    @classmethod
+    def from_fields(cls: type[S], fields: Mapping[str, Any]) -> S:
+        """Reads a map. Keys nobody declared are ignored: they come from a newer service.
+
+        Raises ValueError when a required field is missing or a struct is not a map.
+        """
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"{cls.NAME}: expected a map, got {type(fields).__name__}")
+        missing = [name for name in cls.REQUIRED if name not in fields]
+        if missing:
+            raise ValueError(f"{cls.NAME}: missing {', '.join(missing)}")
+        known = {name: fields[name] for name in cls.__slots__ if name in fields}
+        for name, inner in cls.NESTED.items():
+            if name in known:
+                value = known[name]
+                many = isinstance(value, (list, tuple))
+                known[name] = [inner.from_fields(v) for v in value] if many else inner.from_fields(value)
+        return cls(**known)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({values})"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Struct):
+        return value.to_fields()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def widget(message: str | type[Struct], field: str) -> dict[str, Any]:
+    """What a user interface needs to ask for `field`: default, min, max, step, choices, tooltip."""
+    name = message if isinstance(message, str) else message.NAME
+    return dict(WIDGETS[name][field])
+
+
+class Tensor(Struct):
+    """A dense, row-major tensor inside an arena. shm/tensor.h holds the rules.
+
+    arena: arena id from arena_grant
+    offset: bytes from the arena's start; a multiple of 64, at least 4096
+    nbytes: product of shape times item size
+    dtype: element type
+    shape: dimensions, outermost first
+    layout: meaning of the dimensions, such as HWC or BHWC
+    range: meaning of the values: unit (0..1) or u8 (0..255)
+    """
+
+    NAME = "tensor"
+    REQUIRED = ("arena", "offset", "nbytes", "dtype", "shape")
+    __slots__ = ("arena", "offset", "nbytes", "dtype", "shape", "layout", "range")
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+        offset: int,
+        nbytes: int,
+        dtype: str,
+        shape: list[int],
+        layout: str = "",
+        range: str = "",
+    ) -> None:
+        self.arena = arena
+        self.offset = offset
+        self.nbytes = nbytes
+        self.dtype = dtype
+        self.shape = shape
+        self.layout = layout
+        self.range = range
+
+
+class ContentPart(Struct):
+    """One piece of a chat message, in the order in which the model shall see it.
+
+    kind: which of the fields below counts
+    text: UTF-8; special tokens in it are read as plain text
+    tensor: image: [height, width, channels]; video: [frames, height, width, channels]; u8, channels 1, 3 or 4
+    fps: video: frames per second of the tensor; 0 = unknown
+    """
+
+    NAME = "content_part"
+    REQUIRED = ("kind",)
+    NESTED = {"tensor": Tensor}
+    __slots__ = ("kind", "text", "tensor", "fps")
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        text: str = "",
+        tensor: Tensor | None = None,
+        fps: float = 0.0,
+    ) -> None:
+        self.kind = kind
+        self.text = text
+        self.tensor = tensor
+        self.fps = fps
+
+
+class ChatMessage(Struct):
+    """One turn.
+
+    role: who speaks
+    content: pieces in order
+    """
+
+    NAME = "chat_message"
+    REQUIRED = ("role", "content")
+    NESTED = {"content": ContentPart}
+    __slots__ = ("role", "content")
+
+    def __init__(
+        self,
+        *,
+        role: str,
+        content: list[ContentPart],
+    ) -> None:
+        self.role = role
+        self.content = content
+
+
+class Limits(Struct):
+    """What this service allows a connection.
+
+    frame_bytes: largest body of a frame
+    open_requests: requests open at once
+    arenas: arenas held at once
+    arena_bytes: sum of all arenas
+    tensors: tensors in one request
+    """
+
+    NAME = "limits"
+    REQUIRED = ("frame_bytes", "open_requests", "arenas", "arena_bytes", "tensors")
+    __slots__ = ("frame_bytes", "open_requests", "arenas", "arena_bytes", "tensors")
+
+    def __init__(
+        self,
+        *,
+        frame_bytes: int,
+        open_requests: int,
+        arenas: int,
+        arena_bytes: int,
+        tensors: int,
+    ) -> None:
+        self.frame_bytes = frame_bytes
+        self.open_requests = open_requests
+        self.arenas = arenas
+        self.arena_bytes = arena_bytes
+        self.tensors = tensors
+
+
+class Device(Struct):
+    """What a worker computes on.
+
+    kind: none: a build without an engine
+    name: as the driver or /proc/cpuinfo calls it
+    memory_bytes: device memory, or RAM for cpu
+    threads: cpu: threads used for computing
+    """
+
+    NAME = "device"
+    REQUIRED = ("kind",)
+    __slots__ = ("kind", "name", "memory_bytes", "threads")
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        name: str = "",
+        memory_bytes: int = 0,
+        threads: int = 0,
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.memory_bytes = memory_bytes
+        self.threads = threads
+
+
+class ModelEntry(Struct):
+    """One model as list_models shows it.
+
+    model: the id requests use
+    name: what its owner called it
+    family: family that recognised it
+    dtype: arithmetic type of its weights
+    state: cold: files only; hot: ready to answer
+    resident_bytes: bytes of weights and caches it holds
+    loads: times it was loaded since the service started
+    holders: connections that hold it
+    is_public: published by the service: every client may use it
+    """
+
+    NAME = "model_entry"
+    REQUIRED = ("model", "name", "state")
+    __slots__ = ("model", "name", "family", "dtype", "state", "resident_bytes", "loads", "holders", "is_public")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        name: str,
+        family: str = "",
+        dtype: str = "",
+        state: str,
+        resident_bytes: int = 0,
+        loads: int = 0,
+        holders: int = 0,
+        is_public: bool = False,
+    ) -> None:
+        self.model = model
+        self.name = name
+        self.family = family
+        self.dtype = dtype
+        self.state = state
+        self.resident_bytes = resident_bytes
+        self.loads = loads
+        self.holders = holders
+        self.is_public = is_public
+
+
+class ClientEntry(Struct):
+    """One connection as status shows it.
+
+    connection: id from welcome
+    client: name from hello
+    pid: process id of the peer
+    open_requests: requests queued or running
+    arenas: arenas held
+    arena_bytes: their bytes
+    """
+
+    NAME = "client_entry"
+    REQUIRED = ("connection",)
+    __slots__ = ("connection", "client", "pid", "open_requests", "arenas", "arena_bytes")
+
+    def __init__(
+        self,
+        *,
+        connection: int,
+        client: str = "",
+        pid: int = 0,
+        open_requests: int = 0,
+        arenas: int = 0,
+        arena_bytes: int = 0,
+    ) -> None:
+        self.connection = connection
+        self.client = client
+        self.pid = pid
+        self.open_requests = open_requests
+        self.arenas = arenas
+        self.arena_bytes = arena_bytes
+
+
+class Receipt(Struct):
+    """Where the time of one request went. Milliseconds of wall clock, not overlapping, in this order.
+
+    queue_ms: waiting in the broker for a free slot, loading not counted
+    load_ms: loading the model; 0 when it was hot
+    preprocess_ms: tokenise, resize, patchify
+    vision_ms: vision tower
+    prefill_ms: prompt through the decoder
+    decode_ms: all generated tokens but the first
+    first_token_ms: from arrival in the broker to the first token
+    total_ms: from arrival in the broker to the reply
+    prompt_tokens: tokens of the prompt, pictures included
+    image_tokens: of these, tokens of pictures
+    generated_tokens: tokens generated, the stop token included
+    tokens_per_second: (generated_tokens - 1) / decode_ms
+    slowest_token_ms: longest single decode step
+    stalls: decode steps longer than three times the median
+    model: model id
+    model_loads: times this model was loaded since the service started
+    device: device name
+    dtype: arithmetic type
+    """
+
+    NAME = "receipt"
+    __slots__ = ("queue_ms", "load_ms", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "generated_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "model", "model_loads", "device", "dtype")
+
+    def __init__(
+        self,
+        *,
+        queue_ms: float = 0.0,
+        load_ms: float = 0.0,
+        preprocess_ms: float = 0.0,
+        vision_ms: float = 0.0,
+        prefill_ms: float = 0.0,
+        decode_ms: float = 0.0,
+        first_token_ms: float = 0.0,
+        total_ms: float = 0.0,
+        prompt_tokens: int = 0,
+        image_tokens: int = 0,
+        generated_tokens: int = 0,
+        tokens_per_second: float = 0.0,
+        slowest_token_ms: float = 0.0,
+        stalls: int = 0,
+        model: str = "",
+        model_loads: int = 0,
+        device: str = "",
+        dtype: str = "",
+    ) -> None:
+        self.queue_ms = queue_ms
+        self.load_ms = load_ms
+        self.preprocess_ms = preprocess_ms
+        self.vision_ms = vision_ms
+        self.prefill_ms = prefill_ms
+        self.decode_ms = decode_ms
+        self.first_token_ms = first_token_ms
+        self.total_ms = total_ms
+        self.prompt_tokens = prompt_tokens
+        self.image_tokens = image_tokens
+        self.generated_tokens = generated_tokens
+        self.tokens_per_second = tokens_per_second
+        self.slowest_token_ms = slowest_token_ms
+        self.stalls = stalls
+        self.model = model
+        self.model_loads = model_loads
+        self.device = device
+        self.dtype = dtype
+
+
+class Hello(Struct):
+    """First frame of a client, within two seconds of connecting.
+
+    oldest: oldest protocol version the client speaks
+    newest: newest one
+    client: program and version, for the status
+    instance: random id of the client process
+    features: optional abilities of the client
+    """
+
+    NAME = "hello"
+    TYPE = 1
+    KIND = "connection"
+    REQUIRED = ("oldest", "newest")
+    __slots__ = ("oldest", "newest", "client", "instance", "features")
+
+    def __init__(
+        self,
+        *,
+        oldest: int,
+        newest: int,
+        client: str = "",
+        instance: str = "",
+        features: list[str] | None = None,
+    ) -> None:
+        self.oldest = oldest
+        self.newest = newest
+        self.client = client
+        self.instance = instance
+        self.features = [] if features is None else features
+
+
+class Welcome(Struct):
+    """Answer to hello: the connection is usable.
+
+    version: protocol version of this connection
+    server: service and version
+    boot_id: changes with each start; ids and arenas of another boot are void
+    connection: id of this connection in logs and status
+    limits: what the service allows
+    devices: what the workers compute on
+    features: optional abilities of the service
+    schema_hash: of messages.toml; equal hashes mean equal contracts
+    """
+
+    NAME = "welcome"
+    TYPE = 2
+    KIND = "connection"
+    REQUIRED = ("version", "server", "boot_id", "connection", "limits", "schema_hash")
+    NESTED = {"limits": Limits, "devices": Device}
+    __slots__ = ("version", "server", "boot_id", "connection", "limits", "devices", "features", "schema_hash")
+
+    def __init__(
+        self,
+        *,
+        version: int,
+        server: str,
+        boot_id: str,
+        connection: int,
+        limits: Limits,
+        devices: list[Device] | None = None,
+        features: list[str] | None = None,
+        schema_hash: str,
+    ) -> None:
+        self.version = version
+        self.server = server
+        self.boot_id = boot_id
+        self.connection = connection
+        self.limits = limits
+        self.devices = [] if devices is None else devices
+        self.features = [] if features is None else features
+        self.schema_hash = schema_hash
+
+
+class Error(Struct):
+    """Ends a request that failed. With request_id 0 it ends the connection.
+
+    code: a word from the list of errors
+    what: what happened, with values
+    hint: what the user can do
+    retryable: the same request may succeed when sent again
+    retry_after_ms: wait at least so long
+    """
+
+    NAME = "error"
+    TYPE = 3
+    KIND = "reply"
+    REQUIRED = ("code", "what")
+    __slots__ = ("code", "what", "hint", "retryable", "retry_after_ms")
+
+    def __init__(
+        self,
+        *,
+        code: str,
+        what: str,
+        hint: str = "",
+        retryable: bool = False,
+        retry_after_ms: int = 0,
+    ) -> None:
+        self.code = code
+        self.what = what
+        self.hint = hint
+        self.retryable = retryable
+        self.retry_after_ms = retry_after_ms
+
+
+class Cancel(Struct):
+    """Give up the request of this request_id. Idempotent; the request still ends with its one reply or error."""
+
+    NAME = "cancel"
+    TYPE = 4
+    KIND = "connection"
+    __slots__ = ()
+
+
+class Goaway(Struct):
+    """The service is stopping: open requests may finish, new ones are refused.
+
+    drain_ms: time left for open requests
+    reason: for the log
+    """
+
+    NAME = "goaway"
+    TYPE = 5
+    KIND = "connection"
+    __slots__ = ("drain_ms", "reason")
+
+    def __init__(
+        self,
+        *,
+        drain_ms: int = 0,
+        reason: str = "",
+    ) -> None:
+        self.drain_ms = drain_ms
+        self.reason = reason
+
+
+class Ping(Struct):
+    """Does nothing. Answered by the broker itself."""
+
+    NAME = "ping"
+    TYPE = 6
+    KIND = "request"
+    __slots__ = ()
+
+
+class Pong(Struct):
+    """Answer to ping."""
+
+    NAME = "pong"
+    TYPE = 7
+    KIND = "reply"
+    __slots__ = ()
+
+
+class ArenaAsk(Struct):
+    """Ask for shared memory.
+
+    direction: in: written and allocated by the client
+    nbytes: at least so many; the grant may be larger
+    """
+
+    NAME = "arena_ask"
+    TYPE = 8
+    KIND = "request"
+    REQUIRED = ("nbytes",)
+    __slots__ = ("direction", "nbytes")
+
+    def __init__(
+        self,
+        *,
+        direction: str = "in",
+        nbytes: int,
+    ) -> None:
+        self.direction = direction
+        self.nbytes = nbytes
+
+
+class ArenaGrant(Struct):
+    """Carries one descriptor: a sealed memfd to map. Its first 4096 bytes are reserved.
+
+    arena: id for tensor descriptors; never used again in this boot
+    nbytes: exact size of the memfd
+    """
+
+    NAME = "arena_grant"
+    TYPE = 9
+    KIND = "reply"
+    REQUIRED = ("arena", "nbytes")
+    __slots__ = ("arena", "nbytes")
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+        nbytes: int,
+    ) -> None:
+        self.arena = arena
+        self.nbytes = nbytes
+
+
+class ArenaDrop(Struct):
+    """Give an arena back. Open requests that use it keep it until they end.
+
+    arena: id from arena_grant
+    """
+
+    NAME = "arena_drop"
+    TYPE = 10
+    KIND = "request"
+    REQUIRED = ("arena",)
+    __slots__ = ("arena",)
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+    ) -> None:
+        self.arena = arena
+
+
+class ArenaDropped(Struct):
+    """The id is void."""
+
+    NAME = "arena_dropped"
+    TYPE = 11
+    KIND = "reply"
+    __slots__ = ()
+
+
+class OfferModel(Struct):
+    """Bring a model: one read-only descriptor of a regular file for each label, in the same order.
+
+    name: for people: logs, status
+    labels: file names inside the model's folder: config.json, model.safetensors, …
+    dtype: arithmetic type; auto: the checkpoint's own
+    """
+
+    NAME = "offer_model"
+    TYPE = 16
+    KIND = "request"
+    REQUIRED = ("name", "labels")
+    __slots__ = ("name", "labels", "dtype")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        labels: list[str],
+        dtype: str = "auto",
+    ) -> None:
+        self.name = name
+        self.labels = labels
+        self.dtype = dtype
+
+
+class ModelOffered(Struct):
+    """The service can serve this model. It is not loaded yet.
+
+    model: id for requests; equal files and dtype give an equal id
+    family: family that recognised it
+    warnings: what a careful user should know
+    """
+
+    NAME = "model_offered"
+    TYPE = 17
+    KIND = "reply"
+    REQUIRED = ("model", "family")
+    __slots__ = ("model", "family", "warnings")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        family: str,
+        warnings: list[str] | None = None,
+    ) -> None:
+        self.model = model
+        self.family = family
+        self.warnings = [] if warnings is None else warnings
+
+
+class LoadModel(Struct):
+    """Make a model hot and hold it. `generate` does so by itself when needed.
+
+    model: id from model_offered, or the name of a public model
+    """
+
+    NAME = "load_model"
+    TYPE = 18
+    KIND = "request"
+    REQUIRED = ("model",)
+    __slots__ = ("model",)
+
+    def __init__(
+        self,
+        *,
+        model: str,
+    ) -> None:
+        self.model = model
+
+
+class ModelLoaded(Struct):
+    """The model is hot.
+
+    model: its id
+    resident_bytes: bytes of weights and caches
+    load_ms: time it took; 0 when it was hot
+    """
+
+    NAME = "model_loaded"
+    TYPE = 19
+    KIND = "reply"
+    REQUIRED = ("model", "resident_bytes", "load_ms")
+    __slots__ = ("model", "resident_bytes", "load_ms")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        resident_bytes: int,
+        load_ms: float,
+    ) -> None:
+        self.model = model
+        self.resident_bytes = resident_bytes
+        self.load_ms = load_ms
+
+
+class UnloadModel(Struct):
+    """Give up this connection's hold. The model leaves memory when nobody holds it.
+
+    model: its id
+    """
+
+    NAME = "unload_model"
+    TYPE = 20
+    KIND = "request"
+    REQUIRED = ("model",)
+    __slots__ = ("model",)
+
+    def __init__(
+        self,
+        *,
+        model: str,
+    ) -> None:
+        self.model = model
+
+
+class ModelUnloaded(Struct):
+    """The hold is gone.
+
+    resident: the model is still in memory, for others
+    """
+
+    NAME = "model_unloaded"
+    TYPE = 21
+    KIND = "reply"
+    REQUIRED = ("resident",)
+    __slots__ = ("resident",)
+
+    def __init__(
+        self,
+        *,
+        resident: bool,
+    ) -> None:
+        self.resident = resident
+
+
+class ListModels(Struct):
+    """The models this connection may use."""
+
+    NAME = "list_models"
+    TYPE = 22
+    KIND = "request"
+    __slots__ = ()
+
+
+class ModelList(Struct):
+    """Answer to list_models.
+
+    models: public ones first
+    """
+
+    NAME = "model_list"
+    TYPE = 23
+    KIND = "reply"
+    REQUIRED = ("models",)
+    NESTED = {"models": ModelEntry}
+    __slots__ = ("models",)
+
+    def __init__(
+        self,
+        *,
+        models: list[ModelEntry],
+    ) -> None:
+        self.models = models
+
+
+class Status(Struct):
+    """How the service is doing."""
+
+    NAME = "status"
+    TYPE = 24
+    KIND = "request"
+    __slots__ = ()
+
+
+class StatusReport(Struct):
+    """Answer to status.
+
+    server: service and version
+    boot_id: see welcome
+    uptime_ms: since the broker started
+    worker_state: of the engine process
+    worker_pid: 0 when there is none
+    worker_restarts: times the worker was lost since the start
+    devices: what the workers compute on
+    slots: requests the worker runs at once
+    running: requests running
+    queued: requests waiting
+    served: generate requests that ended with a reply
+    failed: generate requests that ended with an error
+    arenas: arenas of all clients
+    arena_bytes: their bytes
+    rss_bytes: resident memory of the broker
+    descriptors: open file descriptors of the broker
+    models: at most 512, those the asker may use first
+    clients: at most 512, the asking one first
+    """
+
+    NAME = "status_report"
+    TYPE = 25
+    KIND = "reply"
+    REQUIRED = ("server", "boot_id", "uptime_ms", "worker_state")
+    NESTED = {"devices": Device, "models": ModelEntry, "clients": ClientEntry}
+    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "rss_bytes", "descriptors", "models", "clients")
+
+    def __init__(
+        self,
+        *,
+        server: str,
+        boot_id: str,
+        uptime_ms: int,
+        worker_state: str,
+        worker_pid: int = 0,
+        worker_restarts: int = 0,
+        devices: list[Device] | None = None,
+        slots: int = 0,
+        running: int = 0,
+        queued: int = 0,
+        served: int = 0,
+        failed: int = 0,
+        arenas: int = 0,
+        arena_bytes: int = 0,
+        rss_bytes: int = 0,
+        descriptors: int = 0,
+        models: list[ModelEntry] | None = None,
+        clients: list[ClientEntry] | None = None,
+    ) -> None:
+        self.server = server
+        self.boot_id = boot_id
+        self.uptime_ms = uptime_ms
+        self.worker_state = worker_state
+        self.worker_pid = worker_pid
+        self.worker_restarts = worker_restarts
+        self.devices = [] if devices is None else devices
+        self.slots = slots
+        self.running = running
+        self.queued = queued
+        self.served = served
+        self.failed = failed
+        self.arenas = arenas
+        self.arena_bytes = arena_bytes
+        self.rss_bytes = rss_bytes
+        self.descriptors = descriptors
+        self.models = [] if models is None else models
+        self.clients = [] if clients is None else clients
+
+
+class Generate(Struct):
+    """Continue a chat. Followed by `token` and `progress` events, ended by `generated`.
+
+    model: id from model_offered, or the name of a public model
+    messages: the chat so far; the model answers as assistant
+    max_tokens: most tokens to generate
+    temperature: 0: always the likeliest token (greedy); higher: more varied
+    top_k: choose among the k likeliest tokens; 0: no limit
+    top_p: choose among the likeliest tokens that together reach this probability; 1: no limit
+    min_p: drop tokens less likely than this fraction of the likeliest; 0: no limit
+    repetition_penalty: above 1: tokens already in prompt or answer become less likely
+    presence_penalty: subtracted from the logit of each token already in the answer
+    seed: same seed, same words, whoever else is served
+    stop: end before the first of these strings; an empty string is refused
+    model_defaults: take temperature, top_k, top_p and penalties from the model's generation_config.json
+    min_pixels: smallest picture area after resizing; 0: the model's own
+    max_pixels: largest picture area after resizing; 0: the model's own
+    """
+
+    NAME = "generate"
+    TYPE = 32
+    KIND = "request"
+    REQUIRED = ("model", "messages")
+    NESTED = {"messages": ChatMessage}
+    __slots__ = ("model", "messages", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "seed", "stop", "model_defaults", "min_pixels", "max_pixels")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        messages: list[ChatMessage],
+        max_tokens: int = 512,
+        temperature: float = 0.7,
+        top_k: int = 20,
+        top_p: float = 0.8,
+        min_p: float = 0.0,
+        repetition_penalty: float = 1.0,
+        presence_penalty: float = 0.0,
+        seed: int = 0,
+        stop: list[str] | None = None,
+        model_defaults: bool = False,
+        min_pixels: int = 0,
+        max_pixels: int = 0,
+    ) -> None:
+        self.model = model
+        self.messages = messages
+        self.max_tokens = max_tokens
+        self.temperature = temperature
+        self.top_k = top_k
+        self.top_p = top_p
+        self.min_p = min_p
+        self.repetition_penalty = repetition_penalty
+        self.presence_penalty = presence_penalty
+        self.seed = seed
+        self.stop = [] if stop is None else stop
+        self.model_defaults = model_defaults
+        self.min_pixels = min_pixels
+        self.max_pixels = max_pixels
+
+
+class Token(Struct):
+    """New text. Pieces joined in order are the reply's text; each is whole UTF-8.
+
+    text: may be empty when the token only begins a character
+    token_ids: i32 little endian
+    """
+
+    NAME = "token"
+    TYPE = 33
+    KIND = "event"
+    REQUIRED = ("text", "token_ids")
+    __slots__ = ("text", "token_ids")
+
+    def __init__(
+        self,
+        *,
+        text: str,
+        token_ids: bytes,
+    ) -> None:
+        self.text = text
+        self.token_ids = token_ids
+
+
+class Progress(Struct):
+    """How far a request is. Sent at most ten times a second; may be dropped.
+
+    stage: what happens now
+    done: of total; bytes while loading, else tokens
+    total: 0: unknown
+    """
+
+    NAME = "progress"
+    TYPE = 34
+    KIND = "event"
+    REQUIRED = ("stage",)
+    __slots__ = ("stage", "done", "total")
+
+    def __init__(
+        self,
+        *,
+        stage: str,
+        done: int = 0,
+        total: int = 0,
+    ) -> None:
+        self.stage = stage
+        self.done = done
+        self.total = total
+
+
+class InputsDone(Struct):
+    """The service has read the request's tensors: their memory may be used again."""
+
+    NAME = "inputs_done"
+    TYPE = 35
+    KIND = "event"
+    __slots__ = ()
+
+
+class Generated(Struct):
+    """The whole answer.
+
+    text: without stop token and stop string
+    token_ids: generated ids, stop token included; i32 little endian
+    prompt_token_ids: ids of the whole prompt, picture tokens expanded; i32 little endian
+    stop_reason: why it ended
+    receipt: where the time went
+    warnings: what a careful user should know
+    """
+
+    NAME = "generated"
+    TYPE = 36
+    KIND = "reply"
+    REQUIRED = ("text", "token_ids", "prompt_token_ids", "stop_reason", "receipt")
+    NESTED = {"receipt": Receipt}
+    __slots__ = ("text", "token_ids", "prompt_token_ids", "stop_reason", "receipt", "warnings")
+
+    def __init__(
+        self,
+        *,
+        text: str,
+        token_ids: bytes,
+        prompt_token_ids: bytes,
+        stop_reason: str,
+        receipt: Receipt,
+        warnings: list[str] | None = None,
+    ) -> None:
+        self.text = text
+        self.token_ids = token_ids
+        self.prompt_token_ids = prompt_token_ids
+        self.stop_reason = stop_reason
+        self.receipt = receipt
+        self.warnings = [] if warnings is None else warnings
+
+
+class WorkerReady(Struct):
+    """First frame of a worker: it can take work.
+
+    device: what it computes on
+    slots: free sequence slots: the broker dispatches at most so many generate requests
+    families: families built in
+    remarks: for the log: no GPU found, computing on the CPU
+    """
+
+    NAME = "worker_ready"
+    TYPE = 64
+    KIND = "link"
+    REQUIRED = ("device", "slots", "families")
+    NESTED = {"device": Device}
+    __slots__ = ("device", "slots", "families", "remarks")
+
+    def __init__(
+        self,
+        *,
+        device: Device,
+        slots: int,
+        families: list[str],
+        remarks: list[str] | None = None,
+    ) -> None:
+        self.device = device
+        self.slots = slots
+        self.families = families
+        self.remarks = [] if remarks is None else remarks
+
+
+class AttachArena(Struct):
+    """Carries the arena's descriptor, which the worker maps read-only.
+
+    arena: id in tensor descriptors
+    nbytes: exact size
+    """
+
+    NAME = "attach_arena"
+    TYPE = 65
+    KIND = "link"
+    REQUIRED = ("arena", "nbytes")
+    __slots__ = ("arena", "nbytes")
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+        nbytes: int,
+    ) -> None:
+        self.arena = arena
+        self.nbytes = nbytes
+
+
+class DetachArena(Struct):
+    """No new request will name this arena. The worker unmaps it when the last running one ends.
+
+    arena: id
+    """
+
+    NAME = "detach_arena"
+    TYPE = 66
+    KIND = "link"
+    REQUIRED = ("arena",)
+    __slots__ = ("arena",)
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+    ) -> None:
+        self.arena = arena
+
+
+class AttachModel(Struct):
+    """Carries the model's descriptors. Answered by model_offered or error.
+
+    model: id the broker gave
+    name: for the log
+    labels: as in offer_model
+    dtype: as in offer_model
+    """
+
+    NAME = "attach_model"
+    TYPE = 67
+    KIND = "link"
+    REQUIRED = ("model", "name", "labels")
+    __slots__ = ("model", "name", "labels", "dtype")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        name: str,
+        labels: list[str],
+        dtype: str = "auto",
+    ) -> None:
+        self.model = model
+        self.name = name
+        self.labels = labels
+        self.dtype = dtype
+
+
+class DetachModel(Struct):
+    """Close the model's files and forget it. Sent only after it was unloaded.
+
+    model: id
+    """
+
+    NAME = "detach_model"
+    TYPE = 68
+    KIND = "link"
+    REQUIRED = ("model",)
+    __slots__ = ("model",)
+
+    def __init__(
+        self,
+        *,
+        model: str,
+    ) -> None:
+        self.model = model
+
+
+class StopWorker(Struct):
+    """End now; answer nothing more."""
+
+    NAME = "stop_worker"
+    TYPE = 69
+    KIND = "link"
+    __slots__ = ()
+
+
+BY_TYPE: dict[int, type[Struct]] = {
+    1: Hello,
+    2: Welcome,
+    3: Error,
+    4: Cancel,
+    5: Goaway,
+    6: Ping,
+    7: Pong,
+    8: ArenaAsk,
+    9: ArenaGrant,
+    10: ArenaDrop,
+    11: ArenaDropped,
+    16: OfferModel,
+    17: ModelOffered,
+    18: LoadModel,
+    19: ModelLoaded,
+    20: UnloadModel,
+    21: ModelUnloaded,
+    22: ListModels,
+    23: ModelList,
+    24: Status,
+    25: StatusReport,
+    32: Generate,
+    33: Token,
+    34: Progress,
+    35: InputsDone,
+    36: Generated,
+    64: WorkerReady,
+    65: AttachArena,
+    66: DetachArena,
+    67: AttachModel,
+    68: DetachModel,
+    69: StopWorker,
+}
+
+# Code: (what it means, what the user can do, whether to try again)
+ERRORS: dict[str, tuple[str, str, bool]] = {
+    "bad_request": ("The message is malformed or a parameter is out of range.", "Correct the named field and send the request again.", False),
+    "bad_tensor": ("A tensor descriptor does not describe bytes the client may show.", "Send a contiguous tensor inside an arena granted on this connection.", False),
+    "bad_picture": ("A picture cannot be used: empty, not finite, or of an impossible shape.", "Check the picture that the message names.", False),
+    "unknown_message": ("This service does not know the message type.", "Update hearth: the client is newer than the service.", False),
+    "version": ("Client and service speak no common protocol version.", "Update the older of the two; both versions are in the message.", False),
+    "unsupported": ("hearth cannot do this, and does not pretend to.", "See the message for what is supported instead.", False),
+    "unknown_model": ("No such model was offered by this client or published by the service.", "Offer the model first, or list what is there.", False),
+    "bad_model": ("The model's files are incomplete, damaged or of a kind hearth refuses.", "The message names the file and the tensor or key.", False),
+    "model_changed": ("A model file changed after it was offered.", "Offer the model again.", False),
+    "too_long": ("Prompt and answer do not fit into the model's context.", "Shorten the prompt, use smaller pictures or lower max_tokens.", False),
+    "busy": ("A limit of this connection or of the service is reached.", "Wait for open requests to end and try again.", True),
+    "out_of_memory": ("Not enough memory on the device or in the arena.", "Unload a model or use a smaller one; the message has the numbers.", False),
+    "cancelled": ("The client cancelled the request.", "", False),
+    "worker_lost": ("The engine process ended while the request was open; a new one is starting.", "Send the request again.", True),
+    "shutting_down": ("The service is stopping.", "Send the request again when the service is back.", True),
+    "not_reachable": ("The service does not answer (made by the client library, never sent).", "Start it: `hearthd` in a terminal, or `systemctl --user start hearthd`.", True),
+    "not_finite": ("The model produced NaN or infinite logits.", "Load it with dtype float32, and report the model if that helps.", False),
+    "internal": ("A defect in hearth.", "Please report it with the service's log.", False),
+}
+
+WIDGETS: dict[str, dict[str, dict[str, Any]]] = {
+    "arena_ask": {
+        "direction": {"default": "in", "choices": ["in"], "tooltip": "in: written and allocated by the client"},
+    },
+    "offer_model": {
+        "dtype": {"default": "auto", "choices": ["auto", "float32", "bfloat16"], "tooltip": "arithmetic type; auto: the checkpoint's own"},
+    },
+    "generate": {
+        "max_tokens": {"default": 512, "min": 1, "max": 32768, "step": 1, "tooltip": "most tokens to generate"},
+        "temperature": {"default": 0.7, "min": 0.0, "max": 2.0, "step": 0.05, "tooltip": "0: always the likeliest token (greedy); higher: more varied"},
+        "top_k": {"default": 20, "min": 0, "max": 1000, "step": 1, "tooltip": "choose among the k likeliest tokens; 0: no limit"},
+        "top_p": {"default": 0.8, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": "choose among the likeliest tokens that together reach this probability; 1: no limit"},
+        "min_p": {"default": 0.0, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": "drop tokens less likely than this fraction of the likeliest; 0: no limit"},
+        "repetition_penalty": {"default": 1.0, "min": 0.1, "max": 5.0, "step": 0.01, "tooltip": "above 1: tokens already in prompt or answer become less likely"},
+        "presence_penalty": {"default": 0.0, "min": -2.0, "max": 2.0, "step": 0.05, "tooltip": "subtracted from the logit of each token already in the answer"},
+        "seed": {"default": 0, "min": 0, "max": 18446744073709551615, "step": 1, "tooltip": "same seed, same words, whoever else is served"},
+        "model_defaults": {"default": False, "tooltip": "take temperature, top_k, top_p and penalties from the model's generation_config.json"},
+        "min_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "smallest picture area after resizing; 0: the model's own"},
+        "max_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "largest picture area after resizing; 0: the model's own"},
+    },
+}

@@ -1,0 +1,95 @@
+"""Node classes in ComfyUI's current form: `comfy_api.latest`."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import Any, Callable
+
+from ._schema import Input, Node
+
+_CLASS_OF_KIND = {
+    "INT": "Int",
+    "FLOAT": "Float",
+    "STRING": "String",
+    "BOOLEAN": "Boolean",
+    "COMBO": "Combo",
+    "IMAGE": "Image",
+    "*": "AnyType",
+}
+
+
+def entry_points(nodes: list[Node], api: Any) -> dict[str, object]:
+    """What ComfyUI looks for in a module of this form. `api` is `comfy_api.latest`."""
+
+    class HearthExtension(api.ComfyExtension):  # type: ignore[misc]
+        async def get_node_list(self) -> list[type]:
+            try:
+                return [node_class(node, api.io) for node in nodes]
+            except Exception:
+                # ComfyUI logs one line without a traceback and drops the pack.
+                logging.exception("hearth: the nodes do not fit this ComfyUI")
+                raise
+
+    async def comfy_entrypoint() -> Any:
+        return HearthExtension()
+
+    return {"comfy_entrypoint": comfy_entrypoint}
+
+
+def node_class(node: Node, io: Any) -> type:
+    """The class for one node. ComfyUI runs clones of it, so it keeps no state."""
+
+    def define_schema(_cls: type) -> Any:
+        return _schema(node, io)
+
+    async def execute(_cls: type, **values: Any) -> Any:
+        shown = await node.run(**values)
+        return io.NodeOutput(*shown.values, ui={"text": (shown.text,)})
+
+    body: dict[str, Any] = {
+        "__doc__": node.description,
+        "define_schema": classmethod(define_schema),
+        "execute": classmethod(execute),
+    }
+    if node.validate is not None:
+        body["validate_inputs"] = classmethod(node.validate)
+    if node.always_runs:
+        # NaN differs from itself, so the result is never taken from the cache.
+        body["fingerprint_inputs"] = classmethod(lambda _cls, **_values: float("nan"))
+    return type(node.node_id, (io.ComfyNode,), body)
+
+
+def _schema(node: Node, io: Any) -> Any:
+    # An output's id may not be an input's: both live in one name space.
+    outputs = [
+        getattr(io, _CLASS_OF_KIND[o.kind]).Output(
+            f"out_{o.name}", display_name=o.name, tooltip=o.tooltip
+        )
+        for o in node.outputs
+    ]
+    given = {
+        "node_id": node.node_id,
+        "display_name": node.display_name,
+        "category": node.category,
+        "description": node.description,
+        "inputs": [_input(one, io) for one in node.inputs],
+        "outputs": outputs,
+        "is_output_node": True,
+        "search_aliases": list(node.search_aliases),
+    }
+    return io.Schema(**_accepted(io.Schema.__init__, given))
+
+
+def _input(given: Input, io: Any) -> Any:
+    make = getattr(io, _CLASS_OF_KIND[given.kind]).Input
+    options = {**given.widget(), "optional": given.optional}
+    if given.choices is not None:
+        options["options"] = list(given.choices())
+    return make(given.name, **_accepted(make.__init__, options))
+
+
+def _accepted(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those arguments that this version of ComfyUI knows: 0.3.64 has no `advanced`, for one."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if name in known}

@@ -1,0 +1,105 @@
+"""*Hearth Status*: what the service holds and does, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from .. import errors, messages
+from ._answer import show
+from ._schema import Input, Node, Output, Shown
+from ._service import connected
+
+
+async def run(trigger: object = None) -> Shown:
+    """Asks the service. When it is down, the text says so and how to start it."""
+    try:
+        async with connected() as service:
+            text = report(await service.status())
+    except errors.NotReachable as error:
+        text = f"hearth does not answer.\n{error}"
+    except errors.HearthError as error:
+        text = str(error)
+    show(text)
+    return Shown((text,), text)
+
+
+def report(status: messages.StatusReport) -> str:
+    """The service's report as lines that a person can read."""
+    lines = [
+        f"{status.server}, up {_duration(status.uptime_ms)}",
+        f"engine    {_engine(status)}",
+        *(f"device    {_device(device)}" for device in status.devices),
+        f"requests  {status.running} running, {status.queued} waiting, {status.served} answered,"
+        f" {status.failed} failed ({status.slots} at once)",
+        f"memory    service {_size(status.rss_bytes)},"
+        f" {status.arenas} shared areas of {_size(status.arena_bytes)} in all",
+    ]
+    models = [
+        (m.name, m.family, m.dtype, m.state, _size(m.resident_bytes), m.loads, m.holders)
+        for m in status.models
+    ]
+    clients = [(c.client, c.pid, c.open_requests, _size(c.arena_bytes)) for c in status.clients]
+    lines += _table(("model", "family", "type", "state", "memory", "loads", "holders"), models)
+    lines += _table(("client", "process", "requests", "shared"), clients)
+    return "\n".join(lines)
+
+
+def _engine(status: messages.StatusReport) -> str:
+    process = f", process {status.worker_pid}" if status.worker_pid else ""
+    lost = f", restarted {status.worker_restarts} times" if status.worker_restarts else ""
+    return status.worker_state + process + lost
+
+
+def _device(device: messages.Device) -> str:
+    threads = f", {device.threads} threads" if device.threads else ""
+    return f"{device.kind}: {device.name}, {_size(device.memory_bytes)}{threads}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Columns as wide as their widest cell, below an empty line; nothing for no rows."""
+    cells = [tuple(str(cell) for cell in row) for row in rows]
+    if not cells:
+        return []
+    widths = [max(map(len, column)) for column in zip(head, *cells)]
+    padded = ("  ".join(map(str.ljust, row, widths)) for row in [tuple(head), *cells])
+    return ["", *(line.rstrip() for line in padded)]
+
+
+def _size(nbytes: int) -> str:
+    """Bytes in the unit that leaves a readable number: 1536 is "1.5 KiB"."""
+    if nbytes < 1024:
+        return f"{nbytes} B"
+    value, units = nbytes / 1024, ["KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        del units[0]
+    return f"{value:.1f} {units[0]}"
+
+
+def _duration(milliseconds: int) -> str:
+    seconds = milliseconds // 1000
+    minutes, hours = seconds // 60, seconds // 3600
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+NODE = Node(
+    node_id="HearthStatus",
+    display_name="Hearth Status",
+    category="Hearth/diagnostics",
+    description="Shows what the hearth service holds and does: engine, models, memory, clients."
+    " Runs every time; when the service is down, the text says how to start it.",
+    inputs=(
+        Input(
+            "trigger",
+            "*",
+            "Anything: the status is taken after the node connected here has run.",
+            optional=True,
+        ),
+    ),
+    outputs=(Output("status", "STRING", "The same text that the node shows."),),
+    run=run,
+    always_runs=True,
+    search_aliases=("hearth", "diagnostics", "daemon"),
+)

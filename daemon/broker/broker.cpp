@@ -1,0 +1,177 @@
+#include "daemon/broker/broker.h"
+
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "daemon/broker/handlers/handlers.h"
+#include "daemon/broker/residency.h"
+#include "daemon/broker/schedule.h"
+#include "shm/base/log.h"
+
+namespace hearth::broker {
+namespace {
+
+// Holds the end of the engine process against the models it was working on.
+void blame_for_death(Core& core) {
+  std::set<std::pair<std::string, Op>> suspects;
+  std::set<std::string> models;
+  for (const auto& [id, job] : core.jobs)
+    if (job.running) suspects.insert({job.model, Op::kGenerate});
+  for (const auto& [id, call] : core.model_calls)
+    if (!call.unload) suspects.insert({call.model, call.op});
+  for (const auto& [model, op] : suspects) models.insert(model);
+  for (const auto& [model, op] : suspects)
+    core.quarantine.died(model, op, models.size() == 1, core.now());
+}
+
+}  // namespace
+
+Broker::Broker(Config config, Ports ports) : core_(std::move(config), ports) {}
+
+Result<void> Broker::publish(const NamedFolder& folder) {
+  TRY(OpenedFolder opened, open_folder(folder.path));
+  std::vector<int> fds;
+  for (const Fd& fd : opened.fds) fds.push_back(fd.get());
+  TRY(const ExaminedFiles examined, examine(fds, opened.labels, "auto"));
+  TRY(Model * model, core_.models.add(examined, folder.name));
+  if (model->is_public) return {};
+  model->is_public = true;
+  model->dtype = "auto";
+  model->labels = std::move(opened.labels);
+  for (Fd& fd : opened.fds) model->files.push_back(std::make_shared<const Fd>(std::move(fd)));
+  log::info("publishing {} ({}) from {}", folder.name, model->id, folder.path);
+  return {};
+}
+
+void Broker::start() {
+  if (auto started = core_.supervisor.start(); !started) end_engine_work(started.error());
+}
+
+ConnectionId Broker::connect(ClientPort& port, Peer peer) {
+  const ConnectionId id = ++core_.last_connection;
+  Client& client = core_.clients[id];
+  client.id = id;
+  client.port = &port;
+  client.peer = peer;
+  client.hello_deadline = core_.now() + core_.config.hello;
+  core_.timer.wake_at(client.hello_deadline);
+  if (core_.clients.size() > core_.config.connections)
+    core_.end_connection(client, fail(Code::kBusy, fmt::format("All {} connections are in use.",
+                                                               core_.config.connections)));
+  remove_if_ended(id);
+  return id;
+}
+
+void Broker::receive(ConnectionId id, InFrame frame) {
+  const auto client = core_.clients.find(id);
+  if (client == core_.clients.end()) return;
+  receive_from_client(core_, client->second, std::move(frame));
+  remove_if_ended(id);
+}
+
+void Broker::violated(ConnectionId id, const Error& error) {
+  const auto client = core_.clients.find(id);
+  if (client == core_.clients.end()) return;
+  core_.end_connection(client->second, error);
+  remove_if_ended(id);
+}
+
+void Broker::disconnect(ConnectionId id) {
+  forget_client(core_, id);
+  stop_tick();
+}
+
+void Broker::remove_if_ended(ConnectionId id) {
+  const auto client = core_.clients.find(id);
+  if (client != core_.clients.end() && client->second.ended) forget_client(core_, id);
+}
+
+void Broker::receive_from_worker(InFrame frame) {
+  const std::uint8_t type = frame.type;
+  const bool was_ready = core_.supervisor.is_ready();
+  if (!hearth::broker::receive_from_worker(core_, std::move(frame))) {
+    log::error("the engine process sent a {} that makes no sense; it is ended",
+               contract::name_of_type(type));
+    core_.worker.kill();
+  }
+  if (!was_ready && core_.supervisor.is_ready() && worker_ready_) worker_ready_(core_.engine);
+  stop_tick();
+}
+
+void Broker::worker_gone(const std::string& how) {
+  blame_for_death(core_);
+  const bool refused = std::exchange(core_.engine_refused, false);
+  if (!refused) core_.engine_refusal.reset();
+  core_.supervisor.gone(refused);
+  core_.engine = {};
+  if (!core_.stopping) log::error("the engine process is gone: {}", how);
+  const Error lost = fail(Code::kWorkerLost, fmt::format("The engine process ended: {}.", how));
+  end_engine_work(core_.engine_refusal.value_or(lost));
+  stop_tick();
+}
+
+void Broker::end_engine_work(const Error& error) {
+  jobs_lose_worker(core_, error);
+  models_lose_worker(core_, error);
+}
+
+void Broker::tick() {
+  if (auto running = core_.supervisor.tick(); !running) end_engine_work(running.error());
+  greetings_tick();
+  offers_tick(core_);
+  examinations_tick(core_);
+  stop_tick();
+}
+
+void Broker::greetings_tick() {
+  std::vector<ConnectionId> late;
+  for (const auto& [id, client] : core_.clients) {
+    if (client.greeted) continue;
+    if (core_.now() >= client.hello_deadline) {
+      late.push_back(id);
+    } else {
+      core_.timer.wake_at(client.hello_deadline);
+    }
+  }
+  const Error error =
+      fail(Code::kBadRequest, fmt::format("No hello within {} ms.", core_.config.hello.count()));
+  for (const ConnectionId id : late) violated(id, error);
+}
+
+void Broker::stop(const std::string& reason) {
+  if (std::exchange(core_.stopping, true)) return;
+  log::info("stopping: {}", reason);
+  core_.drain_deadline = core_.now() + core_.config.drain;
+  core_.timer.wake_at(core_.drain_deadline);
+  contract::Goaway goaway;
+  goaway.drain_ms = static_cast<std::uint32_t>(core_.config.drain.count());
+  goaway.reason = reason;
+  for (auto& [id, client] : core_.clients)
+    if (client.greeted) client.port->send(make_frame(0, goaway));
+  stop_tick();
+}
+
+bool Broker::is_idle() const {
+  return std::all_of(core_.clients.begin(), core_.clients.end(),
+                     [](const auto& entry) { return entry.second.open.empty(); });
+}
+
+void Broker::stop_tick() {
+  if (!core_.stopping || core_.stopped) return;
+  if (!is_idle() && core_.now() < core_.drain_deadline)
+    return core_.timer.wake_at(core_.drain_deadline);
+  core_.stopped = true;
+  const Error error = fail(Code::kShuttingDown, "The service stopped before the request ended.");
+  std::vector<Caller> open;
+  for (const auto& [id, client] : core_.clients)
+    for (const auto& [request_id, request] : client.open)
+      open.push_back({id, request_id, request.serial});
+  for (const Caller caller : open) core_.fail(caller, error);
+  for (auto& [id, client] : core_.clients) client.port->close();
+  core_.supervisor.stop();
+  core_.worker.send(make_frame(0, contract::StopWorker{}));
+}
+
+}  // namespace hearth::broker

@@ -1,0 +1,54 @@
+// The broker's core: what happened goes in, frames go out through the ports.
+//
+// One thread, no sockets, no clock of its own: a test drives it exactly as net/ does.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "daemon/broker/core.h"
+
+namespace hearth::broker {
+
+class Broker {
+ public:
+  Broker(Config config, Ports ports);
+
+  // Publishes a folder under its name before start(). Errors: bad_model.
+  Result<void> publish(const NamedFolder& folder);
+  void start();
+
+  // `port` must live until disconnect(), which may also be called after the broker closed it.
+  ConnectionId connect(ClientPort& port, Peer peer);
+  void receive(ConnectionId client, InFrame frame);
+  // The client's frames broke the rules of the wire; it is told and the connection ends.
+  void violated(ConnectionId client, const Error& error);
+  void disconnect(ConnectionId client);
+
+  void receive_from_worker(InFrame frame);
+  void worker_gone(const std::string& how);
+
+  void tick();
+
+  // Says goodbye to the clients and lets open requests end; is_stopped() soon after.
+  void stop(const std::string& reason);
+  bool is_stopped() const { return core_.stopped; }
+
+  // `listener` is told of every worker that becomes ready.
+  void on_worker_ready(std::function<void(const contract::WorkerReady&)> listener) {
+    worker_ready_ = std::move(listener);
+  }
+  const Core& core() const { return core_; }
+
+ private:
+  void end_engine_work(const Error& error);
+  void remove_if_ended(ConnectionId client);
+  void greetings_tick();
+  void stop_tick();
+  bool is_idle() const;
+
+  Core core_;
+  std::function<void(const contract::WorkerReady&)> worker_ready_;
+};
+
+}  // namespace hearth::broker

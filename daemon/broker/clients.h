@@ -1,0 +1,53 @@
+// The connected clients and the requests they have open.
+//
+// A request is open from its acceptance to its one terminal frame; whoever ends it removes it here
+// first, so that a second terminal frame cannot be sent.
+#pragma once
+
+#include <set>
+#include <string>
+#include <unordered_map>
+
+#include "daemon/broker/ports.h"
+
+namespace hearth::broker {
+
+// Where an answer goes. Both may be gone by then, and a request id in use again by another request:
+// what answers later than its input holds the serial as well.
+struct Caller {
+  ConnectionId connection = 0;
+  std::uint32_t request_id = 0;
+  std::uint64_t serial = 0;  // of the OpenRequest; 0: whatever is open under the id
+  bool operator==(const Caller&) const = default;
+};
+
+enum class RequestKind { kArena, kOffer, kLoad, kUnload, kGenerate };
+
+struct OpenRequest {
+  RequestKind kind = RequestKind::kGenerate;
+  std::uint64_t serial = 0;       // different for every request of the broker's life
+  std::string model;              // kOffer (once known), kLoad, kUnload
+  JobId job = 0;                  // kGenerate
+  std::uint64_t arena_bytes = 0;  // kArena: reserved until the segment exists
+  OffLoop::Ticket ticket = 0;     // kOffer: while its files are examined
+  TimePoint deadline = TimePoint::max();
+};
+
+struct Client {
+  ConnectionId id = 0;
+  ClientPort* port = nullptr;
+  Peer peer;
+  std::string name;
+  bool greeted = false;
+  bool ended = false;  // the connection has been given up; removed after the current input
+  TimePoint hello_deadline;
+  int unknown_in_a_row = 0;
+  std::unordered_map<std::uint32_t, OpenRequest> open;
+  std::set<ArenaId> arenas;
+  std::size_t arenas_asked = 0;   // granted and pending
+  std::uint64_t arena_bytes = 0;  // granted and pending
+};
+
+using Clients = std::unordered_map<ConnectionId, Client>;
+
+}  // namespace hearth::broker

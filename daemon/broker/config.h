@@ -1,0 +1,41 @@
+// How one broker is set up. Values, set once before it starts.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "shm/contract/messages.h"
+
+namespace hearth::broker {
+
+struct NamedFolder {
+  std::string name;
+  std::string path;
+};
+
+struct Config {
+  std::string server = "hearthd";  // name and version, as peers see it
+  std::string boot_id;
+
+  contract::Limits limits{.frame_bytes = 1024 * 1024,
+                          .open_requests = 64,
+                          .arenas = 16,
+                          .arena_bytes = 8ull << 30,
+                          .tensors = 64};
+  std::size_t connections = 256;
+  std::size_t models_held = 64;                // by one connection
+  std::size_t model_files = 4096;              // open at once, of all clients
+  std::uint64_t all_arena_bytes = 8ull << 30;  // of all clients
+
+  std::chrono::milliseconds hello{2'000};
+  std::chrono::milliseconds examine{5'000};  // for looking at a client's files
+  std::chrono::milliseconds drain{1'500};    // for open requests when the service stops
+  std::chrono::milliseconds worker_start{60'000};
+  std::chrono::milliseconds restart_least{100};
+  std::chrono::milliseconds restart_most{5'000};
+  std::chrono::milliseconds restart_refused{30'000};  // the engine said that it cannot start
+};
+
+}  // namespace hearth::broker

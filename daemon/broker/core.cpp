@@ -1,0 +1,104 @@
+#include "daemon/broker/core.h"
+
+#include "shm/base/log.h"
+
+namespace hearth::broker {
+namespace {
+
+constexpr std::uint32_t kBusyRetryMs = 100;
+constexpr std::uint32_t kStoppingRetryMs = 1000;
+
+}  // namespace
+
+Core::Core(Config config_values, Ports ports)
+    : config(std::move(config_values)),
+      worker(ports.worker),
+      timer(ports.timer),
+      off_loop(ports.off_loop),
+      started(ports.timer.now()),
+      supervisor(config, ports.worker, ports.timer) {}
+
+JobId Core::next_job_id() {
+  do {
+    ++last_job;
+  } while (last_job == 0 || jobs.contains(last_job) || model_calls.contains(last_job));
+  return last_job;
+}
+
+Caller Core::open(Client& client, std::uint32_t request_id, RequestKind kind) {
+  OpenRequest request;
+  request.kind = kind;
+  request.serial = ++last_request;
+  client.open[request_id] = request;
+  return {client.id, request_id, request.serial};
+}
+
+OpenRequest* Core::find_open(Caller caller) {
+  const auto client = clients.find(caller.connection);
+  if (client == clients.end()) return nullptr;
+  const auto request = client->second.open.find(caller.request_id);
+  if (request == client->second.open.end()) return nullptr;
+  const bool is_other = caller.serial != 0 && caller.serial != request->second.serial;
+  return is_other ? nullptr : &request->second;
+}
+
+void Core::finish(Caller caller, OutFrame terminal) {
+  const OpenRequest* request = find_open(caller);
+  if (request == nullptr) return;
+  if (request->kind == RequestKind::kGenerate)
+    ++(terminal.type == contract::Error::kType ? failed : served);
+  Client& client = clients.at(caller.connection);
+  client.open.erase(caller.request_id);
+  client.port->send(std::move(terminal));
+}
+
+void Core::fail(Caller caller, const Error& error) {
+  finish(caller, make_frame(caller.request_id, to_message(error, retry_after_ms(error.code))));
+}
+
+void Core::event(Caller caller, OutFrame frame) {
+  if (find_open(caller) == nullptr) return;
+  frame.request_id = caller.request_id;
+  clients.at(caller.connection).port->send(std::move(frame));
+}
+
+void Core::refuse(Client& client, std::uint32_t request_id, const Error& error) {
+  if (request_id == 0 || client.open.contains(request_id)) return end_connection(client, error);
+  client.port->send(make_frame(request_id, to_message(error, retry_after_ms(error.code))));
+}
+
+void Core::end_connection(Client& client, const Error& error) {
+  if (client.ended) return;
+  client.ended = true;
+  log::info("connection {} (pid {}) is closed: {}", client.id, client.peer.pid,
+            printable(error.what));
+  client.port->send(make_frame(0, to_message(error, retry_after_ms(error.code))));
+  client.port->close();
+}
+
+void Core::unreserve_arena(ConnectionId owner, std::uint64_t nbytes) {
+  arena_bytes_asked -= nbytes;
+  const auto client = clients.find(owner);
+  if (client == clients.end()) return;
+  --client->second.arenas_asked;
+  client->second.arena_bytes -= nbytes;
+}
+
+std::uint32_t Core::retry_after_ms(Code code) const {
+  switch (code) {
+    case Code::kBusy:
+      return kBusyRetryMs;
+    case Code::kWorkerLost:
+      return static_cast<std::uint32_t>(supervisor.restart_delay().count());
+    case Code::kShuttingDown:
+      return kStoppingRetryMs;
+    default:
+      return 0;
+  }
+}
+
+double milliseconds_between(TimePoint from, TimePoint to) {
+  return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+}  // namespace hearth::broker

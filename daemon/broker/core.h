@@ -1,0 +1,104 @@
+// The state of the broker, and the few things that every part of it does: answer, refuse, give up.
+//
+// One thread. The parts that act on it are free functions in residency.h, schedule.h and handlers/.
+// A reference to a Client, Model or Job stays valid until the current input has been handled,
+// except where a function says that it removes one.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "daemon/broker/arenas.h"
+#include "daemon/broker/clients.h"
+#include "daemon/broker/config.h"
+#include "daemon/broker/fair_queue.h"
+#include "daemon/broker/jobs.h"
+#include "daemon/broker/models.h"
+#include "daemon/broker/quarantine.h"
+#include "daemon/broker/supervisor.h"
+
+namespace hearth::broker {
+
+struct Ports {
+  WorkerPort& worker;
+  TimerPort& timer;
+  OffLoop& off_loop;
+};
+
+// What the worker is asked to do with a model, under a job id of its own.
+struct ModelCall {
+  Op op = Op::kAttach;
+  bool unload = false;
+  std::string model;
+};
+
+struct Core {
+  Core(Config config, Ports ports);
+
+  const Config config;
+  WorkerPort& worker;
+  TimerPort& timer;
+  OffLoop& off_loop;
+  const TimePoint started;
+
+  Clients clients;
+  Arenas arenas;
+  Models models;
+  Jobs jobs;
+  std::unordered_map<JobId, ModelCall> model_calls;
+  FairQueue queue;
+  Quarantine quarantine;
+  Supervisor supervisor;
+  contract::WorkerReady engine;  // of the present worker; slots 0 while there is none
+
+  std::uint32_t running = 0;            // jobs the worker has
+  std::uint64_t arena_bytes_asked = 0;  // of all clients, granted and pending
+  std::uint64_t served = 0;
+  std::uint64_t failed = 0;
+  bool stopping = false;
+  bool stopped = false;
+  TimePoint drain_deadline = TimePoint::max();
+  ConnectionId last_connection = 0;
+  JobId last_job = 0;
+  std::uint64_t last_request = 0;
+  std::uint64_t last_examination = 0;
+  // Why the engine cannot start, in the words of the last process that tried.
+  std::optional<Error> engine_refusal;
+  bool engine_refused = false;  // the present process said so
+
+  TimePoint now() { return timer.now(); }
+  JobId next_job_id();
+
+  // Opens a request under an id that is not in use. The answer's way.
+  Caller open(Client& client, std::uint32_t request_id, RequestKind kind);
+  // The open request behind `caller`, or null: it has ended, or its client is gone.
+  OpenRequest* find_open(Caller caller);
+
+  // Ends an open request with its one terminal frame. Nothing happens when it has ended before.
+  template <class M>
+  void reply(Caller caller, const M& message, std::vector<SharedFd> fds = {}) {
+    finish(caller, make_frame(caller.request_id, message, std::move(fds)));
+  }
+  void fail(Caller caller, const Error& error);
+  void finish(Caller caller, OutFrame terminal);
+
+  // An event of an open request.
+  void event(Caller caller, OutFrame frame);
+
+  // Memory that a connection, perhaps gone by now, no longer asks for.
+  void unreserve_arena(ConnectionId owner, std::uint64_t nbytes);
+
+  // Answers a frame that opened nothing with an error. Where that error would end another request
+  // (its id is in use) or the connection (id 0), the connection ends.
+  void refuse(Client& client, std::uint32_t request_id, const Error& error);
+  // Sends `error` as the connection's last frame. The client is removed after the current input.
+  void end_connection(Client& client, const Error& error);
+
+ private:
+  std::uint32_t retry_after_ms(Code code) const;
+};
+
+double milliseconds_between(TimePoint from, TimePoint to);
+
+}  // namespace hearth::broker

@@ -1,0 +1,112 @@
+// status.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include <unistd.h>
+
+#include "daemon/broker/handlers/handlers.h"
+#include "daemon/broker/handlers/reports.h"
+
+namespace hearth::broker {
+namespace {
+
+// Entries of one list. The longest 512 models and 512 clients take less than half a frame.
+constexpr std::size_t kMaxListed = 512;
+
+std::string_view state_of(const Model& model) {
+  switch (model.stage) {
+    case Stage::kLoading:
+      return "loading";
+    case Stage::kHot:
+    case Stage::kLeaving:
+      return "hot";
+    default:
+      return "cold";
+  }
+}
+
+std::uint64_t rss_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::uint64_t total_pages = 0;
+  std::uint64_t resident_pages = 0;
+  statm >> total_pages >> resident_pages;
+  return resident_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::uint32_t open_descriptors() {
+  std::error_code error;
+  std::filesystem::directory_iterator it("/proc/self/fd", error);
+  std::uint32_t n = 0;
+  for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) ++n;
+  return n > 0 ? n - 1 : 0;  // the listing's own
+}
+
+contract::ClientEntry entry_of(const Client& client) {
+  contract::ClientEntry entry;
+  entry.connection = client.id;
+  entry.client = client.name;
+  entry.pid = client.peer.pid;
+  entry.open_requests = static_cast<std::uint32_t>(client.open.size());
+  entry.arenas = static_cast<std::uint32_t>(client.arenas_asked);
+  entry.arena_bytes = client.arena_bytes;
+  return entry;
+}
+
+void add_worker(const Core& core, contract::StatusReport& report) {
+  report.worker_state = std::string(core.supervisor.state_name());
+  report.worker_pid = core.supervisor.pid();
+  report.worker_restarts = core.supervisor.restarts();
+  if (core.supervisor.is_ready()) report.devices.push_back(core.engine.device);
+  report.slots = core.engine.slots;
+  report.running = core.running;
+  report.queued = static_cast<std::uint32_t>(core.queue.size());
+}
+
+}  // namespace
+
+contract::ModelEntry entry_of(const Model& model) {
+  contract::ModelEntry entry;
+  entry.model = model.id;
+  entry.name = model.name;
+  entry.family = model.family;
+  entry.dtype = model.arithmetic.empty() ? model.dtype : model.arithmetic;
+  entry.state = std::string(state_of(model));
+  entry.resident_bytes = model.resident_bytes;
+  entry.loads = model.loads;
+  entry.holders = static_cast<std::uint32_t>(model.holders.size());
+  entry.is_public = model.is_public;
+  return entry;
+}
+
+std::vector<const Model*> models_for(Core& core, const Client& client) {
+  const std::vector<Model*> all = core.models.all();
+  std::vector<const Model*> models(all.begin(), all.end());
+  std::stable_partition(models.begin(), models.end(), [&](const Model* model) {
+    return model->is_public || model->holders.contains(client.id);
+  });
+  models.resize(std::min(models.size(), kMaxListed));
+  return models;
+}
+
+void handle(Core& core, Client& client, Request request, const contract::Status&) {
+  contract::StatusReport report;
+  report.server = core.config.server;
+  report.boot_id = core.config.boot_id;
+  report.uptime_ms = static_cast<std::uint64_t>(milliseconds_between(core.started, core.now()));
+  add_worker(core, report);
+  report.served = core.served;
+  report.failed = core.failed;
+  report.arenas = static_cast<std::uint32_t>(core.arenas.size());
+  report.arena_bytes = core.arenas.total_bytes();
+  report.rss_bytes = rss_bytes();
+  report.descriptors = open_descriptors();
+  for (const Model* model : models_for(core, client)) report.models.push_back(entry_of(*model));
+  report.clients.push_back(entry_of(client));
+  for (const auto& [id, each] : core.clients)
+    if (each.greeted && id != client.id && report.clients.size() < kMaxListed)
+      report.clients.push_back(entry_of(each));
+  client.port->send(make_frame(request.caller.request_id, report));
+}
+
+}  // namespace hearth::broker

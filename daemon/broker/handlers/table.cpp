@@ -1,0 +1,130 @@
+// From a client's frame to its handler.
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "daemon/broker/handlers/handlers.h"
+#include "daemon/broker/residency.h"
+#include "daemon/broker/schedule.h"
+
+namespace hearth::broker {
+namespace {
+
+constexpr int kUnknownToClose = 3;
+
+using Handler = void (*)(Core&, Client&, InFrame);
+
+template <class M>
+void decode_and_handle(Core& core, Client& client, InFrame frame) {
+  auto message = read_body<M>(frame);
+  if (!message) return core.refuse(client, frame.request_id, message.error());
+  Request request{{client.id, frame.request_id}, std::move(frame.fds)};
+  handle(core, client, std::move(request), *std::move(message));
+}
+
+struct Row {
+  std::uint8_t type;
+  Handler handler;
+};
+
+template <class M>
+constexpr Row row() {
+  return {M::kType, decode_and_handle<M>};
+}
+
+constexpr std::array kRows = {
+    row<contract::Ping>(),       row<contract::ArenaAsk>(),  row<contract::ArenaDrop>(),
+    row<contract::OfferModel>(), row<contract::LoadModel>(), row<contract::UnloadModel>(),
+    row<contract::ListModels>(), row<contract::Status>(),    row<contract::Generate>(),
+};
+
+Handler find_handler(std::uint8_t type) {
+  const auto* found =
+      std::find_if(kRows.begin(), kRows.end(), [&](const Row& row) { return row.type == type; });
+  return found == kRows.end() ? nullptr : found->handler;
+}
+
+void refuse_unknown(Core& core, Client& client, const InFrame& frame) {
+  const bool declared = contract::kind_of_type(frame.type) != contract::Kind::kUnknown;
+  const Error error =
+      declared
+          ? fail(Code::kBadRequest,
+                 fmt::format("{} is not for clients to send.", contract::name_of_type(frame.type)))
+          : fail(Code::kUnknownMessage, fmt::format("Message type {} is unknown.", frame.type));
+  if (++client.unknown_in_a_row >= kUnknownToClose) return core.end_connection(client, error);
+  core.refuse(client, frame.request_id, error);
+}
+
+// What keeps a request from being opened at all.
+Result<void> check_admission(const Core& core, const Client& client, const InFrame& frame) {
+  if (frame.request_id == 0 || client.open.contains(frame.request_id))
+    return fail(Code::kBadRequest,
+                fmt::format("Request id {} is 0 or still in use.", frame.request_id));
+  if (frame.type == contract::Ping::kType) return {};
+  if (core.stopping) return fail(Code::kShuttingDown, "The service is stopping.");
+  if (client.open.size() >= core.config.limits.open_requests)
+    return fail(Code::kBusy, fmt::format("{} requests are open on this connection, which is all "
+                                         "it may have.",
+                                         client.open.size()));
+  return {};
+}
+
+void handle_greeted(Core& core, Client& client, InFrame frame) {
+  if (frame.type == contract::Cancel::kType) return cancel(core, client, frame.request_id);
+  const Handler handler = find_handler(frame.type);
+  if (handler == nullptr) return refuse_unknown(core, client, frame);
+  client.unknown_in_a_row = 0;
+  if (auto admitted = check_admission(core, client, frame); !admitted)
+    return core.refuse(client, frame.request_id, admitted.error());
+  handler(core, client, std::move(frame));
+}
+
+// Closing a descriptor of a client can block: not on this thread.
+void discard(Core& core, std::vector<Fd>& fds) {
+  for (Fd& fd : fds) core.off_loop.adopt(std::move(fd));
+  fds.clear();
+}
+
+}  // namespace
+
+void receive_from_client(Core& core, Client& client, InFrame frame) {
+  const bool may_carry = client.greeted && contract::may_carry_descriptors(frame.type) &&
+                         find_handler(frame.type) != nullptr;
+  if (!frame.fds.empty() && !may_carry) {
+    discard(core, frame.fds);
+    return core.end_connection(
+        client, fail(Code::kBadRequest, "Descriptors came with a message that carries none."));
+  }
+  if (!client.greeted) return greet(core, client, frame);
+  handle_greeted(core, client, std::move(frame));
+}
+
+void cancel(Core& core, Client& client, std::uint32_t request_id) {
+  const auto found = client.open.find(request_id);
+  if (found == client.open.end()) return;
+  const OpenRequest request = found->second;
+  const Caller caller{client.id, request_id, request.serial};
+  if (request.kind == RequestKind::kGenerate) {
+    const auto job = core.jobs.find(request.job);
+    if (job != core.jobs.end()) cancel_job(core, job->second);
+    return;
+  }
+  core.fail(caller, fail(Code::kCancelled, "The request was cancelled."));
+  if (Model* model = core.models.find(request.model)) stop_waiting(core, *model, caller);
+}
+
+void forget_client(Core& core, ConnectionId id) {
+  auto node = core.clients.extract(id);
+  if (node.empty()) return;
+  const Client& client = node.mapped();
+  for (const auto& [request_id, request] : client.open) {
+    const auto job = core.jobs.find(request.job);
+    if (request.kind == RequestKind::kGenerate && job != core.jobs.end())
+      cancel_job(core, job->second);
+  }
+  release_models_of(core, id);
+  for (const ArenaId arena : client.arenas) drop_arena(core, arena);
+}
+
+}  // namespace hearth::broker

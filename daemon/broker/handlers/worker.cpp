@@ -1,0 +1,115 @@
+// What the worker sends: it is ready, how a job goes on, how a job or a call about a model ended.
+#include <fmt/format.h>
+
+#include "daemon/broker/handlers/handlers.h"
+#include "daemon/broker/residency.h"
+#include "daemon/broker/schedule.h"
+#include "shm/base/log.h"
+
+namespace hearth::broker {
+namespace {
+
+Error to_error(const contract::Error& message) {
+  return fail(parse_code(message.code).value_or(Code::kInternal), message.what, message.hint);
+}
+
+bool worker_ready(Core& core, const InFrame& frame) {
+  auto ready = read_body<contract::WorkerReady>(frame);
+  if (!ready || core.supervisor.is_ready()) return false;
+  core.engine = *std::move(ready);
+  core.engine_refusal.reset();
+  core.supervisor.ready();
+  models_meet_worker(core);
+  dispatch(core);
+  return true;
+}
+
+// The engine says why it cannot start; its process ends next.
+bool worker_refused(Core& core, const InFrame& frame) {
+  const auto message = read_body<contract::Error>(frame);
+  if (!message) return false;
+  const Error error = to_error(*message);
+  log::error("the engine {}: {}", core.supervisor.is_ready() ? "reports" : "cannot start",
+             error.what);
+  if (!error.hint.empty()) log::error("what to do: {}", error.hint);
+  if (core.supervisor.is_ready()) return true;
+  core.engine_refusal = error;
+  core.engine_refused = true;
+  return true;
+}
+
+bool job_frame(Core& core, Job& job, InFrame frame) {
+  switch (contract::kind_of_type(frame.type)) {
+    case contract::Kind::kEvent:
+      job_event(core, job, std::move(frame));
+      return true;
+    case contract::Kind::kReply:
+      job_ended(core, job, std::move(frame));
+      return true;
+    default:
+      return false;
+  }
+}
+
+template <class M>
+bool end_call(Core& core, JobId id, const InFrame& frame, void (*done)(Core&, Model&, const M&)) {
+  const auto reply = read_body<M>(frame);
+  Model* model = core.models.find(core.model_calls.at(id).model);
+  if (!reply || model == nullptr) return false;
+  core.model_calls.erase(id);
+  done(core, *model, *reply);
+  return true;
+}
+
+void unloaded(Core& core, Model& model, const contract::ModelUnloaded&) {
+  model_unloaded(core, model);
+}
+
+bool call_failed(Core& core, JobId id, const InFrame& frame) {
+  const auto error = read_body<contract::Error>(frame);
+  if (!error) return false;
+  const ModelCall call = core.model_calls.extract(id).mapped();
+  model_call_failed(core, call, to_error(*error));
+  return true;
+}
+
+bool call_progress(Core& core, const ModelCall& call, const InFrame& frame) {
+  const auto progress = read_body<contract::Progress>(frame);
+  const Model* model = core.models.find(call.model);
+  if (progress && model != nullptr) show_loading(core, *model, *progress);
+  return static_cast<bool>(progress);
+}
+
+bool call_frame(Core& core, JobId id, const InFrame& frame) {
+  const ModelCall& call = core.model_calls.at(id);
+  switch (frame.type) {
+    case contract::Progress::kType:
+      return call_progress(core, call, frame);
+    case contract::Error::kType:
+      return call_failed(core, id, frame);
+    case contract::ModelOffered::kType:
+      return call.op == Op::kAttach && end_call(core, id, frame, model_attached);
+    case contract::ModelLoaded::kType:
+      return call.op == Op::kLoad && !call.unload && end_call(core, id, frame, model_loaded);
+    case contract::ModelUnloaded::kType:
+      return call.unload && end_call<contract::ModelUnloaded>(core, id, frame, unloaded);
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool receive_from_worker(Core& core, InFrame frame) {
+  if (frame.type == contract::WorkerReady::kType) return worker_ready(core, frame);
+  if (frame.type == contract::Error::kType && frame.request_id == 0)
+    return worker_refused(core, frame);
+  const auto job = core.jobs.find(frame.request_id);
+  if (job != core.jobs.end()) return job_frame(core, job->second, std::move(frame));
+  if (core.model_calls.contains(frame.request_id)) return call_frame(core, frame.request_id, frame);
+  log::debug("the worker sent {} for job {}, which has ended", contract::name_of_type(frame.type),
+             frame.request_id);
+  return true;
+}
+
+}  // namespace hearth::broker

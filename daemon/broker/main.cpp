@@ -1,0 +1,138 @@
+// hearthd: the service's broker.
+#include <cstdio>
+#include <filesystem>
+#include <random>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/broker/net/listener.h"
+#include "daemon/broker/net/service.h"
+#include "shm/base/log.h"
+
+namespace {
+
+using hearth::broker::Options;
+
+struct Arguments {
+  std::string socket = hearth::broker::default_socket_path();
+  std::string worker;
+  std::string device = "auto";
+  unsigned threads = 0;
+  unsigned slots = 4;
+  std::vector<std::string> models;
+  bool no_ember = false;
+  bool fake = false;
+  std::string log_level = "info";
+};
+
+std::filesystem::path own_folder() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).parent_path();
+}
+
+std::string check_named_folder(const std::string& text) {
+  const std::size_t sign = text.find('=');
+  const bool good = sign != std::string::npos && sign > 0 && sign + 1 < text.size();
+  return good ? "" : "expected NAME=FOLDER";
+}
+
+void declare(CLI::App& app, Arguments& arguments) {
+  app.set_version_flag("--version", "hearthd " HEARTH_VERSION);
+  app.add_option("--socket", arguments.socket, "where clients connect")->capture_default_str();
+  app.add_option("--worker", arguments.worker, "the engine program; default: beside hearthd");
+  app.add_option("--device", arguments.device, "what to compute on")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->capture_default_str();
+  app.add_option("--threads", arguments.threads, "threads to compute with; 0: all processors")
+      ->check(CLI::Range(0, 1024));
+  app.add_option("--slots", arguments.slots, "requests computed at once")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--model", arguments.models, "publish a model folder; may be repeated")
+      ->type_name("NAME=FOLDER")
+      ->check(check_named_folder);
+  app.add_flag("--no-ember", arguments.no_ember, "do not publish the embedded model");
+  app.add_flag("--fake", arguments.fake, "also serve the family that tests use");
+  app.add_option("--log-level", arguments.log_level, "how much is logged")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
+      ->capture_default_str();
+}
+
+std::string random_id() {
+  std::random_device random;
+  return fmt::format("{:08x}{:08x}", random(), random());
+}
+
+// What all clients together may hold: half of the machine's memory.
+std::uint64_t all_arena_bytes() {
+  return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 2;
+}
+
+void add_models(Options& options, const Arguments& arguments) {
+  const auto ember = (own_folder() / "../share/hearth/ember").lexically_normal();
+  std::error_code error;
+  if (!arguments.no_ember) {
+    if (std::filesystem::is_directory(ember, error)) {
+      options.models.push_back({"ember", ember.string()});
+    } else {
+      hearth::log::warning("no embedded model at {}", ember.string());
+    }
+  }
+  for (const std::string& model : arguments.models) {
+    const std::size_t sign = model.find('=');
+    options.models.push_back({model.substr(0, sign), model.substr(sign + 1)});
+  }
+}
+
+Options make_options(const Arguments& arguments) {
+  Options options;
+  options.socket = arguments.socket;
+  options.worker.program =
+      arguments.worker.empty() ? (own_folder() / "hearth-worker").string() : arguments.worker;
+  options.worker.arguments = {"--device",    arguments.device,
+                              "--threads",   std::to_string(arguments.threads),
+                              "--slots",     std::to_string(arguments.slots),
+                              "--log-level", arguments.log_level};
+  if (arguments.fake) options.worker.arguments.emplace_back("--fake");
+  options.config.server = "hearthd " HEARTH_VERSION;
+  options.config.boot_id = random_id();
+  options.config.all_arena_bytes = all_arena_bytes();
+  add_models(options, arguments);
+  return options;
+}
+
+hearth::log::Level level_of(const std::string& word) {
+  if (word == "debug") return hearth::log::Level::kDebug;
+  if (word == "warning") return hearth::log::Level::kWarning;
+  return word == "error" ? hearth::log::Level::kError : hearth::log::Level::kInfo;
+}
+
+// Descriptors are what clients use up: take as many as the system gives.
+void raise_descriptor_limit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("The hearth service: models that stay loaded, for every ComfyUI on this machine.");
+  Arguments arguments;
+  declare(app, arguments);
+  CLI11_PARSE(app, argc, argv);
+  hearth::log::start("hearthd", level_of(arguments.log_level));
+  umask(0077);  // the socket and its lock are for this user, or for whom systemd made them
+  raise_descriptor_limit();
+  const auto served = hearth::broker::serve(make_options(arguments));
+  if (served) return 0;
+  std::fprintf(stderr, "hearthd: %s %s\n", served.error().what.c_str(),
+               served.error().hint.c_str());
+  return 1;
+}

@@ -1,0 +1,44 @@
+#include "daemon/broker/message.h"
+
+#include <algorithm>
+
+namespace hearth::broker {
+namespace {
+
+constexpr std::size_t kMaxWhatBytes = 4096;
+constexpr std::size_t kMaxHintBytes = 1024;
+constexpr std::size_t kMaxLoggedBytes = 128;
+
+// Cuts before a character, never inside one: the receiver refuses broken UTF-8.
+std::string cut(std::string text, std::size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  std::size_t end = max_bytes;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
+  text.resize(end);
+  return text;
+}
+
+bool is_control(char c) {
+  return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+}
+
+}  // namespace
+
+contract::Error to_message(const Error& error, std::uint32_t retry_after_ms) {
+  contract::Error message;
+  message.code = std::string(name_of(error.code));
+  message.what = cut(error.what, kMaxWhatBytes);
+  message.hint = error.hint.empty() ? std::string(hint_of(error.code)) : error.hint;
+  message.hint = cut(std::move(message.hint), kMaxHintBytes);
+  message.retryable = retryable(error.code);
+  message.retry_after_ms = retry_after_ms;
+  return message;
+}
+
+std::string printable(const std::string& text) {
+  std::string line = cut(text, kMaxLoggedBytes);
+  std::replace_if(line.begin(), line.end(), is_control, '?');
+  return line;
+}
+
+}  // namespace hearth::broker

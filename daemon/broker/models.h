@@ -1,0 +1,83 @@
+// The models the broker knows: their files, who holds them, and where they are.
+//
+// Stages: the worker has not heard of it (kDetached), we look whether its files are what was
+// offered (kExamining), the worker looks at them (kAttaching), knows it (kCold), reads its weights
+// (kLoading), can answer with it (kHot), gives its memory back (kLeaving). residency.h moves a
+// model between them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "daemon/broker/clients.h"
+#include "daemon/broker/model_files.h"
+
+namespace hearth::broker {
+
+enum class Stage { kDetached, kExamining, kAttaching, kCold, kLoading, kHot, kLeaving };
+
+struct Model {
+  std::string id;
+  std::string name;
+  std::string dtype;  // auto, float32, bfloat16: as offered
+  std::string identity;
+  std::vector<std::string> labels;
+  std::vector<SharedFd> files;
+  bool is_public = false;
+
+  std::string family;  // empty until a worker has recognised it
+  std::vector<std::string> warnings;
+  std::string arithmetic;  // dtype it computes in; empty until a receipt has said so
+
+  Stage stage = Stage::kDetached;
+  JobId call = 0;  // attach, load or unload under way at the worker
+  bool load_cancelled = false;
+  bool leaves_when_idle = false;
+  bool examine_soon = false;      // recognise it although nobody asked yet
+  bool recheck = false;           // its files may have changed since they were examined
+  std::uint64_t examination = 0;  // under way, in kExamining
+  OffLoop::Ticket ticket = 0;     // of the examination
+  TimePoint examine_deadline = TimePoint::max();
+  TimePoint load_began;
+  TimePoint last_used;
+  double load_ms = 0.0;  // of the last load
+  std::uint64_t resident_bytes = 0;
+  std::uint32_t loads = 0;
+
+  std::set<ConnectionId> holders;
+  std::uint32_t waiting_jobs = 0;
+  std::uint32_t running_jobs = 0;
+  std::vector<Caller> offerers;   // wait for kCold
+  std::vector<Caller> loaders;    // wait for kHot
+  std::vector<Caller> unloaders;  // wait for the end of kLeaving
+
+  bool wants_heat() const { return waiting_jobs > 0 || !loaders.empty(); }
+  bool is_disposable() const {
+    return !is_public && holders.empty() && offerers.empty() && unloaders.empty() &&
+           !wants_heat() && running_jobs == 0;
+  }
+};
+
+class Models {
+ public:
+  // The known model of these files, or a new one. Errors: internal, if two models share an id.
+  Result<Model*> add(const ExaminedFiles& examined, const std::string& name);
+  Model* find(const std::string& id);
+  // What `client` means by `id_or_name`, if it may use it: what it holds, or a public model by id
+  // or name.
+  Model* find_for(ConnectionId client, const std::string& id_or_name);
+  void erase(const std::string& id) { models_.erase(id); }
+
+  std::size_t open_files() const;
+  std::size_t held_by(ConnectionId client) const;
+  // Public ones first, then by id.
+  std::vector<Model*> all();
+
+ private:
+  std::map<std::string, std::unique_ptr<Model>> models_;
+};
+
+}  // namespace hearth::broker

@@ -1,0 +1,258 @@
+#include "daemon/broker/net/channel.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <sys/socket.h>
+
+namespace hearth::broker {
+namespace {
+
+constexpr std::size_t kBodyStepBytes = 64 * 1024;
+constexpr std::size_t kControlBytes = CMSG_SPACE(sizeof(int) * kMaxFrameFds);
+
+Error closed() {
+  return fail(Code::kNotReachable, "the connection is closed");
+}
+
+enum class Took { kSome, kNothing, kClosed };
+
+Took outcome(ssize_t n) {
+  if (n > 0) return Took::kSome;
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return Took::kNothing;
+  return Took::kClosed;
+}
+
+void collect_descriptors(msghdr& message, std::vector<Fd>& fds) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t n_fds = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < n_fds; ++i) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
+      fds.emplace_back(fd);
+    }
+  }
+}
+
+// Descriptors come with header bytes only. `cut`: more of them came than there was room for.
+ssize_t receive(int socket, std::span<std::byte> into, std::vector<Fd>& fds, bool& cut) {
+  alignas(cmsghdr) std::array<char, kControlBytes> control;
+  iovec bytes{into.data(), into.size()};
+  msghdr message = {};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  const ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (n < 0) return n;
+  collect_descriptors(message, fds);
+  cut = (message.msg_flags & MSG_CTRUNC) != 0 || fds.size() > kMaxFrameFds;
+  return n;
+}
+
+void attach_descriptors(msghdr& message, std::span<char> control,
+                        const std::vector<SharedFd>& fds) {
+  const std::size_t fd_bytes = fds.size() * sizeof(int);
+  message.msg_control = control.data();
+  message.msg_controllen = CMSG_SPACE(fd_bytes);
+  cmsghdr* part = CMSG_FIRSTHDR(&message);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(fd_bytes);
+  for (std::size_t i = 0; i < fds.size(); ++i) {
+    const int fd = fds[i]->get();
+    std::memcpy(CMSG_DATA(part) + i * sizeof(int), &fd, sizeof(int));
+  }
+}
+
+ssize_t transmit(int socket, Outbox::Entry& entry) {
+  const std::size_t header_sent = std::min(entry.sent_bytes, entry.header.size());
+  const std::size_t body_sent = entry.sent_bytes - header_sent;
+  std::array<iovec, 2> bytes = {
+      iovec{entry.header.data() + header_sent, entry.header.size() - header_sent},
+      iovec{entry.frame.body.data() + body_sent, entry.frame.body.size() - body_sent}};
+  alignas(cmsghdr) std::array<char, kControlBytes> control;
+  msghdr message = {};
+  message.msg_iov = bytes.data();
+  message.msg_iovlen = bytes.size();
+  if (entry.sent_bytes == 0 && !entry.frame.fds.empty()) {
+    control.fill(0);
+    attach_descriptors(message, control, entry.frame.fds);
+  }
+  return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+}  // namespace
+
+Channel::Channel(UnixStream stream)
+    : stream_(std::move(stream)),
+      to_send_(stream_.get_executor(), asio::steady_timer::time_point::max()),
+      room_(stream_.get_executor(), asio::steady_timer::time_point::max()),
+      deadline_(stream_.get_executor()) {}
+
+asio::awaitable<Result<void>> Channel::read(InFrame& frame) {
+  co_await wait_for_room();
+  if (closing_) co_return closed();
+  FrameHeaderBytes bytes;
+  Result<void> got = co_await read_header(bytes, frame);
+  if (!got) co_return got;
+  const Result<FrameHeader> header = decode_header(bytes, max_body_bytes_);
+  if (!header) co_return header.error();
+  if (header->n_fds != frame.fds.size())
+    co_return fail(Code::kBadRequest, "n_fds is not the number of descriptors that came.");
+  frame.type = header->type;
+  frame.request_id = header->request_id;
+  got = co_await read_body(frame.body, header->body_len);
+  co_return got;
+}
+
+asio::awaitable<void> Channel::wait_for_room() {
+  if (++burst_ >= kBurstFrames) {
+    burst_ = 0;
+    co_await asio::post(stream_.get_executor(), asio::use_awaitable);
+  }
+  while (is_open() && outbox_.full()) {
+    SystemError cancelled;
+    co_await room_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+  }
+}
+
+asio::awaitable<Result<void>> Channel::read_header(FrameHeaderBytes& header, InFrame& frame) {
+  std::size_t have = 0;
+  while (have < header.size()) {
+    if (!is_open()) co_return closed();
+    bool cut = false;
+    const ssize_t n =
+        receive(stream_.native_handle(), std::span(header).subspan(have), frame.fds, cut);
+    if (cut) co_return fail(Code::kBadRequest, "Too many descriptors came with one frame.");
+    switch (outcome(n)) {
+      case Took::kSome:
+        have += static_cast<std::size_t>(n);
+        break;
+      case Took::kNothing:
+        co_await wait_readable();
+        break;
+      case Took::kClosed:
+        co_return closed();
+    }
+  }
+  co_return Result<void>();
+}
+
+asio::awaitable<Result<void>> Channel::read_body(std::string& body, std::size_t n_bytes) {
+  std::size_t have = 0;
+  while (have < n_bytes) {
+    if (!is_open()) co_return closed();
+    // Grows with what arrives: a promise of a megabyte costs nobody a megabyte.
+    body.resize(std::min(n_bytes, have + kBodyStepBytes));
+    const ssize_t n =
+        recv(stream_.native_handle(), body.data() + have, body.size() - have, MSG_DONTWAIT);
+    switch (outcome(n)) {
+      case Took::kSome:
+        have += static_cast<std::size_t>(n);
+        break;
+      case Took::kNothing:
+        co_await wait_readable();
+        break;
+      case Took::kClosed:
+        co_return closed();
+    }
+  }
+  co_return Result<void>();
+}
+
+asio::awaitable<void> Channel::wait_readable() {
+  burst_ = 0;
+  SystemError ended;
+  co_await stream_.async_wait(UnixStream::wait_read,
+                              asio::redirect_error(asio::use_awaitable, ended));
+}
+
+void Channel::send(OutFrame frame) {
+  if (!is_open() || closing_) return;
+  const bool was_idle = outbox_.empty();
+  const bool was_full = outbox_.full();
+  outbox_.push(std::move(frame));
+  if (!was_full && outbox_.full()) await_progress();
+  if (!was_idle) return;
+  flush();
+  if (!outbox_.empty()) to_send_.cancel();
+}
+
+void Channel::flush() {
+  while (is_open() && !outbox_.empty() && send_some()) {
+  }
+}
+
+bool Channel::send_some() {
+  const ssize_t n = transmit(stream_.native_handle(), outbox_.front());
+  switch (outcome(n)) {
+    case Took::kSome:
+      break;
+    case Took::kNothing:
+      return false;
+    case Took::kClosed:
+      close();
+      return false;
+  }
+  const bool was_full = outbox_.full();
+  outbox_.sent(static_cast<std::size_t>(n));
+  if (!was_full) return true;
+  if (outbox_.full()) {
+    await_progress();
+  } else {
+    if (!closing_) deadline_.cancel();  // the end keeps its own deadline
+    room_.cancel();
+  }
+  return true;
+}
+
+asio::awaitable<void> Channel::write() {
+  SystemError cancelled;
+  while (is_open()) {
+    if (outbox_.empty()) {
+      if (closing_) break;
+      co_await to_send_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
+      continue;
+    }
+    co_await stream_.async_wait(UnixStream::wait_write,
+                                asio::redirect_error(asio::use_awaitable, cancelled));
+    flush();
+  }
+  close();
+}
+
+// The outbox is full: from now the peer has kStalled to take some more.
+void Channel::await_progress() {
+  if (closing_) return;  // close_when_sent() has set a deadline of its own
+  deadline_.expires_after(kStalled);
+  deadline_.async_wait([this, alive = std::weak_ptr<void>(alive_)](SystemError cancelled) {
+    if (!cancelled && !alive.expired() && outbox_.full()) close();
+  });
+}
+
+void Channel::close_when_sent() {
+  if (!is_open() || std::exchange(closing_, true)) return;
+  shutdown(stream_.native_handle(), SHUT_RD);  // the reader sees an end
+  room_.cancel();
+  to_send_.cancel();
+  deadline_.expires_after(kFarewell);
+  deadline_.async_wait([this, alive = std::weak_ptr<void>(alive_)](SystemError cancelled) {
+    if (!cancelled && !alive.expired()) close();
+  });
+}
+
+void Channel::close() {
+  if (!is_open()) return;
+  SystemError ignored;
+  stream_.close(ignored);
+  outbox_.clear();
+  to_send_.cancel();
+  room_.cancel();
+  deadline_.cancel();
+}
+
+}  // namespace hearth::broker

@@ -1,0 +1,57 @@
+// Frames over one Unix stream socket, with descriptors: the wire of clients and of the worker.
+//
+// One coroutine reads, one writes. send() tries the socket at once and leaves to the writer only
+// what the kernel does not take. One thread. There is no cancellation of single operations: close()
+// ends both coroutines. The owner keeps the channel alive until both have returned.
+#pragma once
+
+#include "daemon/broker/net/asio.h"
+#include "daemon/broker/outbox.h"
+
+namespace hearth::broker {
+
+class Channel {
+ public:
+  explicit Channel(UnixStream stream);
+
+  // Reads the next frame into `frame`, waiting while the outbox is full. Errors: not_reachable when
+  // the connection is closed, bad_request when the peer broke the rules of the wire. After an error
+  // `frame.fds` may hold descriptors that nobody wants.
+  asio::awaitable<Result<void>> read(InFrame& frame);
+  // Sends what is queued until the channel is closed.
+  asio::awaitable<void> write();
+
+  void send(OutFrame frame);
+  void allow_large_frames() { max_body_bytes_ = kMaxFrameBytes; }
+  // Takes nothing more from the peer, sends what is queued (for at most kFarewell), then closes.
+  void close_when_sent();
+  void close();
+  bool is_open() const { return stream_.is_open(); }
+  int native_handle() { return stream_.native_handle(); }
+  UnixStream::executor_type executor() { return stream_.get_executor(); }
+
+ private:
+  static constexpr std::chrono::seconds kStalled{10};  // a full outbox without progress
+  static constexpr std::chrono::seconds kFarewell{1};
+  static constexpr int kBurstFrames = 8;  // then other connections get their turn
+
+  asio::awaitable<void> wait_for_room();
+  asio::awaitable<Result<void>> read_header(FrameHeaderBytes& header, InFrame& frame);
+  asio::awaitable<Result<void>> read_body(std::string& body, std::size_t n_bytes);
+  asio::awaitable<void> wait_readable();
+  void flush();
+  bool send_some();
+  void await_progress();
+
+  UnixStream stream_;
+  Outbox outbox_;
+  asio::steady_timer to_send_;   // never expires; cancelled when there is something to send
+  asio::steady_timer room_;      // never expires; cancelled when the outbox has room again
+  asio::steady_timer deadline_;  // a stalled or departing peer is closed when it expires
+  std::uint32_t max_body_bytes_ = kMaxGreetingBytes;
+  int burst_ = 0;
+  bool closing_ = false;
+  std::shared_ptr<void> alive_ = std::make_shared<int>();  // tells timers that we are gone
+};
+
+}  // namespace hearth::broker

@@ -1,0 +1,36 @@
+// The threads for system calls that can block: one for shared memory, one for clients' files.
+//
+// A thread that a hostile file system holds fast is left behind and replaced, at most kMaxStuck
+// times at once; after that no client's files are looked at until one of them returns.
+#pragma once
+
+#include <set>
+
+#include "daemon/broker/net/asio.h"
+#include "daemon/broker/ports.h"
+
+namespace hearth::broker {
+
+class OffLoopThreads : public OffLoop {
+ public:
+  explicit OffLoopThreads(asio::io_context& loop);
+  ~OffLoopThreads() override;  // waits for threads that are not stuck
+
+  Ticket run(Lane lane, Work work) override;
+  void abandon(Ticket ticket) override;
+  SharedFd adopt(Fd fd) override;
+
+  static constexpr int kMaxStuck = 8;
+
+ private:
+  struct Shared;
+  static void serve(std::shared_ptr<Shared> shared, Lane lane, unsigned generation);
+  void start_thread(Lane lane, unsigned generation);
+  void finish(Ticket ticket, const Continuation& continuation);
+
+  std::shared_ptr<Shared> shared_;
+  std::set<Ticket> expected_;  // loop's thread only
+  Ticket last_ticket_ = 0;
+};
+
+}  // namespace hearth::broker

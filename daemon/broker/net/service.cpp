@@ -1,0 +1,170 @@
+#include "daemon/broker/net/service.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <functional>
+#include <list>
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <systemd/sd-daemon.h>
+
+#include "daemon/broker/broker.h"
+#include "daemon/broker/net/listener.h"
+#include "daemon/broker/net/off_loop_threads.h"
+#include "daemon/broker/net/session.h"
+
+namespace hearth::broker {
+namespace {
+
+constexpr std::chrono::milliseconds kAcceptPause{100};  // when descriptors have run out
+constexpr std::chrono::milliseconds kStep{10};          // while stopping
+constexpr std::chrono::milliseconds kFarewell{400};     // for clients to read their last frames
+constexpr std::chrono::milliseconds kWorkerExit{700};
+
+// The one timer of the core: fires at the earliest time anybody asked for.
+class LoopTimer : public TimerPort {
+ public:
+  explicit LoopTimer(asio::io_context& loop) : timer_(loop) {}
+  void call(std::function<void()> tick) { tick_ = std::move(tick); }
+  TimePoint now() override { return Clock::now(); }
+  void wake_at(TimePoint when) override {
+    if (when >= armed_) return;
+    armed_ = when;
+    timer_.expires_at(when);
+    timer_.async_wait([this](SystemError cancelled) {
+      if (cancelled || Clock::now() < armed_) return;
+      armed_ = TimePoint::max();
+      tick_();
+    });
+  }
+
+ private:
+  asio::steady_timer timer_;
+  TimePoint armed_ = TimePoint::max();
+  std::function<void()> tick_;
+};
+
+class Service {
+ public:
+  Service(Options options, Listener listener)
+      : options_(std::move(options)),
+        listener_(std::move(listener)),
+        off_loop_(loop_),
+        timer_(loop_),
+        worker_(loop_, options_.worker),
+        broker_(options_.config, {worker_, timer_, off_loop_}),
+        acceptor_(loop_, asio::local::stream_protocol(), listener_.release()),
+        signals_(loop_, SIGTERM, SIGINT) {
+    acceptor_.native_non_blocking(true);
+    worker_.report_to(broker_);
+    timer_.call([this] { broker_.tick(); });
+    broker_.on_worker_ready([this](const auto& engine) { announce(engine); });
+  }
+
+  Result<void> run();
+
+ private:
+  asio::awaitable<void> accept();
+  asio::awaitable<void> stop();
+  asio::awaitable<void> pause(std::chrono::milliseconds time);
+  void announce(const contract::WorkerReady& engine);
+  bool is_any_open() const;
+
+  Options options_;
+  Listener listener_;
+  asio::io_context loop_{1};
+  OffLoopThreads off_loop_;
+  LoopTimer timer_;
+  WorkerProcess worker_;
+  Broker broker_;
+  asio::local::stream_protocol::acceptor acceptor_;
+  asio::signal_set signals_;
+  std::list<std::weak_ptr<Session>> sessions_;
+  bool announced_ = false;
+};
+
+Result<void> Service::run() {
+  for (const NamedFolder& folder : options_.models) CHECK_OK(broker_.publish(folder));
+  broker_.start();
+  asio::co_spawn(loop_, accept(), asio::detached);
+  signals_.async_wait([this](SystemError, int) {
+    asio::co_spawn(loop_, stop(), asio::detached);
+    signals_.async_wait([this](SystemError, int) { loop_.stop(); });  // asked again: at once
+  });
+  sd_notify(0, "READY=1\nSTATUS=Starting the engine");
+  loop_.run();
+  return {};
+}
+
+asio::awaitable<void> Service::pause(std::chrono::milliseconds time) {
+  asio::steady_timer timer(loop_, time);
+  co_await timer.async_wait(asio::use_awaitable);
+}
+
+asio::awaitable<void> Service::accept() {
+  while (acceptor_.is_open()) {
+    SystemError ended;
+    co_await acceptor_.async_wait(asio::socket_base::wait_read,
+                                  asio::redirect_error(asio::use_awaitable, ended));
+    if (ended) {
+      if (acceptor_.is_open()) co_await pause(kAcceptPause);
+      continue;
+    }
+    // Asio's own accept leaves the socket open to every process that is started later.
+    const int socket = accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (socket < 0) {
+      if (errno != EAGAIN && errno != EINTR) co_await pause(kAcceptPause);
+      continue;
+    }
+    UnixStream stream(loop_, asio::local::stream_protocol(), socket);
+    std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
+    auto session = std::make_shared<Session>(std::move(stream), broker_, off_loop_);
+    sessions_.push_back(session);
+    session->start();
+  }
+}
+
+// Says that the service can work, and on what: once on standard output, each time to systemd.
+void Service::announce(const contract::WorkerReady& engine) {
+  std::string line = fmt::format("hearthd is ready: socket {}, device {} ({})", listener_.path(),
+                                 engine.device.kind, engine.device.name);
+  for (const std::string& remark : engine.remarks) line += "; " + remark;
+  if (!std::exchange(announced_, true)) std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+  sd_notifyf(0, "STATUS=%s", line.c_str());
+}
+
+bool Service::is_any_open() const {
+  return std::any_of(sessions_.begin(), sessions_.end(), [](const auto& weak) {
+    const auto session = weak.lock();
+    return session != nullptr && session->is_open();
+  });
+}
+
+asio::awaitable<void> Service::stop() {
+  sd_notify(0, "STOPPING=1");
+  SystemError ignored;
+  acceptor_.close(ignored);
+  listener_.remove();
+  broker_.stop("the service was asked to stop");
+  while (!broker_.is_stopped()) co_await pause(kStep);
+  TimePoint deadline = Clock::now() + kFarewell;
+  while (is_any_open() && Clock::now() < deadline) co_await pause(kStep);
+  for (const auto& weak : sessions_)
+    if (const auto session = weak.lock()) session->close_now();
+  deadline = Clock::now() + kWorkerExit;
+  while (worker_.is_running() && Clock::now() < deadline) co_await pause(kStep);
+  loop_.stop();
+}
+
+}  // namespace
+
+Result<void> serve(Options options) {
+  TRY(Listener listener, Listener::open(options.socket));
+  return Service(std::move(options), std::move(listener)).run();
+}
+
+}  // namespace hearth::broker

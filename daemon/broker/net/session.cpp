@@ -1,0 +1,77 @@
+#include "daemon/broker/net/session.h"
+
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+namespace hearth::broker {
+namespace {
+
+#ifndef SO_PEERPIDFD
+constexpr int SO_PEERPIDFD = 77;  // Linux 6.5; missing in older headers
+#endif
+
+Peer peer_of(int socket) {
+  ucred credentials = {};
+  socklen_t size = sizeof(credentials);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return {};
+  return Peer{credentials.pid, credentials.uid};
+}
+
+// -1 where neither way works; the end of the stream must do then.
+int pidfd_of(int socket, pid_t pid) {
+  int pidfd = -1;
+  socklen_t size = sizeof(pidfd);
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0) return pidfd;
+  return pid > 0 ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1;
+}
+
+}  // namespace
+
+Session::Session(UnixStream stream, Broker& broker, OffLoop& off_loop)
+    : channel_(std::move(stream)),
+      broker_(broker),
+      off_loop_(off_loop),
+      peer_(peer_of(channel_.native_handle())),
+      process_(channel_.executor()) {}
+
+void Session::start() {
+  id_ = broker_.connect(*this, peer_);
+  watch_process();
+  asio::co_spawn(process_.get_executor(), read(shared_from_this()), asio::detached);
+  asio::co_spawn(process_.get_executor(), write(shared_from_this()), asio::detached);
+}
+
+asio::awaitable<void> Session::read(std::shared_ptr<Session> self) {
+  for (;;) {
+    InFrame frame;
+    const Result<void> got = co_await self->channel_.read(frame);
+    if (got) {
+      self->broker_.receive(self->id_, std::move(frame));
+      continue;
+    }
+    for (Fd& fd : frame.fds) self->off_loop_.adopt(std::move(fd));
+    if (got.error().code != Code::kNotReachable) self->broker_.violated(self->id_, got.error());
+    break;
+  }
+  self->broker_.disconnect(self->id_);
+  self->channel_.close_when_sent();
+  SystemError ignored;
+  self->process_.close(ignored);
+}
+
+asio::awaitable<void> Session::write(std::shared_ptr<Session> self) {
+  co_await self->channel_.write();
+}
+
+void Session::watch_process() {
+  if (!channel_.is_open()) return;
+  const int pidfd = pidfd_of(channel_.native_handle(), peer_.pid);
+  if (pidfd < 0) return;
+  process_.assign(pidfd);
+  process_.async_wait(asio::posix::stream_descriptor::wait_read,
+                      [self = shared_from_this()](SystemError cancelled) {
+                        if (!cancelled) self->channel_.close();
+                      });
+}
+
+}  // namespace hearth::broker

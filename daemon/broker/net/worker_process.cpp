@@ -1,0 +1,139 @@
+#include "daemon/broker/net/worker_process.h"
+
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "daemon/broker/broker.h"
+#include "daemon/broker/net/channel.h"
+#include "daemon/broker/net/spawn.h"
+
+namespace hearth::broker {
+namespace {
+
+constexpr std::chrono::milliseconds kSettle{50};
+
+}  // namespace
+
+// One process from its start to its end.
+class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
+ public:
+  Link(UnixStream stream, Broker& broker, pid_t pid)
+      : channel_(std::move(stream)),
+        broker_(broker),
+        pid_(pid),
+        process_(channel_.executor()),
+        settle_(channel_.executor()) {
+    channel_.allow_large_frames();
+  }
+
+  void start() {
+    process_.assign(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
+    process_.async_wait(asio::posix::stream_descriptor::wait_read,
+                        [self = shared_from_this()](SystemError) { self->exited(); });
+    asio::co_spawn(channel_.executor(), read(shared_from_this()), asio::detached);
+    asio::co_spawn(channel_.executor(), write(shared_from_this()), asio::detached);
+  }
+  void send(OutFrame frame) { channel_.send(std::move(frame)); }
+  void kill() {
+    if (!reaped_) ::kill(pid_, SIGKILL);
+  }
+  // Nobody listens any more.
+  void disown() { reported_ = true; }
+  bool is_reaped() const { return reaped_; }
+
+ private:
+  static asio::awaitable<void> read(std::shared_ptr<Link> self) {
+    for (;;) {
+      InFrame frame;
+      const Result<void> got = co_await self->channel_.read(frame);
+      if (!got) break;
+      if (!self->reported_) self->broker_.receive_from_worker(std::move(frame));
+    }
+    self->stream_ended();
+  }
+  static asio::awaitable<void> write(std::shared_ptr<Link> self) {
+    co_await self->channel_.write();
+  }
+
+  void exited() {
+    int status = 0;
+    if (waitpid(pid_, &status, 0) == pid_) how_ = describe_exit(status);
+    reaped_ = true;
+    SystemError ignored;
+    process_.close(ignored);
+    settle();
+  }
+  void stream_ended() {
+    stream_ended_ = true;
+    channel_.close();
+    settle();
+  }
+  // Reports the end when both signs of it are there, or one has been for kSettle.
+  void settle() {
+    if (reaped_ && stream_ended_) return report();
+    settle_.expires_after(kSettle);
+    settle_.async_wait([self = shared_from_this()](SystemError cancelled) {
+      if (!cancelled) self->report();
+    });
+  }
+  void report() {
+    settle_.cancel();
+    channel_.close();
+    kill();
+    if (!std::exchange(reported_, true)) broker_.worker_gone(how_);
+  }
+
+  Channel channel_;
+  Broker& broker_;
+  const pid_t pid_;
+  asio::posix::stream_descriptor process_;  // its pidfd
+  asio::steady_timer settle_;
+  std::string how_ = "it closed its connection";
+  bool reaped_ = false;
+  bool stream_ended_ = false;
+  bool reported_ = false;
+};
+
+WorkerProcess::WorkerProcess(asio::io_context& loop, WorkerCommand command)
+    : loop_(loop), command_(std::move(command)) {}
+
+WorkerProcess::~WorkerProcess() {
+  if (link_ == nullptr) return;
+  link_->disown();
+  link_->kill();
+}
+
+Result<pid_t> WorkerProcess::start() {
+  int ends[2] = {-1, -1};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return fail(Code::kWorkerLost, fmt::format("socketpair: {}", std::strerror(errno)));
+  Fd ours(ends[0]);
+  const Fd theirs(ends[1]);
+  std::vector<std::string> words = {command_.program, "--link-fd", std::to_string(kLinkFd)};
+  words.insert(words.end(), command_.arguments.begin(), command_.arguments.end());
+  TRY(const pid_t pid, spawn(std::move(words), theirs.get()));
+  UnixStream stream(loop_, asio::local::stream_protocol(), ours.release());
+  link_ = std::make_shared<Link>(std::move(stream), *broker_, pid);
+  link_->start();
+  return pid;
+}
+
+void WorkerProcess::send(OutFrame frame) {
+  if (link_ != nullptr) link_->send(std::move(frame));
+}
+
+void WorkerProcess::kill() {
+  if (link_ != nullptr) link_->kill();
+}
+
+bool WorkerProcess::is_running() const {
+  return link_ != nullptr && !link_->is_reaped();
+}
+
+}  // namespace hearth::broker

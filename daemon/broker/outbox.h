@@ -1,0 +1,53 @@
+// Frames that wait until a peer reads: bounded by coalescing, never by losing an answer.
+//
+// Over kCoalesceBytes, token events of a request are joined and progress is dropped. Over
+// kFullBytes the owner must stop reading from the peer; replies and errors are still accepted.
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <unordered_map>
+
+#include "daemon/broker/message.h"
+
+namespace hearth::broker {
+
+class Outbox {
+ public:
+  static constexpr std::size_t kCoalesceBytes = 256 * 1024;
+  static constexpr std::size_t kFullBytes = 4 * 1024 * 1024;
+  static constexpr std::size_t kJoinedTokenBytes = 16 * 1024;  // a joined event grows no further
+
+  struct Entry {
+    FrameHeaderBytes header;
+    OutFrame frame;
+    std::size_t sent_bytes = 0;
+    std::size_t total_bytes() const { return header.size() + frame.body.size(); }
+  };
+
+  void push(OutFrame frame);
+
+  bool empty() const { return entries_.empty(); }
+  bool full() const { return queued_bytes_ >= kFullBytes; }
+  std::size_t queued_bytes() const { return queued_bytes_; }
+  std::size_t frames() const { return entries_.size(); }
+
+  // The frame to go on with; valid until the next call of push() or sent().
+  Entry& front() { return entries_.front(); }
+  // `n_bytes` more of front() are gone; removes it when complete.
+  void sent(std::size_t n_bytes);
+  void clear();
+
+ private:
+  bool coalesced(OutFrame& frame);
+  bool joined_to_last_token(const OutFrame& frame);
+  void append(OutFrame frame);
+
+  std::deque<Entry> entries_;
+  // The newest token event of a request, while more may be joined to it. Points into entries_,
+  // whose elements stay in place until removed from the front.
+  std::unordered_map<std::uint32_t, Entry*> last_token_;
+  std::size_t queued_bytes_ = 0;
+};
+
+}  // namespace hearth::broker

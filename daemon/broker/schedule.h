@@ -1,0 +1,32 @@
+// Gives waiting jobs to the worker, at most as many as it has slots, and ends them.
+#pragma once
+
+#include "daemon/broker/core.h"
+
+namespace hearth::broker {
+
+// Accepts a job for a model that its caller may use. Its request must be open.
+void enqueue(Core& core, Job job);
+// Dispatches while the worker has free slots and hot models are wanted.
+void dispatch(Core& core);
+
+// The worker's frames for a job. Token and progress bodies are passed on as they are.
+void job_event(Core& core, Job& job, InFrame frame);
+void job_ended(Core& core, Job& job, InFrame terminal);  // removes the job
+
+// A waiting job ends at once, a running one when the worker says so. Idempotent.
+void cancel_job(Core& core, Job& job);
+
+// Ends every job that waits for this model.
+void fail_waiting_jobs(Core& core, Model& model, const Error& error);
+// The model has become hot: loading is over for the jobs that waited for it.
+void account_loading(Core& core, const Model& model);
+
+// The worker is gone: every job ends.
+void jobs_lose_worker(Core& core, const Error& error);
+
+// Drops an arena: at once, or when the last job that reads it has ended. Its bytes count until
+// then.
+void drop_arena(Core& core, ArenaId id);
+
+}  // namespace hearth::broker

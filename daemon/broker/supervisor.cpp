@@ -1,0 +1,94 @@
+#include "daemon/broker/supervisor.h"
+
+#include <algorithm>
+
+#include "shm/base/log.h"
+
+namespace hearth::broker {
+
+Supervisor::Supervisor(const Config& config, WorkerPort& worker, TimerPort& timer)
+    : config_(config),
+      worker_(worker),
+      timer_(timer),
+      back_off_(config.restart_least),
+      restart_delay_(config.restart_least) {}
+
+Result<void> Supervisor::start() {
+  const Result<pid_t> started = worker_.start();
+  if (!started) {
+    log::error("{}", started.error().what);
+    ++failed_starts_;
+    retry_later();
+    return started.error();
+  }
+  pid_ = *started;
+  deadline_ = timer_.now() + config_.worker_start;
+  timer_.wake_at(deadline_);
+  return {};
+}
+
+void Supervisor::ready() {
+  state_ = State::kReady;
+  ready_at_ = timer_.now();
+  failed_starts_ = 0;
+  deadline_ = TimePoint::max();
+}
+
+void Supervisor::gone(bool refused) {
+  pid_ = 0;
+  if (state_ == State::kStopped) return;
+  ++lost_;
+  if (refused) {
+    failed_starts_ = kFailuresToGiveUpHope;
+    back_off_ = config_.restart_refused;
+  }
+  if (state_ == State::kReady) {
+    if (timer_.now() - ready_at_ >= kHealthyAfter) back_off_ = config_.restart_least;
+  } else {
+    ++failed_starts_;
+  }
+  retry_later();
+}
+
+void Supervisor::retry_later() {
+  state_ = failed_starts_ >= kFailuresToGiveUpHope ? State::kFailed : State::kRestarting;
+  restart_delay_ = back_off_;
+  deadline_ = timer_.now() + restart_delay_;
+  timer_.wake_at(deadline_);
+  back_off_ = std::min(back_off_ * 2, config_.restart_most);
+}
+
+void Supervisor::stop() {
+  state_ = State::kStopped;
+  deadline_ = TimePoint::max();
+}
+
+Result<void> Supervisor::tick() {
+  if (deadline_ == TimePoint::max()) return {};
+  if (timer_.now() < deadline_) {
+    timer_.wake_at(deadline_);
+    return {};
+  }
+  deadline_ = TimePoint::max();
+  if (pid_ == 0) return start();
+  log::error("the engine process was not ready in time and is ended");
+  worker_.kill();
+  return {};
+}
+
+std::string_view Supervisor::state_name() const {
+  switch (state_) {
+    case State::kStarting:
+      return "starting";
+    case State::kReady:
+      return "ready";
+    case State::kFailed:
+      return "failed";
+    case State::kRestarting:
+    case State::kStopped:
+      break;
+  }
+  return "restarting";
+}
+
+}  // namespace hearth::broker

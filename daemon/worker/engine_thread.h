@@ -1,0 +1,54 @@
+// The one thread that computes: everything on the device happens here, and only here.
+//
+// Makes the OnEngine token. Between tasks it advances every model that has sequences, one step each
+// in turn, and sleeps when there is nothing to do. The destructor waits for the step at hand.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "models/model.h"
+#include "shm/base/result.h"
+
+namespace hearth {
+
+class EngineThread {
+ public:
+  // `on_device_lost` is called on the engine thread, once; nothing is advanced after it.
+  explicit EngineThread(std::function<void(const Error&)> on_device_lost);
+  ~EngineThread();
+  EngineThread(const EngineThread&) = delete;
+  EngineThread& operator=(const EngineThread&) = delete;
+
+  // Any thread. `model` must have generates().
+  void submit(std::shared_ptr<models::Model> model, std::shared_ptr<models::Job> job,
+              std::unique_ptr<models::Prompt> prompt, std::shared_ptr<models::Listener> listener);
+
+  // Any thread. Gives up `model` on the engine thread, where it is destroyed when nobody else holds
+  // it, then calls `then` there.
+  void drop(std::shared_ptr<models::Model> model, std::function<void()> then);
+
+ private:
+  using Task = std::function<void(models::OnEngine)>;
+
+  void post(Task task);
+  void run();
+  bool wait_for_work();
+  void run_tasks(models::OnEngine on);
+  bool advance_all(models::OnEngine on);
+
+  const std::function<void(const Error&)> on_device_lost_;
+  std::vector<std::shared_ptr<models::Model>> active_;  // with sequences; engine thread only
+  std::mutex mutex_;                                    // of tasks_ and stopping_
+  std::condition_variable posted_;
+  std::deque<Task> tasks_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace hearth

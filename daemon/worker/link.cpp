@@ -1,0 +1,188 @@
+#include "daemon/worker/link.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+namespace hearth::worker {
+namespace {
+
+constexpr int kPollMs = 100;  // how soon the writer notices that the worker ends
+
+std::string header_bytes(std::uint32_t request_id, std::uint8_t type, std::size_t body_bytes) {
+  const FrameHeader header{static_cast<std::uint32_t>(body_bytes), request_id, type, 0, 0};
+  const FrameHeaderBytes bytes = encode(header);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// Takes ownership of every descriptor in the control bytes.
+void take_descriptors(msghdr& message, std::vector<Fd>& fds) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
+       part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t index = 0; index < count; ++index) {
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(part) + index * sizeof(int), sizeof(int));
+      fds.emplace_back(fd);
+    }
+  }
+}
+
+// Cuts to at most `most` bytes without leaving a part of a character.
+void cut(std::string& text, std::size_t most) {
+  if (text.size() <= most) return;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0U) == 0x80U) --most;
+  text.resize(most);
+}
+
+}  // namespace
+
+Link::Link(Fd socket) : socket_(std::move(socket)) {
+  writer_ = std::thread([this] { write_when_ready(); });
+  ::pthread_setname_np(writer_.native_handle(), "link-out");
+}
+
+Link::~Link() {
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  changed_.notify_all();
+  writer_.join();
+}
+
+Result<std::optional<Frame>> Link::read() {
+  Frame frame;
+  FrameHeaderBytes header;
+  TRY(const bool open, read_bytes(header, frame.fds));
+  if (!open) return std::optional<Frame>();
+  TRY(frame.header, decode_header(header, kMaxFrameBytes));
+  if (frame.header.n_fds != frame.fds.size())
+    return fail(Code::kBadRequest, fmt::format("A frame announces {} descriptors and carries {}.",
+                                               frame.header.n_fds, frame.fds.size()));
+  frame.body.resize(frame.header.body_len);
+  TRY(const bool whole, read_bytes(frame.body, frame.fds));
+  if (!whole) return std::optional<Frame>();
+  return std::optional<Frame>(std::move(frame));
+}
+
+// False: the other side closed. Descriptors come with the header's bytes only, but are taken, and
+// so closed, wherever they come.
+Result<bool> Link::read_bytes(std::span<std::byte> bytes, std::vector<Fd>& fds) {
+  alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * kMaxFrameFds)];
+  for (std::size_t done = 0; done < bytes.size();) {
+    iovec part{bytes.data() + done, bytes.size() - done};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    const ssize_t count = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return false;
+    take_descriptors(message, fds);
+    if ((message.msg_flags & MSG_CTRUNC) != 0)
+      return fail(Code::kBadRequest, "A frame's descriptors were cut off.",
+                  "Raise the limit of open files of the service.");
+    done += static_cast<std::size_t>(count);
+  }
+  return true;
+}
+
+void Link::send_token(std::uint32_t request_id, std::string text,
+                      std::span<const std::int32_t> ids) {
+  contract::Token token;
+  token.text = std::move(text);
+  token.token_ids.resize(ids.size_bytes());
+  if (!ids.empty()) std::memcpy(token.token_ids.data(), ids.data(), ids.size_bytes());
+  post({request_id, contract::Token::kType, {}, std::move(token)});
+}
+
+void Link::send_error(std::uint32_t request_id, const Error& error) {
+  contract::Error message;
+  message.code = name_of(error.code);
+  message.what = error.what;
+  message.hint = error.hint.empty() ? std::string(hint_of(error.code)) : error.hint;
+  message.retryable = retryable(error.code);
+  cut(message.what, 4096);
+  cut(message.hint, 1024);
+  send(request_id, message);
+}
+
+void Link::post(Outgoing frame) {
+  const std::lock_guard lock(mutex_);
+  if (closed_) return;
+  if (!merge(frame)) queue_.push_back(std::move(frame));
+  write_what_fits();
+  if (!writing_.empty()) changed_.notify_all();
+}
+
+// Appends tokens to the request's waiting token frame, or replaces its waiting progress.
+bool Link::merge(Outgoing& frame) {
+  const bool token = frame.type == contract::Token::kType;
+  if (!token && frame.type != contract::Progress::kType) return false;
+  const auto waiting = std::find_if(queue_.rbegin(), queue_.rend(), [&](const Outgoing& other) {
+    return other.request_id == frame.request_id && other.type == frame.type;
+  });
+  if (waiting == queue_.rend()) return false;
+  if (token) {
+    waiting->token.text += frame.token.text;
+    waiting->token.token_ids += frame.token.token_ids;
+  } else {
+    waiting->body = std::move(frame.body);
+  }
+  return true;
+}
+
+// With the mutex held: writes until the queue is empty or the socket is full.
+void Link::write_what_fits() {
+  while (!closed_ && (!writing_.empty() || load_next())) {
+    const ssize_t count = ::send(socket_.get(), writing_.data() + written_,
+                                 writing_.size() - written_, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    if (count < 0) {
+      closed_ = true;
+      return;
+    }
+    written_ += static_cast<std::size_t>(count);
+    if (written_ == writing_.size()) writing_.clear();
+  }
+}
+
+bool Link::load_next() {
+  if (queue_.empty()) return false;
+  Outgoing frame = std::move(queue_.front());
+  queue_.pop_front();
+  if (frame.type == contract::Token::kType) frame.body = contract::pack(frame.token);
+  writing_ = header_bytes(frame.request_id, frame.type, frame.body.size()) + frame.body;
+  written_ = 0;
+  return true;
+}
+
+void Link::write_when_ready() {
+  std::unique_lock lock(mutex_);
+  while (!closed_) {
+    changed_.wait(lock, [&] { return closed_ || !writing_.empty(); });
+    lock.unlock();
+    pollfd waiting{socket_.get(), POLLOUT, 0};
+    ::poll(&waiting, 1, kPollMs);
+    lock.lock();
+    write_what_fits();
+    if (writing_.empty()) changed_.notify_all();
+  }
+}
+
+void Link::flush(std::chrono::milliseconds limit) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, limit, [&] { return closed_ || (writing_.empty() && queue_.empty()); });
+}
+
+}  // namespace hearth::worker

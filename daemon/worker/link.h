@@ -1,0 +1,81 @@
+// The worker's end of the socketpair: frames in with their descriptors, frames out without
+// blocking.
+//
+// read() belongs to one thread. The senders may be called by any: what the socket does not take at
+// once waits in a queue that one writer thread empties. While it waits, a request's tokens grow
+// together and its older progress is replaced; every other frame is kept as it is. A sender is
+// never blocked by a slow broker.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "shm/base/fd.h"
+#include "shm/base/result.h"
+#include "shm/contract/messages.h"
+#include "shm/frame.h"
+
+namespace hearth::worker {
+
+struct Frame {
+  FrameHeader header;
+  std::vector<std::byte> body;
+  std::vector<Fd> fds;
+};
+
+class Link {
+ public:
+  explicit Link(Fd socket);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  // Blocks for the next frame. Absent: the broker is gone. Errors: bad_request for a broken frame;
+  // nothing can be read after it.
+  Result<std::optional<Frame>> read();
+
+  template <class Message>
+  void send(std::uint32_t request_id, const Message& message) {
+    post({request_id, Message::kType, contract::pack(message), {}});
+  }
+  void send_token(std::uint32_t request_id, std::string text, std::span<const std::int32_t> ids);
+  void send_error(std::uint32_t request_id, const Error& error);
+
+  // Waits until everything sent is in the socket, at most `limit`.
+  void flush(std::chrono::milliseconds limit);
+
+ private:
+  struct Outgoing {
+    std::uint32_t request_id = 0;
+    std::uint8_t type = 0;
+    std::string body;       // packed; of a token made when it is written
+    contract::Token token;  // of type token only
+  };
+
+  Result<bool> read_bytes(std::span<std::byte> bytes, std::vector<Fd>& fds);
+  void post(Outgoing frame);
+  bool merge(Outgoing& frame);
+  void write_what_fits();
+  bool load_next();
+  void write_when_ready();
+
+  const Fd socket_;
+  std::mutex mutex_;  // of all below
+  std::condition_variable changed_;
+  std::deque<Outgoing> queue_;  // whole frames that nothing was written of
+  std::string writing_;         // the frame being written
+  std::size_t written_ = 0;     // bytes of it
+  bool closed_ = false;         // the socket takes nothing more, or we end
+  std::thread writer_;
+};
+
+}  // namespace hearth::worker

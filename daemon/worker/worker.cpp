@@ -1,0 +1,274 @@
+#include "daemon/worker/worker.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "shm/base/log.h"
+
+namespace hearth::worker {
+namespace {
+
+constexpr auto kFlushLimit = std::chrono::milliseconds(300);
+constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+
+double ms_since(models::Clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
+}
+
+contract::WorkerReady introduction(const Settings& settings) {
+  const models::Device& device = settings.engine.device;
+  contract::WorkerReady ready;
+  ready.device.kind = device.kind == models::DeviceKind::kCuda ? "cuda" : "cpu";
+  ready.device.name = device.name;
+  ready.device.memory_bytes = device.memory_bytes;
+  ready.device.threads = device.threads;
+  ready.slots = settings.slots;
+  for (const models::Family* family : models::families()) ready.families.emplace_back(family->name);
+  ready.remarks = settings.engine.remarks;
+  return ready;
+}
+
+std::vector<const contract::Tensor*> tensors_of(const contract::Generate& request) {
+  std::vector<const contract::Tensor*> tensors;
+  for (const contract::ChatMessage& message : request.messages)
+    for (const contract::ContentPart& part : message.content)
+      if (part.tensor) tensors.push_back(&*part.tensor);
+  return tensors;
+}
+
+// A callback that passes at most ten reports a second on to the link.
+std::function<void(std::uint64_t, std::uint64_t)> loading_progress(Link& link, std::uint32_t id) {
+  return [&link, id, next = models::Clock::time_point()](std::uint64_t done,
+                                                         std::uint64_t total) mutable {
+    const auto now = models::Clock::now();
+    if (now < next) return;
+    next = now + kProgressInterval;
+    contract::Progress progress;
+    progress.stage = "loading";
+    progress.done = done;
+    progress.total = total;
+    link.send(id, progress);
+  };
+}
+
+}  // namespace
+
+Worker::Worker(Fd link, Settings settings)
+    : settings_(std::move(settings)),
+      link_(std::move(link)),
+      engine_([this](const Error& error) { device_lost(error); }),
+      offers_("offers"),
+      loader_("load"),
+      preparer_("prepare") {}
+
+void Worker::serve() {
+  link_.send(0, introduction(settings_));
+  for (;;) {
+    auto frame = link_.read();
+    if (!frame) log::error("the link is broken: {}", frame.error().what);
+    if (!frame || !*frame || !dispatch(*std::move(*frame))) return;
+  }
+}
+
+template <class Message, Worker::Handler<Message> kHandler>
+void Worker::handle(Frame& frame) {
+  auto message = contract::unpack<Message>(frame.body);
+  if (!message) return link_.send_error(frame.header.request_id, message.error());
+  (this->*kHandler)(frame.header.request_id, *std::move(message), std::move(frame.fds));
+}
+
+// False: the broker says stop.
+bool Worker::dispatch(Frame frame) {
+  using namespace contract;
+  static const std::unordered_map<std::uint8_t, void (Worker::*)(Frame&)> kHandlers = {
+      {AttachArena::kType, &Worker::handle<AttachArena, &Worker::attach_arena>},
+      {DetachArena::kType, &Worker::handle<DetachArena, &Worker::detach_arena>},
+      {AttachModel::kType, &Worker::handle<AttachModel, &Worker::attach_model>},
+      {DetachModel::kType, &Worker::handle<DetachModel, &Worker::detach_model>},
+      {LoadModel::kType, &Worker::handle<LoadModel, &Worker::load_model>},
+      {UnloadModel::kType, &Worker::handle<UnloadModel, &Worker::unload_model>},
+      {Generate::kType, &Worker::handle<Generate, &Worker::generate>},
+      {Cancel::kType, &Worker::handle<Cancel, &Worker::cancel>},
+  };
+  const std::uint8_t type = frame.header.type;
+  if (type == StopWorker::kType) return false;
+  const auto handler = kHandlers.find(type);
+  if (handler != kHandlers.end())
+    (this->*handler->second)(frame);
+  else
+    link_.send_error(
+        frame.header.request_id,
+        fail(Code::kUnknownMessage,
+             fmt::format("The worker does not take {} (type {}).", name_of_type(type), type)));
+  return true;
+}
+
+// No answer is expected: a request that names a missing arena is refused by itself.
+void Worker::attach_arena(std::uint32_t, contract::AttachArena message, Fds fds) {
+  const auto attached =
+      fds.size() == 1
+          ? arenas_.attach(message.arena, std::move(fds.front()), message.nbytes)
+          : fail(Code::kBadRequest,
+                 fmt::format("It came with {} descriptors instead of one.", fds.size()));
+  if (!attached) log::error("arena {}: {}", message.arena, attached.error().what);
+}
+
+void Worker::detach_arena(std::uint32_t, contract::DetachArena message, Fds) {
+  arenas_.detach(message.arena);
+}
+
+// A client's files may be on a disk that answers nothing: only the thread of offers touches them.
+void Worker::attach_model(std::uint32_t id, contract::AttachModel message, Fds fds) {
+  offers_.post([this, id, message = std::move(message),
+                fds = std::make_shared<Fds>(std::move(fds))] { examine(id, message, *fds); });
+}
+
+void Worker::examine(std::uint32_t id, const contract::AttachModel& message, Fds& fds) {
+  auto source = open_source(message, std::move(fds));
+  if (!source) return link_.send_error(id, source.error());
+  const auto attached = models_.attach(message.model, *std::move(source));
+  if (!attached) return link_.send_error(id, attached.error());
+  detect(id, message.model);
+}
+
+// A model that is refused is forgotten before the broker hears of it: it may be offered again.
+void Worker::detect(std::uint32_t id, const std::string& model_id) {
+  const auto use = models_.begin_use(model_id);
+  if (!use) return link_.send_error(id, use.error());
+  auto detected = detect_guarded(use->source->files);
+  models_.end_use(model_id);
+  if (!detected) {
+    models_.detach(model_id);
+    return link_.send_error(id, detected.error());
+  }
+  link_.send(id, contract::ModelOffered{model_id, detected->family, detected->warnings});
+}
+
+void Worker::detach_model(std::uint32_t, contract::DetachModel message, Fds) {
+  auto [source, model] = models_.detach(message.model);
+  if (model) engine_.drop(std::move(model), [] {});
+  offers_.post([files = std::move(source)] {});  // closed there
+}
+
+void Worker::load_model(std::uint32_t id, contract::LoadModel message, Fds) {
+  auto use = models_.begin_use(message.model);
+  if (!use) return link_.send_error(id, use.error());
+  auto job = std::make_shared<models::Job>(id);
+  {
+    const std::lock_guard lock(jobs_mutex_);
+    loads_[id] = job;
+  }
+  loader_.post([this, job = std::move(job), source = std::move(use->source),
+                model_id = std::move(message.model)] { load(*job, *source, model_id); });
+}
+
+void Worker::load(const models::Job& job, const ModelSource& source, const std::string& model_id) {
+  const auto loaded = load_now(job, source, model_id);
+  {
+    const std::lock_guard lock(jobs_mutex_);
+    loads_.erase(job.id);
+  }
+  if (loaded)
+    link_.send(job.id, *loaded);
+  else
+    link_.send_error(job.id, loaded.error());
+  models_.end_use(model_id);
+}
+
+Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const ModelSource& source,
+                                               const std::string& model_id) {
+  if (job.cancelled.load()) return fail(Code::kCancelled, "Loading was cancelled.");
+  const auto start = models::Clock::now();
+  if (const SharedModel hot = models_.loaded(model_id))
+    return contract::ModelLoaded{model_id, hot->resident_bytes(), 0.0};
+  models::LoadOptions options;
+  options.dtype = source.dtype;
+  options.device = settings_.engine.device;
+  options.slots = settings_.slots;
+  options.on_progress = loading_progress(link_, job.id);
+  options.cancelled = &job.cancelled;
+  Loaded loaded = load_unchanged(source, options);
+  if (loaded.device_lost) device_lost(loaded.model.error());
+  TRY(SharedModel model, std::move(loaded.model));
+  const std::uint64_t resident_bytes = model->resident_bytes();
+  models_.set_loaded(model_id, std::move(model));
+  log::debug("{} is loaded: {} MiB in {:.0f} ms", source.name, resident_bytes >> 20,
+             ms_since(start));
+  return contract::ModelLoaded{model_id, resident_bytes, ms_since(start)};
+}
+
+void Worker::unload_model(std::uint32_t id, contract::UnloadModel message, Fds) {
+  const auto unloading = models_.unload(message.model, [this, id](SharedModel model) {
+    engine_.drop(std::move(model), [this, id] { link_.send(id, contract::ModelUnloaded{false}); });
+  });
+  if (!unloading) link_.send_error(id, unloading.error());
+}
+
+void Worker::generate(std::uint32_t id, contract::Generate request, Fds) {
+  const std::string model_id = request.model;
+  auto use = models_.begin_use(model_id);
+  if (!use) return link_.send_error(id, use.error());
+  const auto started = start_job(id, std::move(request), std::move(use->model));
+  if (started) return;
+  link_.send_error(id, started.error());
+  models_.end_use(model_id);
+}
+
+Result<void> Worker::start_job(std::uint32_t id, contract::Generate request, SharedModel model) {
+  if (!model)
+    return fail(Code::kUnknownModel, fmt::format("Model {} is not loaded.", request.model));
+  if (model->generates() == nullptr)
+    return fail(Code::kUnsupported,
+                fmt::format("A model of family {} does not generate text.", model->family()));
+  TRY(RequestTensors tensors, open_tensors(arenas_, tensors_of(request)));
+  auto job =
+      std::make_shared<OpenJob>(id, request, std::move(tensors), link_,
+                                [this, id, model_id = request.model] { end_job(id, model_id); });
+  {
+    const std::lock_guard lock(jobs_mutex_);
+    jobs_[id] = job;
+  }
+  // Weak: while the job waits it may be cancelled and the model unloaded, on the engine thread.
+  preparer_.post([this, job = std::move(job), model = std::weak_ptr(model)] {
+    if (job->start()) prepare(job, model.lock());
+  });
+  return {};
+}
+
+void Worker::prepare(const std::shared_ptr<OpenJob>& job, SharedModel model) {
+  auto prompt = job->prepare(*model->generates());
+  if (prompt) {
+    engine_.submit(std::move(model), job->job(), *std::move(prompt), job);
+  } else {
+    model.reset();  // the end of the job may unload it
+    job->failed(std::move(prompt).error());
+  }
+}
+
+void Worker::end_job(std::uint32_t id, const std::string& model_id) {
+  {
+    const std::lock_guard lock(jobs_mutex_);
+    jobs_.erase(id);
+  }
+  models_.end_use(model_id);
+}
+
+void Worker::cancel(std::uint32_t id, contract::Cancel, Fds) {
+  std::shared_ptr<OpenJob> job;
+  {
+    const std::lock_guard lock(jobs_mutex_);
+    if (const auto found = jobs_.find(id); found != jobs_.end()) job = found->second;
+    if (const auto found = loads_.find(id); found != loads_.end())
+      found->second->cancelled.store(true);
+  }
+  if (job) job->cancel();
+}
+
+void Worker::device_lost(const Error& error) {
+  log::error("{}", error.what);
+  link_.flush(kFlushLimit);
+  settings_.on_device_lost();
+}
+
+}  // namespace hearth::worker

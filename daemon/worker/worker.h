@@ -1,0 +1,83 @@
+// The engine process: takes frames from the broker, gives each to the thread whose work it is.
+//
+// serve() runs the link thread. Prompts are prepared, files looked at and models loaded on threads
+// of their own; everything on the device happens on the engine thread. Each request of the broker
+// ends with exactly one reply or error under its id.
+//
+// serve() returns when the broker is gone or says stop. The program then ends by _Exit, because the
+// engine may be inside a step that never returns; only tests destroy a Worker, and wait for it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "daemon/worker/engine_thread.h"
+#include "daemon/worker/link.h"
+#include "daemon/worker/model_table.h"
+#include "daemon/worker/open_job.h"
+#include "daemon/worker/task_thread.h"
+#include "models/model.h"
+#include "shm/arena.h"
+
+namespace hearth::worker {
+
+struct Settings {
+  models::Engine engine;
+  std::uint32_t slots = 4;  // generate requests that run at once
+  // Called on the engine or load thread when the device will not work again; the process must end.
+  std::function<void()> on_device_lost = [] {};
+};
+
+class Worker {
+ public:
+  Worker(Fd link, Settings settings);
+
+  void serve();
+
+ private:
+  using Fds = std::vector<Fd>;
+
+  bool dispatch(Frame frame);
+  template <class Message>
+  using Handler = void (Worker::*)(std::uint32_t id, Message, Fds);
+  template <class Message, Handler<Message> kHandler>
+  void handle(Frame& frame);
+
+  void attach_arena(std::uint32_t id, contract::AttachArena message, Fds fds);
+  void detach_arena(std::uint32_t id, contract::DetachArena message, Fds fds);
+  void attach_model(std::uint32_t id, contract::AttachModel message, Fds fds);
+  void detach_model(std::uint32_t id, contract::DetachModel message, Fds fds);
+  void load_model(std::uint32_t id, contract::LoadModel message, Fds fds);
+  void unload_model(std::uint32_t id, contract::UnloadModel message, Fds fds);
+  void generate(std::uint32_t id, contract::Generate message, Fds fds);
+  void cancel(std::uint32_t id, contract::Cancel message, Fds fds);
+
+  void examine(std::uint32_t id, const contract::AttachModel& message, Fds& fds);
+  void detect(std::uint32_t id, const std::string& model_id);
+  void load(const models::Job& job, const ModelSource& source, const std::string& model_id);
+  Result<contract::ModelLoaded> load_now(const models::Job& job, const ModelSource& source,
+                                         const std::string& model_id);
+  Result<void> start_job(std::uint32_t id, contract::Generate request, SharedModel model);
+  void prepare(const std::shared_ptr<OpenJob>& job, SharedModel model);
+  void end_job(std::uint32_t id, const std::string& model_id);
+  void device_lost(const Error& error);
+
+  const Settings settings_;
+  Link link_;
+  ArenaTable arenas_;  // link thread only
+  ModelTable models_;
+  std::mutex jobs_mutex_;                                                  // of the two below
+  std::unordered_map<std::uint32_t, std::shared_ptr<OpenJob>> jobs_;       // generate, by request
+  std::unordered_map<std::uint32_t, std::shared_ptr<models::Job>> loads_;  // load_model, by request
+  EngineThread engine_;  // the threads end before what they use
+  TaskThread offers_;
+  TaskThread loader_;
+  TaskThread preparer_;
+};
+
+}  // namespace hearth::worker

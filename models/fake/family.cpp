@@ -1,0 +1,110 @@
+// The family `fake`: answers without a network, so that everything around one can be tested.
+//
+// A folder whose config.json says {"model_type": "hearth_fake"}. Optional keys: script (see
+// script.h), prefix, context_tokens, prefill_chunk_tokens.
+
+#include "models/fake/decoder.h"
+#include "models/fake/prompt.h"
+#include "models/files/config.h"
+#include "models/files/model_file.h"
+#include "models/generate/batch.h"
+#include "models/model.h"
+
+namespace hearth::models {
+const Family& fake_family();
+}
+
+namespace hearth::fake {
+namespace {
+
+constexpr std::string_view kModelType = "hearth_fake";
+constexpr std::uint64_t kLoadSteps = 20;  // progress reports of one load
+
+class Model : public models::Model, public models::Generates {
+ public:
+  Model(Config config, const models::LoadOptions& options)
+      : config_(std::move(config)),
+        decoder_(config_, static_cast<std::int32_t>(options.slots)),
+        batch_(decoder_, {options.device.name, "float32"}) {}
+
+  std::string_view family() const override { return "fake"; }
+  std::string_view dtype() const override { return "float32"; }
+  std::uint64_t resident_bytes() const override { return decoder_.resident_bytes(); }
+  models::Generates* generates() override { return this; }
+
+  Result<std::unique_ptr<models::Prompt>> prepare(const contract::Generate& request,
+                                                  std::span<const TensorView> tensors,
+                                                  const models::Job& job) const override {
+    const auto start = models::Clock::now();
+    TRY(auto prompt, read_prompt(request, tensors, config_));
+    wait(prompt->script.wait_at(Place::kPrepare), &job.cancelled);
+    if (job.cancelled.load()) return fail(Code::kCancelled, "The request was cancelled.");
+    act(prompt->script.fault_at(Place::kPrepare), "prepare");
+    prompt->preprocess_ms =
+        std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
+    return std::unique_ptr<models::Prompt>(std::move(prompt));
+  }
+
+  void submit(models::OnEngine on, std::shared_ptr<models::Job> job,
+              std::unique_ptr<models::Prompt> prompt,
+              std::shared_ptr<models::Listener> listener) override {
+    batch_.submit(on, std::move(job), std::move(prompt), std::move(listener));
+  }
+
+  Result<bool> advance(models::OnEngine on) override { return batch_.advance(on); }
+
+ private:
+  const Config config_;
+  Decoder decoder_;
+  generate::Batch batch_;
+};
+
+Result<bool> recognises(const models::ModelFiles& files, std::vector<std::string>&) {
+  if (files::find_file(files, "config.json") == nullptr) return false;
+  TRY(const auto json, files::read_json(files, "config.json"));
+  TRY(const std::string_view type, json["model_type"].text_or(""));
+  return type == kModelType;
+}
+
+Result<Config> read_config(const models::ModelFiles& files) {
+  TRY(const auto json, files::read_json(files, "config.json"));
+  Config config;
+  TRY(const std::string_view script, json["script"].text_or(""));
+  config.script = script;
+  TRY(const std::string_view prefix, json["prefix"].text_or(""));
+  config.prefix = prefix;
+  TRY(const std::int64_t context,
+      json["context_tokens"].integer_or(config.context_tokens, 1, 1 << 20));
+  config.context_tokens = static_cast<std::int32_t>(context);
+  TRY(const std::int64_t chunk,
+      json["prefill_chunk_tokens"].integer_or(config.prefill_chunk_tokens, 1, 1 << 20));
+  config.prefill_chunk_tokens = static_cast<std::int32_t>(chunk);
+  return config;
+}
+
+Result<std::shared_ptr<models::Model>> load(const models::ModelFiles& files,
+                                            const models::LoadOptions& options) {
+  TRY(Config config, read_config(files));
+  const Script script = parse_script(config.script);
+  for (std::uint64_t step = 0; step < kLoadSteps; ++step) {
+    if (options.cancelled != nullptr && options.cancelled->load())
+      return fail(Code::kCancelled, "Loading was cancelled.");
+    if (options.on_progress) options.on_progress(step, kLoadSteps);
+    wait(script.wait_at(Place::kLoad) / kLoadSteps, options.cancelled);
+  }
+  act(script.fault_at(Place::kLoad), "load");
+  if (options.on_progress) options.on_progress(kLoadSteps, kLoadSteps);
+  return std::shared_ptr<models::Model>(std::make_shared<Model>(std::move(config), options));
+}
+
+}  // namespace
+}  // namespace hearth::fake
+
+namespace hearth::models {
+
+const Family& fake_family() {
+  static constexpr Family kFamily = {"fake", fake::recognises, fake::load, true};
+  return kFamily;
+}
+
+}  // namespace hearth::models

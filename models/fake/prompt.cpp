@@ -1,0 +1,131 @@
+#include "models/fake/prompt.h"
+
+#include <array>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "models/generate/request.h"
+
+namespace hearth::fake {
+namespace {
+
+constexpr std::int64_t kPixelsPerToken = 32 * 32;
+
+constexpr std::array<std::uint32_t, 256> make_crc_table() {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    std::uint32_t value = byte;
+    for (int bit = 0; bit < 8; ++bit)
+      value = (value & 1) != 0 ? 0xEDB88320U ^ value >> 1 : value >> 1;
+    table[byte] = value;
+  }
+  return table;
+}
+
+Result<std::string> describe(std::size_t number, const contract::ContentPart& part,
+                             const TensorView& tensor) {
+  if (tensor.bytes.empty())
+    return fail(Code::kBadPicture, fmt::format("The {} {} is empty: [{}].", part.kind, number,
+                                               fmt::join(tensor.shape, ", ")));
+  return fmt::format("{} {}: {} [{}] crc32 {:08x};", part.kind, number, name_of(tensor.dtype),
+                     fmt::join(tensor.shape, ", "), crc32(tensor.bytes));
+}
+
+std::int64_t picture_tokens(const TensorView& tensor) {
+  std::int64_t pixels = 1;
+  for (std::size_t dim = 0; dim + 1 < tensor.shape.size(); ++dim) pixels *= tensor.shape[dim];
+  return (pixels + kPixelsPerToken - 1) / kPixelsPerToken;
+}
+
+void append_word(std::string& text, std::string_view word) {
+  if (!text.empty() && !word.empty()) text += ' ';
+  text += word;
+}
+
+// Lays out all messages, taking tensors in order; leaves picture descriptions in prompt.answer.
+class Layout {
+ public:
+  Layout(std::span<const TensorView> tensors, std::int32_t context_tokens, Prompt& prompt)
+      : tensors_(tensors), context_tokens_(context_tokens), prompt_(prompt) {}
+
+  Result<void> add(const contract::ChatMessage& message) {
+    prompt_.ids.push_back(kBegin);
+    std::string text;
+    for (const contract::ContentPart& part : message.content) {
+      if (part.tensor) CHECK_OK(add_picture(part));
+      for (const char byte : part.text) prompt_.ids.push_back(static_cast<std::uint8_t>(byte));
+      append_word(text, part.text);
+    }
+    prompt_.ids.push_back(kEnd);
+    if (message.role == "user") last_user_text_ = std::move(text);
+    return {};
+  }
+
+  const std::string& last_user_text() const { return last_user_text_; }
+
+ private:
+  Result<void> add_picture(const contract::ContentPart& part) {
+    if (taken_ == tensors_.size())
+      return fail(Code::kInternal, "There are fewer tensors than the messages name.");
+    const TensorView& tensor = tensors_[taken_++];
+    TRY(const std::string description, describe(taken_, part, tensor));
+    append_word(prompt_.answer, description);
+    const std::int64_t tokens = picture_tokens(tensor);
+    if (tokens > context_tokens_)
+      return fail(Code::kTooLong, fmt::format("The {} {} takes {} tokens, the context holds {}.",
+                                              part.kind, taken_, tokens, context_tokens_));
+    prompt_.ids.insert(prompt_.ids.end(), static_cast<std::size_t>(tokens), kPicture);
+    prompt_.image_tokens += static_cast<std::uint32_t>(tokens);
+    return {};
+  }
+
+  std::span<const TensorView> tensors_;
+  const std::int32_t context_tokens_;
+  Prompt& prompt_;
+  std::size_t taken_ = 0;
+  std::string last_user_text_;
+};
+
+std::string count_to(int last) {
+  std::string text;
+  for (int number = 1; number <= last; ++number) append_word(text, std::to_string(number));
+  return text;
+}
+
+}  // namespace
+
+std::string ByteVocabulary::bytes_of(std::int32_t id) const {
+  return id >= 0 && id < 256 ? std::string(1, static_cast<char>(id)) : std::string();
+}
+
+std::uint32_t crc32(std::span<const std::byte> bytes) {
+  static constexpr auto kTable = make_crc_table();
+  std::uint32_t value = 0xFFFFFFFFU;
+  for (const std::byte byte : bytes)
+    value = kTable[(value ^ static_cast<std::uint32_t>(byte)) & 0xFFU] ^ value >> 8;
+  return value ^ 0xFFFFFFFFU;
+}
+
+Result<std::unique_ptr<Prompt>> read_prompt(const contract::Generate& request,
+                                            std::span<const TensorView> tensors,
+                                            const Config& config) {
+  auto prompt = std::make_unique<Prompt>();
+  TRY(prompt->sampling, generate::resolve_sampling(request));
+  Layout layout(tensors, config.context_tokens, *prompt);
+  for (const contract::ChatMessage& message : request.messages) CHECK_OK(layout.add(message));
+  prompt->ids.push_back(kBegin);
+  CHECK_OK(generate::check_length(prompt->ids.size(), prompt->sampling.max_tokens,
+                                  config.context_tokens));
+  prompt->end_ids = {kEnd};
+  prompt->vocabulary = std::make_shared<ByteVocabulary>();
+  prompt->script = parse_script(config.script + " " + layout.last_user_text());
+  std::string answer = config.prefix;
+  append_word(answer, prompt->answer);
+  append_word(answer, prompt->script.echo);
+  append_word(answer, count_to(prompt->script.count));
+  prompt->answer = prompt->script.random_letters > 0 ? std::string() : std::move(answer);
+  return prompt;
+}
+
+}  // namespace hearth::fake

@@ -1,0 +1,50 @@
+// A chat made ready for the fake model: bytes as tokens, and the answer it will give.
+//
+// Prepare thread; the result belongs to the sequence.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "models/fake/script.h"
+#include "models/generate/decoder.h"
+#include "shm/tensor.h"
+
+namespace hearth::fake {
+
+// Ids 0 to 255 are bytes.
+inline constexpr std::int32_t kBegin = 256;    // before each message
+inline constexpr std::int32_t kEnd = 257;      // after each message and after the answer
+inline constexpr std::int32_t kPicture = 258;  // one for each 32 x 32 pixels begun
+inline constexpr std::int32_t kVocabularySize = 259;
+
+class ByteVocabulary : public generate::TokenBytes {
+ public:
+  std::string bytes_of(std::int32_t id) const override;
+};
+
+struct Prompt : generate::TokenPrompt {
+  Script script;
+  std::string answer;  // its bytes are the tokens to come; empty with script.random_letters
+};
+
+// What the model is told in its config.json.
+struct Config {
+  std::string script;  // commands that come before those of every prompt
+  std::string prefix;  // begins every answer
+  std::int32_t context_tokens = 8192;
+  std::int32_t prefill_chunk_tokens = 512;
+};
+
+// `tensors`: those of the messages in order. The answer: `prefix`, each picture's type, shape and
+// CRC-32 ("image 1: u8 [48, 64, 3] crc32 1a2b3c4d;"), then the last user message's script.
+// Errors: bad_picture for an empty tensor, too_long, bad_request.
+Result<std::unique_ptr<Prompt>> read_prompt(const contract::Generate& request,
+                                            std::span<const TensorView> tensors,
+                                            const Config& config);
+
+// CRC-32 as zlib computes it.
+std::uint32_t crc32(std::span<const std::byte> bytes);
+
+}  // namespace hearth::fake

@@ -1,0 +1,48 @@
+// What a prompt or a config.json asks of the fake model, in command words between other words.
+//
+//   !count N          answers "1 2 3 … N"
+//   !random N         answers N letters drawn by the sampler; needs temperature > 0 to vary
+//   !wait [PLACE] MS  waits there; PLACE is load, prepare, begin, prefill or step (each; the
+//   default) !fail [PLACE] [N] throws there; N counts decode steps from 1 (the default) !nan, !inf
+//   likewise: logits that are not finite !crash            likewise: abort() !hang likewise: never
+//   returns !lost             likewise: the device is gone
+//
+// Anything else is text, which is echoed. Pure values; any thread.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace hearth::fake {
+
+enum class Place { kLoad, kPrepare, kBegin, kPrefill, kStep };
+inline constexpr std::size_t kPlaces = 5;
+
+enum class Fault { kNone, kThrow, kNan, kInfinite, kCrash, kHang, kLost };
+
+struct PlannedFault {
+  Fault fault = Fault::kNone;
+  Place place = Place::kStep;
+  int step = 1;  // of kStep
+};
+
+struct Script {
+  std::string echo;  // the words that are no commands, single-spaced
+  int count = 0;
+  int random_letters = 0;
+  std::array<std::chrono::milliseconds, kPlaces> waits{};  // by place
+  std::vector<PlannedFault> faults;
+
+  std::chrono::milliseconds wait_at(Place place) const {
+    return waits[static_cast<std::size_t>(place)];
+  }
+  // What shall go wrong at `place`; `step` counts decode steps from 1.
+  Fault fault_at(Place place, int step = 1) const;
+};
+
+Script parse_script(std::string_view words);
+
+}  // namespace hearth::fake

@@ -1,0 +1,65 @@
+#include "models/generate/request.h"
+
+#include <fmt/format.h>
+
+namespace hearth::generate {
+namespace {
+
+// generated.prompt_token_ids: 524288 bytes of i32.
+constexpr std::size_t kMostPromptTokens = 524288 / sizeof(std::int32_t);
+
+void apply(const SamplingDefaults& model, Sampling& sampling) {
+  sampling.temperature = model.temperature.value_or(sampling.temperature);
+  if (!model.do_sample.value_or(true)) sampling.temperature = 0.0;
+  sampling.top_k = model.top_k.value_or(sampling.top_k);
+  sampling.top_p = model.top_p.value_or(sampling.top_p);
+  sampling.min_p = model.min_p.value_or(sampling.min_p);
+  sampling.repetition_penalty = model.repetition_penalty.value_or(sampling.repetition_penalty);
+  sampling.presence_penalty = model.presence_penalty.value_or(sampling.presence_penalty);
+}
+
+}  // namespace
+
+Result<Sampling> resolve_sampling(const contract::Generate& request,
+                                  const SamplingDefaults& model) {
+  for (const std::string& stop : request.stop)
+    if (stop.empty())
+      return fail(Code::kBadRequest,
+                  "stop holds an empty string, which would end every answer at once.",
+                  "Leave the empty entry out of the list.");
+  Sampling sampling;
+  sampling.max_tokens = request.max_tokens;
+  sampling.temperature = request.temperature;
+  sampling.top_k = request.top_k;
+  sampling.top_p = request.top_p;
+  sampling.min_p = request.min_p;
+  sampling.repetition_penalty = request.repetition_penalty;
+  sampling.presence_penalty = request.presence_penalty;
+  sampling.seed = request.seed;
+  sampling.stop = request.stop;
+  if (request.model_defaults) apply(model, sampling);
+  return sampling;
+}
+
+Result<void> check_length(std::size_t prompt_tokens, std::int32_t max_tokens,
+                          std::int32_t context_tokens) {
+  const std::size_t context = static_cast<std::size_t>(context_tokens);
+  if (prompt_tokens == 0) return fail(Code::kBadRequest, "The prompt has no tokens.");
+  if (prompt_tokens > context)
+    return fail(Code::kTooLong,
+                fmt::format("The prompt has {} tokens, the model's context holds {}.",
+                            prompt_tokens, context));
+  if (prompt_tokens > kMostPromptTokens)
+    return fail(Code::kTooLong, fmt::format("The prompt has {} tokens, one request holds {}.",
+                                            prompt_tokens, kMostPromptTokens));
+  if (prompt_tokens + static_cast<std::size_t>(max_tokens) > context)
+    return fail(Code::kTooLong,
+                fmt::format("The prompt's {} tokens and max_tokens {} together exceed the model's "
+                            "context of {} tokens.",
+                            prompt_tokens, max_tokens, context),
+                fmt::format("Lower max_tokens to {} or less, or shorten the prompt.",
+                            context - prompt_tokens));
+  return {};
+}
+
+}  // namespace hearth::generate

@@ -1,0 +1,103 @@
+#include "models/generate/sequence.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace hearth::generate {
+namespace {
+
+constexpr auto kReportInterval = std::chrono::milliseconds(100);
+constexpr std::size_t kMostTextBytes = 262144;  // of generated.text in the contract
+
+// i32 little endian, as the contract carries token ids. Every platform hearth runs on is that.
+std::string packed(std::span<const std::int32_t> ids) {
+  std::string bytes(ids.size_bytes(), '\0');
+  if (!ids.empty()) std::memcpy(bytes.data(), ids.data(), bytes.size());
+  return bytes;
+}
+
+}  // namespace
+
+Sequence::Sequence(std::shared_ptr<models::Job> job, std::unique_ptr<TokenPrompt> prompt,
+                   std::shared_ptr<models::Listener> listener, std::int32_t vocabulary_size)
+    : job_(std::move(job)),
+      prompt_(std::move(prompt)),
+      listener_(std::move(listener)),
+      history_(vocabulary_size, prompt_->ids, prompt_->sampling.max_tokens),
+      timeline_(prompt_->sampling.max_tokens),
+      stops_(prompt_->sampling.stop) {
+  answer_ids_.reserve(static_cast<std::size_t>(std::max(prompt_->sampling.max_tokens, 1)));
+}
+
+StepRow Sequence::next_row() const {
+  return {slot, answer_ids_.back(), prompt_tokens() + answer_tokens() - 1};
+}
+
+void Sequence::report(std::string_view stage, std::int64_t done, std::int64_t total) {
+  const auto now = models::Clock::now();
+  if (stage == reported_stage_ && now - reported_at_ < kReportInterval) return;
+  reported_stage_ = stage;
+  reported_at_ = now;
+  listener_->progress(stage, static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total));
+}
+
+bool Sequence::accept(std::int32_t id) {
+  timeline_.token();
+  history_.add(id);
+  answer_ids_.push_back(id);
+  const bool ended = is_end(id);
+  std::string text;
+  if (!ended) text = stops_.feed(utf8_.feed(prompt_->vocabulary->bytes_of(id)));
+  if (ended)
+    stop_reason_ = "end_token";
+  else if (stops_.stopped())
+    stop_reason_ = "stop_string";
+  else if (answer_tokens() >= prompt_->sampling.max_tokens)
+    stop_reason_ = "max_tokens";
+  if (!stop_reason_.empty()) text += held_back_text();
+  show(std::move(text));
+  return !stop_reason_.empty();
+}
+
+std::string Sequence::held_back_text() {
+  std::string text = stops_.feed(utf8_.finish());
+  return text + stops_.finish();
+}
+
+// One reply carries 256 KiB of text: what would exceed them ends the answer, and the reply says so.
+void Sequence::show(std::string text) {
+  if (text_.size() + text.size() > kMostTextBytes) {
+    text.clear();
+    stop_reason_ = "max_tokens";
+    prompt_->warnings.push_back(
+        fmt::format("The answer ends at {} bytes, the most one reply holds.", text_.size()));
+  }
+  text_ += text;
+  listener_->token(std::move(text), {&answer_ids_.back(), 1});
+}
+
+bool Sequence::is_end(std::int32_t id) const {
+  return std::find(prompt_->end_ids.begin(), prompt_->end_ids.end(), id) != prompt_->end_ids.end();
+}
+
+void Sequence::finish(const ReceiptLabels& labels) {
+  stage = Stage::kDone;
+  contract::Generated reply;
+  reply.text = std::move(text_);
+  reply.token_ids = packed(answer_ids_);
+  reply.prompt_token_ids = packed(prompt_->ids);
+  reply.stop_reason = stop_reason_;
+  reply.receipt = timeline_.receipt(*prompt_, labels);
+  reply.warnings = prompt_->warnings;
+  listener_->done(std::move(reply));
+}
+
+void Sequence::fail(Error error) {
+  stage = Stage::kDone;
+  listener_->failed(std::move(error));
+}
+
+}  // namespace hearth::generate

@@ -1,0 +1,71 @@
+// One answer in the making: its stage, its ids, its text and its times. Moved by Batch only.
+//
+// Threads: engine thread only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/generate/decoder.h"
+#include "models/generate/sampling.h"
+#include "models/generate/timeline.h"
+#include "models/model.h"
+#include "models/text/stop.h"
+#include "models/text/utf8_stream.h"
+
+namespace hearth::generate {
+
+enum class Stage { kQueued, kVision, kPrefill, kDecode, kDone };
+
+class Sequence {
+ public:
+  Sequence(std::shared_ptr<models::Job> job, std::unique_ptr<TokenPrompt> prompt,
+           std::shared_ptr<models::Listener> listener, std::int32_t vocabulary_size);
+
+  const TokenPrompt& prompt() const { return *prompt_; }
+  const History& history() const { return history_; }
+  Timeline& timeline() { return timeline_; }
+  bool cancelled() const { return job_->cancelled.load(std::memory_order_relaxed); }
+  std::int32_t prompt_tokens() const { return static_cast<std::int32_t>(prompt_->ids.size()); }
+  std::int32_t answer_tokens() const { return static_cast<std::int32_t>(answer_ids_.size()); }
+
+  // The row of the next decode step: the last sampled id and its index in the sequence.
+  StepRow next_row() const;
+
+  // Tells the listener, at most ten times a second for each stage.
+  void report(std::string_view stage, std::int64_t done, std::int64_t total);
+
+  // Takes a sampled id: streams the text it completes and applies the stop rules. True when the
+  // answer is complete.
+  bool accept(std::int32_t id);
+
+  // Each is the last call to the listener.
+  void finish(const ReceiptLabels& labels);
+  void fail(Error error);
+
+  Stage stage = Stage::kQueued;
+  std::int32_t slot = -1;      // -1: holds none
+  std::int32_t prefilled = 0;  // prompt tokens in the slot
+
+ private:
+  std::string held_back_text();
+  void show(std::string text);
+  bool is_end(std::int32_t id) const;
+
+  std::shared_ptr<models::Job> job_;
+  std::unique_ptr<TokenPrompt> prompt_;
+  std::shared_ptr<models::Listener> listener_;
+  History history_;
+  Timeline timeline_;
+  text::Utf8Stream utf8_;
+  text::StopStrings stops_;
+  std::vector<std::int32_t> answer_ids_;
+  std::string text_;  // all that was streamed
+  std::string_view stop_reason_;
+  std::string_view reported_stage_;
+  models::Clock::time_point reported_at_;
+};
+
+}  // namespace hearth::generate

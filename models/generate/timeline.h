@@ -1,0 +1,40 @@
+// When things happened to one sequence, and the receipt made of it.
+//
+// Wall clock as the user lives it: prefill lasts from the slot's being ready to the first token,
+// also when other sequences were stepped in between. Engine thread only.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "models/generate/decoder.h"
+#include "models/model.h"
+
+namespace hearth::generate {
+
+struct ReceiptLabels {
+  std::string device;  // device name
+  std::string dtype;   // arithmetic type: "float32", "bfloat16"
+};
+
+class Timeline {
+ public:
+  explicit Timeline(std::int32_t expected_tokens);
+
+  void begin_started() { begin_started_ = models::Clock::now(); }
+  void begin_finished() { begin_finished_ = models::Clock::now(); }
+  void token();
+
+  // The worker's part; the broker adds queue, load, first token, total and model. Times in ms.
+  contract::Receipt receipt(const TokenPrompt& prompt, const ReceiptLabels& labels) const;
+
+ private:
+  models::Clock::time_point begin_started_;
+  models::Clock::time_point begin_finished_;
+  models::Clock::time_point first_token_;
+  models::Clock::time_point last_token_;
+  std::vector<float> step_ms_;  // of each token but the first
+  std::uint32_t tokens_ = 0;
+};
+
+}  // namespace hearth::generate

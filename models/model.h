@@ -1,0 +1,170 @@
+// What a model is to the worker: families that recognise files, models that answer.
+//
+// No torch here: this is the one header of models/ that daemon/ includes.
+//
+// Threads. The worker has four: `link` (frames), `prepare` (tokenise, resize), `load` (disk to
+// memory) and `engine` (everything on the device). A function that must run on the engine thread
+// takes an OnEngine, which only EngineThread can make.
+//
+// Lifetime. A Model is shared: the worker's table holds it, and so does every running request.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "shm/base/fd.h"
+#include "shm/base/result.h"
+#include "shm/contract/messages.h"
+#include "shm/tensor.h"
+
+namespace hearth {
+class EngineThread;  // daemon/worker
+}
+
+namespace hearth::models {
+
+using Clock = std::chrono::steady_clock;
+
+// Proof of being on the engine thread. Only that thread, and a test that stands in for it, can make
+// one; a copy may be passed down the stack, never to another thread.
+class OnEngine {
+ private:
+  OnEngine() = default;
+  friend class hearth::EngineThread;
+  friend struct EngineThreadForTest;  // defined in tests/ only
+};
+
+// A file somebody opened for us. Read with pread only; never mapped, never reopened by path.
+struct ModelFile {
+  std::string label;  // name inside the model's folder: "config.json"
+  std::shared_ptr<const Fd> fd;
+};
+using ModelFiles = std::vector<ModelFile>;
+
+enum class DeviceKind { kCpu, kCuda };
+
+struct Device {
+  DeviceKind kind = DeviceKind::kCpu;
+  int index = 0;
+  std::string name;
+  std::uint64_t memory_bytes = 0;
+  std::uint32_t threads = 0;  // cpu: compute threads
+};
+
+struct LoadOptions {
+  std::string dtype = "auto";  // auto, float32, bfloat16: of offer_model
+  Device device;
+  std::uint32_t slots = 1;  // sequences that run at once
+  std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> on_progress;
+  const std::atomic<bool>* cancelled = nullptr;  // polled between tensors; may be null
+};
+
+// One generate request inside the worker. Shared by the threads it passes; only `cancelled` and
+// the listener are touched by more than one of them.
+class Job {
+ public:
+  explicit Job(std::uint32_t job_id) : id(job_id) {}
+  const std::uint32_t id;
+  std::atomic<bool> cancelled{false};
+  Clock::time_point arrived = Clock::now();
+};
+
+// Where a request's events go. Called on the prepare and engine threads; implementations post and
+// return at once. Exactly one of done/failed is called, once, as the last call.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  virtual void token(std::string text, std::span<const std::int32_t> ids) = 0;
+  virtual void progress(std::string_view stage, std::uint64_t done, std::uint64_t total) = 0;
+  virtual void done(contract::Generated reply) = 0;
+  virtual void failed(Error error) = 0;
+};
+
+// A request made ready for the engine: token ids, patches, sampling. Each family derives its own.
+class Prompt {
+ public:
+  virtual ~Prompt() = default;
+};
+
+// Capability: continues a chat.
+class Generates {
+ public:
+  virtual ~Generates() = default;
+
+  // Prepare thread; const and safe beside the engine thread. `tensors` are the request's tensors in
+  // order of appearance, in memory the client can still write; all that is needed is copied before
+  // this returns. Errors: bad_picture, bad_request, too_long, unsupported, cancelled.
+  virtual Result<std::unique_ptr<Prompt>> prepare(const contract::Generate& request,
+                                                  std::span<const TensorView> tensors,
+                                                  const Job& job) const = 0;
+
+  // Engine thread. Takes a free slot; the broker never dispatches more than there are.
+  virtual void submit(OnEngine, std::shared_ptr<Job> job, std::unique_ptr<Prompt> prompt,
+                      std::shared_ptr<Listener> listener) = 0;
+
+  // Engine thread. At most one prefill chunk and one decode step for all running sequences; ends
+  // cancelled ones. Returns whether sequences remain. Never throws. Errors: only when the device is
+  // lost and the worker must end (every open job has been failed by then).
+  virtual Result<bool> advance(OnEngine) = 0;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual std::string_view family() const = 0;
+  virtual std::string_view dtype() const = 0;  // "float32", "bfloat16"
+  virtual std::uint64_t resident_bytes() const = 0;
+  virtual Generates* generates() { return nullptr; }
+};
+
+// What detection says of files without loading them.
+struct Detected {
+  std::string family;
+  std::vector<std::string> warnings;
+};
+
+struct Family {
+  std::string_view name;
+  // Cheap and pure: reads headers and JSON only. false: not mine. Errors: mine, but unusable
+  // (bad_model naming file and tensor or key, unsupported naming the format).
+  Result<bool> (*recognises)(const ModelFiles& files, std::vector<std::string>& warnings);
+  // Load thread. Reads, checks and places the weights. Errors: bad_model, model_changed,
+  // out_of_memory, unsupported, cancelled.
+  Result<std::shared_ptr<Model>> (*load)(const ModelFiles& files, const LoadOptions& options);
+  bool for_tests = false;  // fails, hangs and crashes on request: not served unless asked for
+};
+
+// The families that are served, in the order of families.def.
+std::span<const Family* const> families();
+
+// Serves the families for tests as well. Once, before any other thread runs.
+void serve_test_families();
+
+// Finds the family. Errors: bad_model or unsupported when none, or the right one, refuses.
+Result<Detected> detect(const ModelFiles& files);
+Result<std::shared_ptr<Model>> load(const ModelFiles& files, const LoadOptions& options);
+
+// What an exception from a library means. `device_lost`: nothing on this device will work again and
+// the worker must end. Knows torch's and CUDA's exceptions in a build with torch.
+struct Fault {
+  Error error;
+  bool device_lost = false;
+};
+Fault describe(std::exception_ptr exception) noexcept;
+
+// The device this build computes on: the first CUDA device, else the CPU; "cpu" and "cuda" insist.
+// Errors: unsupported when a GPU is there but its driver is too old, or when `wanted` is absent.
+struct Engine {
+  Device device;
+  std::vector<std::string> remarks;  // for the log and the status
+};
+Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads);
+
+}  // namespace hearth::models

@@ -1,0 +1,70 @@
+#include "models/qwen3_vl/defaults.h"
+
+#include <limits>
+
+#include "models/files/model_file.h"
+
+namespace hearth::qwen3_vl {
+namespace {
+
+using files::ConfigValue;
+
+Result<void> take(const ConfigValue& value, std::optional<double>& out) {
+  if (!value) return {};
+  TRY(out, value.number());
+  return {};
+}
+
+Result<generate::SamplingDefaults> read_sampling(const ConfigValue& json) {
+  generate::SamplingDefaults sampling;
+  if (const ConfigValue value = json["do_sample"]; value) {
+    TRY(sampling.do_sample, value.boolean());
+  }
+  if (const ConfigValue value = json["top_k"]; value) {
+    TRY(const std::int64_t top_k, value.integer(0, std::numeric_limits<std::int32_t>::max()));
+    sampling.top_k = static_cast<std::int32_t>(top_k);
+  }
+  CHECK_OK(take(json["temperature"], sampling.temperature));
+  CHECK_OK(take(json["top_p"], sampling.top_p));
+  CHECK_OK(take(json["min_p"], sampling.min_p));
+  CHECK_OK(take(json["repetition_penalty"], sampling.repetition_penalty));
+  CHECK_OK(take(json["presence_penalty"], sampling.presence_penalty));
+  return sampling;
+}
+
+Result<std::vector<std::int64_t>> read_end_tokens(const ConfigValue& value) {
+  if (!value) return std::vector<std::int64_t>();
+  if (value.is_array()) return value.integers(0);
+  TRY(const std::int64_t only, value.integer(0));
+  return std::vector{only};
+}
+
+// Ids the model cannot produce are left out.
+void keep(std::span<const std::int64_t> ids, std::int32_t vocabulary, Defaults& defaults) {
+  for (const std::int64_t id : ids)
+    if (id < vocabulary) defaults.end_ids.push_back(static_cast<std::int32_t>(id));
+}
+
+}  // namespace
+
+Result<Defaults> read_defaults(const models::ModelFiles& files, const Config& config,
+                               const text::Tokenizer& tokenizer) {
+  Defaults defaults;
+  if (files::find_file(files, "generation_config.json") != nullptr) {
+    TRY(const ConfigValue json, files::read_json(files, "generation_config.json"));
+    TRY(defaults.sampling, read_sampling(json));
+    TRY(const std::vector<std::int64_t> ends, read_end_tokens(json["eos_token_id"]));
+    keep(ends, config.text.vocabulary_size, defaults);
+  }
+  if (defaults.end_ids.empty()) keep(config.end_tokens, config.text.vocabulary_size, defaults);
+  if (!defaults.end_ids.empty()) return defaults;
+  for (const std::string_view token : {"<|im_end|>", "<|endoftext|>"})
+    if (const auto id = tokenizer.id_of(token)) defaults.end_ids.push_back(*id);
+  if (defaults.end_ids.empty())
+    return fail(Code::kBadModel,
+                "no token ends an answer: generation_config.json has no eos_token_id, and the "
+                "tokenizer lacks <|im_end|>");
+  return defaults;
+}
+
+}  // namespace hearth::qwen3_vl

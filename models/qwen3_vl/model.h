@@ -1,0 +1,19 @@
+// A loaded Qwen3-VL: prepares prompts, makes tokens.
+#pragma once
+
+#include <memory>
+
+#include "models/files/weight_index.h"
+#include "models/model.h"
+#include "models/qwen3_vl/config.h"
+#include "shm/base/result.h"
+
+namespace hearth::qwen3_vl {
+
+// Load thread. Errors: bad_model, model_changed, out_of_memory, unsupported, cancelled.
+Result<std::shared_ptr<models::Model>> load_model(const models::ModelFiles& files,
+                                                  const files::WeightIndex& index,
+                                                  const Config& config,
+                                                  const models::LoadOptions& options);
+
+}  // namespace hearth::qwen3_vl

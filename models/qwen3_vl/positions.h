@@ -1,0 +1,30 @@
+// M-RoPE positions: where each token of a prompt stands in time, height and width.
+//
+// Source: transformers' Qwen3VLModel.get_rope_index (modeling_qwen3_vl.py). Text advances all three
+// axes together; a picture's tokens share one time and spread over rows and columns; what follows
+// continues after the longer side.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/decoder/media_prompt.h"
+
+namespace hearth::qwen3_vl {
+
+struct PlacedPicture {
+  decoder::MediaSpan span;  // height * width tokens
+  std::int32_t height = 0;  // in tokens, after merging
+  std::int32_t width = 0;
+};
+
+struct Positions {
+  std::vector<std::int32_t> ids;  // [3, tokens]
+  std::int32_t delta = 0;         // added to the index of every token after the prompt
+};
+
+// `pictures` in order, apart from each other.
+Positions place_tokens(std::int32_t tokens, std::span<const PlacedPicture> pictures);
+
+}  // namespace hearth::qwen3_vl

@@ -1,0 +1,138 @@
+#include "models/qwen3_vl/prompt.h"
+
+#include <algorithm>
+#include <chrono>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "models/generate/request.h"
+#include "models/image/smart_resize.h"
+#include "models/qwen3_vl/positions.h"
+#include "models/text/chat.h"
+
+namespace hearth::qwen3_vl {
+namespace {
+
+using Spans = std::vector<decoder::MediaSpan>;
+
+// The request's pixel limits over the model's own. One of them alone moves the other along when it
+// has to.
+Result<image::PictureRules> limited(const contract::Generate& request, image::PictureRules rules) {
+  const std::int64_t min = request.min_pixels;
+  const std::int64_t max = request.max_pixels;
+  if (min > 0 && max > 0 && min > max)
+    return fail(Code::kBadRequest,
+                fmt::format("min_pixels {} is larger than max_pixels {}", min, max));
+  if (min > 0) rules.min_pixels = min;
+  if (max > 0) rules.max_pixels = max;
+  if (max > 0) rules.min_pixels = std::min(rules.min_pixels, max);
+  rules.max_pixels = std::max(rules.max_pixels, rules.min_pixels);
+  return rules;
+}
+
+Error name_picture(Error error, std::size_t number) {
+  error.what = fmt::format("picture {}: {}", number + 1, error.what);
+  return error;
+}
+
+// Tokens the picture will take, from its shape alone. Shapes that are no picture count as none:
+// they are refused when the picture is read.
+Result<std::int32_t> count_tokens(const TensorView& tensor, const image::PictureRules& rules) {
+  if (tensor.shape.size() != 3) return 0;
+  constexpr std::int64_t kMostSide = 1 << 24;
+  if (tensor.shape[0] > kMostSide || tensor.shape[1] > kMostSide)
+    return fail(Code::kBadPicture, fmt::format("{} x {} pixels", tensor.shape[1], tensor.shape[0]));
+  const image::Size size{static_cast<int>(tensor.shape[0]), static_cast<int>(tensor.shape[1])};
+  TRY(const image::Size resized, image::smart_resize(size, rules.limits()));
+  const int token_side = rules.patch_size * rules.merge_size;
+  return resized.height / token_side * (resized.width / token_side);
+}
+
+Result<std::vector<std::int32_t>> count_all_tokens(std::span<const TensorView> tensors,
+                                                   const image::PictureRules& rules) {
+  std::vector<std::int32_t> counts;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    auto count = count_tokens(tensors[i], rules);
+    if (!count) return name_picture(std::move(count).error(), i);
+    counts.push_back(*count);
+  }
+  return counts;
+}
+
+// The runs of placeholders. Plain text cannot contain one, so every run is a picture.
+Spans find_spans(std::span<const std::int32_t> ids, std::span<const std::int32_t> counts,
+                 std::int32_t placeholder) {
+  Spans spans;
+  std::int32_t at = 0;
+  for (const std::int32_t count : counts) {
+    while (ids[static_cast<std::size_t>(at)] != placeholder) ++at;
+    spans.push_back({at, count});
+    at += count;
+  }
+  return spans;
+}
+
+Result<std::vector<image::Patches>> read_pictures(std::span<const TensorView> tensors,
+                                                  const image::PictureRules& rules,
+                                                  const models::Job& job) {
+  std::vector<image::Patches> pictures;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    if (job.cancelled.load()) return fail(Code::kCancelled, "the request was cancelled");
+    auto picture = image::prepare_picture(tensors[i], rules);
+    if (!picture) return name_picture(std::move(picture).error(), i);
+    pictures.push_back(*std::move(picture));
+  }
+  return pictures;
+}
+
+void place(decoder::MediaPrompt& prompt, int merge_size) {
+  std::vector<PlacedPicture> placed;
+  for (std::size_t i = 0; i < prompt.pictures.size(); ++i)
+    placed.push_back({prompt.spans[i], prompt.pictures[i].grid_height / merge_size,
+                      prompt.pictures[i].grid_width / merge_size});
+  Positions positions = place_tokens(static_cast<std::int32_t>(prompt.ids.size()), placed);
+  prompt.positions = std::move(positions.ids);
+  prompt.position_delta = positions.delta;
+}
+
+std::size_t count_media(std::span<const text::Piece> pieces) {
+  return static_cast<std::size_t>(std::count_if(
+      pieces.begin(), pieces.end(),
+      [](const text::Piece& piece) { return piece.kind == text::Piece::Kind::kMedia; }));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Generate& request,
+                                                          std::span<const TensorView> tensors,
+                                                          const models::Job& job,
+                                                          const PromptRules& rules) {
+  const auto start = models::Clock::now();
+  auto prompt = std::make_unique<decoder::MediaPrompt>();
+  TRY(prompt->sampling, generate::resolve_sampling(request, rules.defaults.sampling));
+  TRY(const image::PictureRules pictures, limited(request, rules.pictures));
+  TRY(const std::vector<text::Piece> pieces, text::lay_out_chat(request.messages));
+  if (count_media(pieces) != tensors.size())
+    return fail(Code::kBadRequest, fmt::format("the messages name {} pictures, {} were sent",
+                                               count_media(pieces), tensors.size()));
+  TRY(const std::vector<std::int32_t> counts, count_all_tokens(tensors, pictures));
+  const auto image_tokens = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  CHECK_OK(generate::check_length(static_cast<std::size_t>(image_tokens) + 1,
+                                  prompt->sampling.max_tokens, rules.context_tokens));
+  TRY(prompt->ids, text::encode_chat(*rules.tokenizer, pieces, counts));
+  CHECK_OK(generate::check_length(prompt->ids.size(), prompt->sampling.max_tokens,
+                                  rules.context_tokens));
+  TRY(prompt->pictures, read_pictures(tensors, pictures, job));
+  prompt->spans = find_spans(prompt->ids, counts, rules.image_token);
+  place(*prompt, pictures.merge_size);
+  prompt->image_tokens = static_cast<std::uint32_t>(image_tokens);
+  prompt->end_ids = rules.defaults.end_ids;
+  prompt->vocabulary = rules.tokenizer;
+  prompt->warnings = rules.warnings;
+  prompt->preprocess_ms =
+      std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
+  return prompt;
+}
+
+}  // namespace hearth::qwen3_vl

@@ -1,0 +1,37 @@
+// From a chat request to a prompt: token ids, positions, patches.
+//
+// Prepare thread; everything is const.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/decoder/media_prompt.h"
+#include "models/image/patchify.h"
+#include "models/model.h"
+#include "models/qwen3_vl/defaults.h"
+#include "models/text/tokenizer.h"
+
+namespace hearth::qwen3_vl {
+
+// What stays the same for all prompts of a model.
+struct PromptRules {
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::int32_t image_token = 0;  // the id of <|image_pad|>
+  image::PictureRules pictures;
+  Defaults defaults;
+  std::int32_t context_tokens = 0;
+  std::vector<std::string> warnings;  // go into every reply
+};
+
+// `tensors`: the request's pictures in order of appearance. Lengths are checked before a pixel is
+// touched. Errors: bad_picture naming the picture, bad_request, too_long, unsupported for video,
+// cancelled.
+Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Generate& request,
+                                                          std::span<const TensorView> tensors,
+                                                          const models::Job& job,
+                                                          const PromptRules& rules);
+
+}  // namespace hearth::qwen3_vl

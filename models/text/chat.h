@@ -1,0 +1,59 @@
+// A chat as pieces: control tokens that are tokens, and text that stays text whatever it contains.
+//
+// A family's layout is data here, not a template that is executed: a checkpoint's Jinja may run
+// anything, and text rendered into one string could no longer be told from control tokens.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/files/config.h"
+#include "models/model.h"
+#include "models/text/tokenizer.h"
+#include "shm/base/result.h"
+#include "shm/contract/messages.h"
+
+namespace hearth::text {
+
+struct Piece {
+  enum class Kind {
+    kSpecial,  // `text` is one added token: "<|im_start|>"
+    kText,     // plain text; never parsed for tokens
+    kMedia,    // `text` is the placeholder token; picture number `media` goes here
+  };
+  Kind kind = Kind::kText;
+  std::string text;
+  std::size_t media = 0;
+};
+
+// ChatML as Qwen3-VL's own template lays it out: no default system turn, pictures of user turns in
+// content order, then the assistant's header. No two text pieces are neighbours.
+// Errors: bad_request for a system turn that is not the first, for pictures outside user turns and
+// for no message at all; unsupported for video.
+Result<std::vector<Piece>> lay_out_chat(std::span<const contract::ChatMessage> messages);
+
+// What transformers' apply_chat_template(tokenize=False, add_generation_prompt=True) gives.
+std::string render(std::span<const Piece> pieces);
+
+// Token ids of the pieces; media piece n becomes media_tokens[n] times its placeholder.
+// `media_tokens` has one entry for each picture. Errors: bad_model when the tokenizer lacks a
+// control token; bad_request as Tokenizer::encode.
+Result<std::vector<std::int32_t>> encode_chat(const Tokenizer& tokenizer,
+                                              std::span<const Piece> pieces,
+                                              std::span<const std::int32_t> media_tokens);
+
+// The checkpoint's chat template, from chat_template.jinja, chat_template.json or
+// tokenizer_config.json; empty when it has none. Errors: bad_model.
+Result<std::string> read_chat_template(const models::ModelFiles& files);
+
+// Whether `chat_template` is known to give exactly lay_out_chat()'s text.
+bool is_known_template(std::string_view chat_template);
+
+// For Generated.warnings: one sentence when the checkpoint's template is unknown or missing, so
+// that the family's layout was used instead; empty otherwise. Errors: bad_model.
+Result<std::string> template_warning(const models::ModelFiles& files);
+
+}  // namespace hearth::text

@@ -1,0 +1,68 @@
+// Templates are recognised by their SHA-256, because that is what is published of them. Running or
+// comparing them would mean a Jinja interpreter on a stranger's file; here a template that is not
+// known costs one sentence in the reply.
+#include <algorithm>
+#include <array>
+
+#include "models/files/config.h"
+#include "models/files/model_file.h"
+#include "models/text/chat.h"
+#include "models/text/sha256.h"
+
+namespace hearth::text {
+namespace {
+
+constexpr std::size_t kMaxTemplateBytes = std::size_t{1} << 20;
+
+constexpr std::array<std::string_view, 3> kKnownTemplates = {
+    // Qwen3-VL Instruct, every size; 5292 bytes.
+    "3636d0f0bd6bef02654cdffdc447b79cb2cef8ab02cc75267345946291a489e4",
+    // ember.
+    "d273bd8152f73ea98a1a9c371db3c23746563b34a6518b92c439356f88bbd72e",
+    "2ccce57f988d778e1c965620e3c37d612dcd0c48fdbed6f661c210a67d69c0e4",
+};
+
+// A string, or a list of named templates of which "default" counts.
+Result<std::string> template_of(const files::ConfigValue& value) {
+  if (!value.is_array()) {
+    TRY(const auto text, value.text_or(""));
+    return std::string(text);
+  }
+  for (auto item = value.first(); item.exists(); item = item.next()) {
+    TRY(const auto name, item["name"].text());
+    TRY(const auto text, item["template"].text());
+    if (name == "default") return std::string(text);
+  }
+  return std::string();
+}
+
+}  // namespace
+
+Result<std::string> read_chat_template(const models::ModelFiles& files) {
+  if (const auto* jinja = files::find_file(files, "chat_template.jinja"))
+    return files::read_whole(*jinja, kMaxTemplateBytes);
+  for (const auto* label : {"chat_template.json", "tokenizer_config.json"}) {
+    if (!files::find_file(files, label)) continue;
+    TRY(const auto root, files::read_json(files, label));
+    TRY(auto text, template_of(root["chat_template"]));
+    if (!text.empty()) return text;
+  }
+  return std::string();
+}
+
+bool is_known_template(std::string_view chat_template) {
+  return std::find(kKnownTemplates.begin(), kKnownTemplates.end(), sha256_hex(chat_template)) !=
+         kKnownTemplates.end();
+}
+
+Result<std::string> template_warning(const models::ModelFiles& files) {
+  TRY(const auto chat_template, read_chat_template(files));
+  if (chat_template.empty())
+    return std::string("The model brings no chat template; Qwen3-VL's layout was used.");
+  if (is_known_template(chat_template)) return std::string();
+  return std::string(
+      "The model's chat template is not known to hearth and was not run; Qwen3-VL's layout was "
+      "used.");
+}
+
+}  // namespace hearth::text

@@ -1,0 +1,100 @@
+// models::open_engine() of a build with libtorch: which device computes, or why none can.
+
+#include <algorithm>
+#include <fstream>
+#include <thread>
+
+#include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "models/model.h"
+#include "models/torch/driver.h"
+
+namespace hearth::models {
+namespace {
+
+constexpr std::string_view kCpuHint = "Or compute on the CPU: start hearth with --device cpu.";
+
+std::string processor_name() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);) {
+    const std::size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "CPU";
+}
+
+std::uint64_t ram_bytes() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page_bytes = ::sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || page_bytes <= 0) return 0;
+  return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
+}
+
+Engine cpu_engine(std::uint32_t threads) {
+  Engine engine;
+  engine.device.name = processor_name();
+  engine.device.memory_bytes = ram_bytes();
+  engine.device.threads = threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+  at::set_num_threads(static_cast<int>(engine.device.threads));
+  return engine;
+}
+
+std::string version_text(long version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+// The library registers its device with libtorch_cpu while it is opened and stays open for good.
+Result<void> open_libtorch_cuda() {
+  if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr) return {};
+  return fail(
+      Code::kUnsupported,
+      fmt::format("there is a GPU, but libtorch's CUDA part cannot be opened: {}", ::dlerror()),
+      "Install libtorch whole, with its nvidia packages. " + std::string(kCpuHint));
+}
+
+// Within one major version of CUDA any driver of that version will do.
+Result<void> check_driver(const engine::Driver& driver) {
+  const long built_for = at::detail::getCUDAHooks().versionCUDART();
+  if (driver.cuda_version / 1000 >= built_for / 1000) return {};
+  return fail(Code::kUnsupported,
+              fmt::format("the NVIDIA driver runs CUDA up to {}, this libtorch was built for {}",
+                          version_text(driver.cuda_version), version_text(built_for)),
+              "Update the NVIDIA driver (CUDA 13 needs r580), or build with a libtorch for the "
+              "older CUDA (HEARTH_TORCH_DIR). " +
+                  std::string(kCpuHint));
+}
+
+Result<Engine> cuda_engine(const engine::Driver& driver, std::uint32_t threads) {
+  CHECK_OK(open_libtorch_cuda());
+  CHECK_OK(check_driver(driver));
+  if (!at::detail::getCUDAHooks().hasCUDA())
+    return fail(Code::kUnsupported, fmt::format("libtorch cannot use {}", driver.device_name),
+                std::string(kCpuHint));
+  Engine engine = cpu_engine(threads);
+  engine.device.kind = DeviceKind::kCuda;
+  engine.device.name = driver.device_name;
+  engine.device.memory_bytes = driver.device_bytes;
+  return engine;
+}
+
+}  // namespace
+
+Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads) {
+  if (wanted == "cpu") return cpu_engine(threads);
+  const std::optional<engine::Driver> driver = engine::find_driver();
+  if (driver && driver->devices > 0) return cuda_engine(*driver, threads);
+  const std::string_view why =
+      driver ? "the NVIDIA driver shows no GPU" : "there is no NVIDIA driver on this machine";
+  if (wanted == "cuda")
+    return fail(Code::kUnsupported, fmt::format("no GPU: {}", why), std::string(kCpuHint));
+  Engine engine = cpu_engine(threads);
+  engine.remarks.push_back(fmt::format("{}: computing on {} with {} threads", why,
+                                       engine.device.name, engine.device.threads));
+  return engine;
+}
+
+}  // namespace hearth::models

@@ -1,0 +1,567 @@
+// The fields of every message with their rules, for code that walks over messages.
+// Generated from shm/contract/messages.toml by generate.py; edit that file instead.
+// clang-format off
+#pragma once
+
+#include "shm/contract/messages.h"
+#include "shm/contract/rule.h"
+
+namespace hearth::contract {
+
+template <>
+struct Fields<Tensor> {
+  static constexpr std::string_view kName = "tensor";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view dtype_choices[] = {"u8", "i8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64", "bool", "f8e4m3", "f8e5m2"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+    visit(Rule{.name = "offset", .required = true}, m.offset);
+    visit(Rule{.name = "nbytes", .required = true}, m.nbytes);
+    visit(Rule{.name = "dtype", .required = true, .choices = dtype_choices}, m.dtype);
+    visit(Rule{.name = "shape", .required = true, .min_integer = 0, .max_integer = 2147483647u, .max_items = 8}, m.shape);
+    visit(Rule{.name = "layout", .required = false, .max_bytes = 16}, m.layout);
+    visit(Rule{.name = "range", .required = false, .max_bytes = 16}, m.range);
+  }
+};
+
+template <>
+struct Fields<ContentPart> {
+  static constexpr std::string_view kName = "content_part";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view kind_choices[] = {"text", "image", "video"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "kind", .required = true, .choices = kind_choices}, m.kind);
+    visit(Rule{.name = "text", .required = false, .max_bytes = 262144}, m.text);
+    visit(Rule{.name = "tensor", .required = false}, m.tensor);
+    visit(Rule{.name = "fps", .required = false, .min_real = 0.0, .max_real = 1000.0}, m.fps);
+  }
+};
+
+template <>
+struct Fields<ChatMessage> {
+  static constexpr std::string_view kName = "chat_message";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view role_choices[] = {"system", "user", "assistant"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "role", .required = true, .choices = role_choices}, m.role);
+    visit(Rule{.name = "content", .required = true, .max_items = 1024}, m.content);
+  }
+};
+
+template <>
+struct Fields<Limits> {
+  static constexpr std::string_view kName = "limits";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "frame_bytes", .required = true}, m.frame_bytes);
+    visit(Rule{.name = "open_requests", .required = true}, m.open_requests);
+    visit(Rule{.name = "arenas", .required = true}, m.arenas);
+    visit(Rule{.name = "arena_bytes", .required = true}, m.arena_bytes);
+    visit(Rule{.name = "tensors", .required = true}, m.tensors);
+  }
+};
+
+template <>
+struct Fields<Device> {
+  static constexpr std::string_view kName = "device";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view kind_choices[] = {"cpu", "cuda", "none"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "kind", .required = true, .choices = kind_choices}, m.kind);
+    visit(Rule{.name = "name", .required = false, .max_bytes = 256}, m.name);
+    visit(Rule{.name = "memory_bytes", .required = false}, m.memory_bytes);
+    visit(Rule{.name = "threads", .required = false}, m.threads);
+  }
+};
+
+template <>
+struct Fields<ModelEntry> {
+  static constexpr std::string_view kName = "model_entry";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view state_choices[] = {"cold", "loading", "hot"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "name", .required = true, .max_bytes = 256}, m.name);
+    visit(Rule{.name = "family", .required = false, .max_bytes = 64}, m.family);
+    visit(Rule{.name = "dtype", .required = false, .max_bytes = 16}, m.dtype);
+    visit(Rule{.name = "state", .required = true, .choices = state_choices}, m.state);
+    visit(Rule{.name = "resident_bytes", .required = false}, m.resident_bytes);
+    visit(Rule{.name = "loads", .required = false}, m.loads);
+    visit(Rule{.name = "holders", .required = false}, m.holders);
+    visit(Rule{.name = "is_public", .required = false}, m.is_public);
+  }
+};
+
+template <>
+struct Fields<ClientEntry> {
+  static constexpr std::string_view kName = "client_entry";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "connection", .required = true}, m.connection);
+    visit(Rule{.name = "client", .required = false, .max_bytes = 128}, m.client);
+    visit(Rule{.name = "pid", .required = false}, m.pid);
+    visit(Rule{.name = "open_requests", .required = false}, m.open_requests);
+    visit(Rule{.name = "arenas", .required = false}, m.arenas);
+    visit(Rule{.name = "arena_bytes", .required = false}, m.arena_bytes);
+  }
+};
+
+template <>
+struct Fields<Receipt> {
+  static constexpr std::string_view kName = "receipt";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "queue_ms", .required = false}, m.queue_ms);
+    visit(Rule{.name = "load_ms", .required = false}, m.load_ms);
+    visit(Rule{.name = "preprocess_ms", .required = false}, m.preprocess_ms);
+    visit(Rule{.name = "vision_ms", .required = false}, m.vision_ms);
+    visit(Rule{.name = "prefill_ms", .required = false}, m.prefill_ms);
+    visit(Rule{.name = "decode_ms", .required = false}, m.decode_ms);
+    visit(Rule{.name = "first_token_ms", .required = false}, m.first_token_ms);
+    visit(Rule{.name = "total_ms", .required = false}, m.total_ms);
+    visit(Rule{.name = "prompt_tokens", .required = false}, m.prompt_tokens);
+    visit(Rule{.name = "image_tokens", .required = false}, m.image_tokens);
+    visit(Rule{.name = "generated_tokens", .required = false}, m.generated_tokens);
+    visit(Rule{.name = "tokens_per_second", .required = false}, m.tokens_per_second);
+    visit(Rule{.name = "slowest_token_ms", .required = false}, m.slowest_token_ms);
+    visit(Rule{.name = "stalls", .required = false}, m.stalls);
+    visit(Rule{.name = "model", .required = false, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "model_loads", .required = false}, m.model_loads);
+    visit(Rule{.name = "device", .required = false, .max_bytes = 256}, m.device);
+    visit(Rule{.name = "dtype", .required = false, .max_bytes = 16}, m.dtype);
+  }
+};
+
+template <>
+struct Fields<Hello> {
+  static constexpr std::string_view kName = "hello";
+  static constexpr bool kOpen = true;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "oldest", .required = true}, m.oldest);
+    visit(Rule{.name = "newest", .required = true}, m.newest);
+    visit(Rule{.name = "client", .required = false, .max_bytes = 128}, m.client);
+    visit(Rule{.name = "instance", .required = false, .max_bytes = 64}, m.instance);
+    visit(Rule{.name = "features", .required = false, .max_items = 64}, m.features);
+  }
+};
+
+template <>
+struct Fields<Welcome> {
+  static constexpr std::string_view kName = "welcome";
+  static constexpr bool kOpen = true;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "version", .required = true}, m.version);
+    visit(Rule{.name = "server", .required = true, .max_bytes = 128}, m.server);
+    visit(Rule{.name = "boot_id", .required = true, .max_bytes = 64}, m.boot_id);
+    visit(Rule{.name = "connection", .required = true}, m.connection);
+    visit(Rule{.name = "limits", .required = true}, m.limits);
+    visit(Rule{.name = "devices", .required = false, .max_items = 64}, m.devices);
+    visit(Rule{.name = "features", .required = false, .max_items = 64}, m.features);
+    visit(Rule{.name = "schema_hash", .required = true, .max_bytes = 64}, m.schema_hash);
+  }
+};
+
+template <>
+struct Fields<Error> {
+  static constexpr std::string_view kName = "error";
+  static constexpr bool kOpen = true;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "code", .required = true, .max_bytes = 32}, m.code);
+    visit(Rule{.name = "what", .required = true, .max_bytes = 4096}, m.what);
+    visit(Rule{.name = "hint", .required = false, .max_bytes = 1024}, m.hint);
+    visit(Rule{.name = "retryable", .required = false}, m.retryable);
+    visit(Rule{.name = "retry_after_ms", .required = false}, m.retry_after_ms);
+  }
+};
+
+template <>
+struct Fields<Cancel> {
+  static constexpr std::string_view kName = "cancel";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<Goaway> {
+  static constexpr std::string_view kName = "goaway";
+  static constexpr bool kOpen = true;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "drain_ms", .required = false}, m.drain_ms);
+    visit(Rule{.name = "reason", .required = false, .max_bytes = 256}, m.reason);
+  }
+};
+
+template <>
+struct Fields<Ping> {
+  static constexpr std::string_view kName = "ping";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<Pong> {
+  static constexpr std::string_view kName = "pong";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<ArenaAsk> {
+  static constexpr std::string_view kName = "arena_ask";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view direction_choices[] = {"in"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "direction", .required = false, .choices = direction_choices}, m.direction);
+    visit(Rule{.name = "nbytes", .required = true, .min_integer = 4097, .max_integer = 17179869184u}, m.nbytes);
+  }
+};
+
+template <>
+struct Fields<ArenaGrant> {
+  static constexpr std::string_view kName = "arena_grant";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+    visit(Rule{.name = "nbytes", .required = true}, m.nbytes);
+  }
+};
+
+template <>
+struct Fields<ArenaDrop> {
+  static constexpr std::string_view kName = "arena_drop";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+  }
+};
+
+template <>
+struct Fields<ArenaDropped> {
+  static constexpr std::string_view kName = "arena_dropped";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<OfferModel> {
+  static constexpr std::string_view kName = "offer_model";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view dtype_choices[] = {"auto", "float32", "bfloat16"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "name", .required = true, .max_bytes = 256}, m.name);
+    visit(Rule{.name = "labels", .required = true, .max_items = 240, .max_bytes = 255}, m.labels);
+    visit(Rule{.name = "dtype", .required = false, .choices = dtype_choices}, m.dtype);
+  }
+};
+
+template <>
+struct Fields<ModelOffered> {
+  static constexpr std::string_view kName = "model_offered";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "family", .required = true, .max_bytes = 64}, m.family);
+    visit(Rule{.name = "warnings", .required = false, .max_items = 64}, m.warnings);
+  }
+};
+
+template <>
+struct Fields<LoadModel> {
+  static constexpr std::string_view kName = "load_model";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+  }
+};
+
+template <>
+struct Fields<ModelLoaded> {
+  static constexpr std::string_view kName = "model_loaded";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "resident_bytes", .required = true}, m.resident_bytes);
+    visit(Rule{.name = "load_ms", .required = true}, m.load_ms);
+  }
+};
+
+template <>
+struct Fields<UnloadModel> {
+  static constexpr std::string_view kName = "unload_model";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+  }
+};
+
+template <>
+struct Fields<ModelUnloaded> {
+  static constexpr std::string_view kName = "model_unloaded";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "resident", .required = true}, m.resident);
+  }
+};
+
+template <>
+struct Fields<ListModels> {
+  static constexpr std::string_view kName = "list_models";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<ModelList> {
+  static constexpr std::string_view kName = "model_list";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "models", .required = true, .max_items = 4096}, m.models);
+  }
+};
+
+template <>
+struct Fields<Status> {
+  static constexpr std::string_view kName = "status";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<StatusReport> {
+  static constexpr std::string_view kName = "status_report";
+  static constexpr bool kOpen = true;
+  static constexpr std::string_view worker_state_choices[] = {"starting", "ready", "restarting", "failed"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "server", .required = true, .max_bytes = 128}, m.server);
+    visit(Rule{.name = "boot_id", .required = true, .max_bytes = 64}, m.boot_id);
+    visit(Rule{.name = "uptime_ms", .required = true}, m.uptime_ms);
+    visit(Rule{.name = "worker_state", .required = true, .choices = worker_state_choices}, m.worker_state);
+    visit(Rule{.name = "worker_pid", .required = false}, m.worker_pid);
+    visit(Rule{.name = "worker_restarts", .required = false}, m.worker_restarts);
+    visit(Rule{.name = "devices", .required = false, .max_items = 64}, m.devices);
+    visit(Rule{.name = "slots", .required = false}, m.slots);
+    visit(Rule{.name = "running", .required = false}, m.running);
+    visit(Rule{.name = "queued", .required = false}, m.queued);
+    visit(Rule{.name = "served", .required = false}, m.served);
+    visit(Rule{.name = "failed", .required = false}, m.failed);
+    visit(Rule{.name = "arenas", .required = false}, m.arenas);
+    visit(Rule{.name = "arena_bytes", .required = false}, m.arena_bytes);
+    visit(Rule{.name = "rss_bytes", .required = false}, m.rss_bytes);
+    visit(Rule{.name = "descriptors", .required = false}, m.descriptors);
+    visit(Rule{.name = "models", .required = false, .max_items = 4096}, m.models);
+    visit(Rule{.name = "clients", .required = false, .max_items = 4096}, m.clients);
+  }
+};
+
+template <>
+struct Fields<Generate> {
+  static constexpr std::string_view kName = "generate";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "messages", .required = true, .max_items = 1024}, m.messages);
+    visit(Rule{.name = "max_tokens", .required = false, .min_integer = 1, .max_integer = 32768u}, m.max_tokens);
+    visit(Rule{.name = "temperature", .required = false, .min_real = 0.0, .max_real = 2.0}, m.temperature);
+    visit(Rule{.name = "top_k", .required = false, .min_integer = 0, .max_integer = 1000u}, m.top_k);
+    visit(Rule{.name = "top_p", .required = false, .min_real = 0.0, .max_real = 1.0}, m.top_p);
+    visit(Rule{.name = "min_p", .required = false, .min_real = 0.0, .max_real = 1.0}, m.min_p);
+    visit(Rule{.name = "repetition_penalty", .required = false, .min_real = 0.1, .max_real = 5.0}, m.repetition_penalty);
+    visit(Rule{.name = "presence_penalty", .required = false, .min_real = -2.0, .max_real = 2.0}, m.presence_penalty);
+    visit(Rule{.name = "seed", .required = false, .min_integer = 0, .max_integer = 18446744073709551615u}, m.seed);
+    visit(Rule{.name = "stop", .required = false, .max_items = 16, .max_bytes = 256}, m.stop);
+    visit(Rule{.name = "model_defaults", .required = false}, m.model_defaults);
+    visit(Rule{.name = "min_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.min_pixels);
+    visit(Rule{.name = "max_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.max_pixels);
+  }
+};
+
+template <>
+struct Fields<Token> {
+  static constexpr std::string_view kName = "token";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "text", .required = true, .max_bytes = 262144}, m.text);
+    visit(Rule{.name = "token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.token_ids);
+  }
+};
+
+template <>
+struct Fields<Progress> {
+  static constexpr std::string_view kName = "progress";
+  static constexpr bool kOpen = true;
+  static constexpr std::string_view stage_choices[] = {"queued", "loading", "preprocess", "vision", "prefill", "decode"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "stage", .required = true, .choices = stage_choices}, m.stage);
+    visit(Rule{.name = "done", .required = false}, m.done);
+    visit(Rule{.name = "total", .required = false}, m.total);
+  }
+};
+
+template <>
+struct Fields<InputsDone> {
+  static constexpr std::string_view kName = "inputs_done";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<Generated> {
+  static constexpr std::string_view kName = "generated";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view stop_reason_choices[] = {"end_token", "stop_string", "max_tokens"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "text", .required = true, .max_bytes = 262144}, m.text);
+    visit(Rule{.name = "token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.token_ids);
+    visit(Rule{.name = "prompt_token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.prompt_token_ids);
+    visit(Rule{.name = "stop_reason", .required = true, .choices = stop_reason_choices}, m.stop_reason);
+    visit(Rule{.name = "receipt", .required = true}, m.receipt);
+    visit(Rule{.name = "warnings", .required = false, .max_items = 64}, m.warnings);
+  }
+};
+
+template <>
+struct Fields<WorkerReady> {
+  static constexpr std::string_view kName = "worker_ready";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "device", .required = true}, m.device);
+    visit(Rule{.name = "slots", .required = true, .min_integer = 1, .max_integer = 1024u}, m.slots);
+    visit(Rule{.name = "families", .required = true, .max_items = 256}, m.families);
+    visit(Rule{.name = "remarks", .required = false, .max_items = 64}, m.remarks);
+  }
+};
+
+template <>
+struct Fields<AttachArena> {
+  static constexpr std::string_view kName = "attach_arena";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+    visit(Rule{.name = "nbytes", .required = true}, m.nbytes);
+  }
+};
+
+template <>
+struct Fields<DetachArena> {
+  static constexpr std::string_view kName = "detach_arena";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+  }
+};
+
+template <>
+struct Fields<AttachModel> {
+  static constexpr std::string_view kName = "attach_model";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view dtype_choices[] = {"auto", "float32", "bfloat16"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "name", .required = true, .max_bytes = 256}, m.name);
+    visit(Rule{.name = "labels", .required = true, .max_items = 240, .max_bytes = 255}, m.labels);
+    visit(Rule{.name = "dtype", .required = false, .choices = dtype_choices}, m.dtype);
+  }
+};
+
+template <>
+struct Fields<DetachModel> {
+  static constexpr std::string_view kName = "detach_model";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+  }
+};
+
+template <>
+struct Fields<StopWorker> {
+  static constexpr std::string_view kName = "stop_worker";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+// Calls visit.operator()<Message>() for every message.
+template <class Visit>
+void each_message(Visit&& visit) {
+  visit.template operator()<Hello>();
+  visit.template operator()<Welcome>();
+  visit.template operator()<Error>();
+  visit.template operator()<Cancel>();
+  visit.template operator()<Goaway>();
+  visit.template operator()<Ping>();
+  visit.template operator()<Pong>();
+  visit.template operator()<ArenaAsk>();
+  visit.template operator()<ArenaGrant>();
+  visit.template operator()<ArenaDrop>();
+  visit.template operator()<ArenaDropped>();
+  visit.template operator()<OfferModel>();
+  visit.template operator()<ModelOffered>();
+  visit.template operator()<LoadModel>();
+  visit.template operator()<ModelLoaded>();
+  visit.template operator()<UnloadModel>();
+  visit.template operator()<ModelUnloaded>();
+  visit.template operator()<ListModels>();
+  visit.template operator()<ModelList>();
+  visit.template operator()<Status>();
+  visit.template operator()<StatusReport>();
+  visit.template operator()<Generate>();
+  visit.template operator()<Token>();
+  visit.template operator()<Progress>();
+  visit.template operator()<InputsDone>();
+  visit.template operator()<Generated>();
+  visit.template operator()<WorkerReady>();
+  visit.template operator()<AttachArena>();
+  visit.template operator()<DetachArena>();
+  visit.template operator()<AttachModel>();
+  visit.template operator()<DetachModel>();
+  visit.template operator()<StopWorker>();
+}
+
+}  // namespace hearth::contract

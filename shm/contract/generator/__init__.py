@@ -1,0 +1,1 @@
+"""The parts of generate.py: the schema, and a printer for each output."""

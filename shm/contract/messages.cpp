@@ -1,0 +1,132 @@
+// Generated from shm/contract/messages.toml by generate.py; edit that file instead.
+// clang-format off
+#include "shm/contract/messages.h"
+
+#include "shm/contract/codec.h"
+#include "shm/contract/fields.h"
+
+namespace hearth::contract {
+
+std::string_view name_of_type(std::uint8_t type) {
+  switch (type) {
+    case 1: return "hello";
+    case 2: return "welcome";
+    case 3: return "error";
+    case 4: return "cancel";
+    case 5: return "goaway";
+    case 6: return "ping";
+    case 7: return "pong";
+    case 8: return "arena_ask";
+    case 9: return "arena_grant";
+    case 10: return "arena_drop";
+    case 11: return "arena_dropped";
+    case 16: return "offer_model";
+    case 17: return "model_offered";
+    case 18: return "load_model";
+    case 19: return "model_loaded";
+    case 20: return "unload_model";
+    case 21: return "model_unloaded";
+    case 22: return "list_models";
+    case 23: return "model_list";
+    case 24: return "status";
+    case 25: return "status_report";
+    case 32: return "generate";
+    case 33: return "token";
+    case 34: return "progress";
+    case 35: return "inputs_done";
+    case 36: return "generated";
+    case 64: return "worker_ready";
+    case 65: return "attach_arena";
+    case 66: return "detach_arena";
+    case 67: return "attach_model";
+    case 68: return "detach_model";
+    case 69: return "stop_worker";
+    default: return "unknown";
+  }
+}
+
+Kind kind_of_type(std::uint8_t type) {
+  switch (type) {
+    case 1: case 2: case 4: case 5: return Kind::kConnection;
+    case 3: case 7: case 9: case 11: case 17: case 19: case 21: case 23: case 25: case 36: return Kind::kReply;
+    case 6: case 8: case 10: case 16: case 18: case 20: case 22: case 24: case 32: return Kind::kRequest;
+    case 33: case 34: case 35: return Kind::kEvent;
+    case 64: case 65: case 66: case 67: case 68: case 69: return Kind::kLink;
+    default: return Kind::kUnknown;
+  }
+}
+
+bool may_carry_descriptors(std::uint8_t type) {
+  switch (type) {
+    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 32: case 33: case 34: case 35: case 36: case 64: case 66: case 68: case 69: return false;
+    case 9: case 16: case 65: case 67: return true;
+    default: return false;
+  }
+}
+
+template std::string pack(const Hello&);
+template Result<Hello> unpack(std::span<const std::byte>);
+template std::string pack(const Welcome&);
+template Result<Welcome> unpack(std::span<const std::byte>);
+template std::string pack(const Error&);
+template Result<Error> unpack(std::span<const std::byte>);
+template std::string pack(const Cancel&);
+template Result<Cancel> unpack(std::span<const std::byte>);
+template std::string pack(const Goaway&);
+template Result<Goaway> unpack(std::span<const std::byte>);
+template std::string pack(const Ping&);
+template Result<Ping> unpack(std::span<const std::byte>);
+template std::string pack(const Pong&);
+template Result<Pong> unpack(std::span<const std::byte>);
+template std::string pack(const ArenaAsk&);
+template Result<ArenaAsk> unpack(std::span<const std::byte>);
+template std::string pack(const ArenaGrant&);
+template Result<ArenaGrant> unpack(std::span<const std::byte>);
+template std::string pack(const ArenaDrop&);
+template Result<ArenaDrop> unpack(std::span<const std::byte>);
+template std::string pack(const ArenaDropped&);
+template Result<ArenaDropped> unpack(std::span<const std::byte>);
+template std::string pack(const OfferModel&);
+template Result<OfferModel> unpack(std::span<const std::byte>);
+template std::string pack(const ModelOffered&);
+template Result<ModelOffered> unpack(std::span<const std::byte>);
+template std::string pack(const LoadModel&);
+template Result<LoadModel> unpack(std::span<const std::byte>);
+template std::string pack(const ModelLoaded&);
+template Result<ModelLoaded> unpack(std::span<const std::byte>);
+template std::string pack(const UnloadModel&);
+template Result<UnloadModel> unpack(std::span<const std::byte>);
+template std::string pack(const ModelUnloaded&);
+template Result<ModelUnloaded> unpack(std::span<const std::byte>);
+template std::string pack(const ListModels&);
+template Result<ListModels> unpack(std::span<const std::byte>);
+template std::string pack(const ModelList&);
+template Result<ModelList> unpack(std::span<const std::byte>);
+template std::string pack(const Status&);
+template Result<Status> unpack(std::span<const std::byte>);
+template std::string pack(const StatusReport&);
+template Result<StatusReport> unpack(std::span<const std::byte>);
+template std::string pack(const Generate&);
+template Result<Generate> unpack(std::span<const std::byte>);
+template std::string pack(const Token&);
+template Result<Token> unpack(std::span<const std::byte>);
+template std::string pack(const Progress&);
+template Result<Progress> unpack(std::span<const std::byte>);
+template std::string pack(const InputsDone&);
+template Result<InputsDone> unpack(std::span<const std::byte>);
+template std::string pack(const Generated&);
+template Result<Generated> unpack(std::span<const std::byte>);
+template std::string pack(const WorkerReady&);
+template Result<WorkerReady> unpack(std::span<const std::byte>);
+template std::string pack(const AttachArena&);
+template Result<AttachArena> unpack(std::span<const std::byte>);
+template std::string pack(const DetachArena&);
+template Result<DetachArena> unpack(std::span<const std::byte>);
+template std::string pack(const AttachModel&);
+template Result<AttachModel> unpack(std::span<const std::byte>);
+template std::string pack(const DetachModel&);
+template Result<DetachModel> unpack(std::span<const std::byte>);
+template std::string pack(const StopWorker&);
+template Result<StopWorker> unpack(std::span<const std::byte>);
+
+}  // namespace hearth::contract

@@ -1,0 +1,419 @@
+// What hearth's processes say to each other, as plain structs.
+// Generated from shm/contract/messages.toml by generate.py; edit that file instead.
+// Any thread: values and pure functions.
+// clang-format off
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shm/base/result.h"
+
+namespace hearth::contract {
+
+inline constexpr std::uint32_t kProtocolVersion = 1;
+inline constexpr std::uint32_t kOldestProtocolVersion = 1;
+inline constexpr std::string_view kSchemaHash = "a2457b687b168b21";
+
+// Who may send a message and what may follow it: see messages.toml.
+enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
+
+std::string_view name_of_type(std::uint8_t type);  // "unknown" for types nobody declared
+Kind kind_of_type(std::uint8_t type);
+bool may_carry_descriptors(std::uint8_t type);
+
+// A dense, row-major tensor inside an arena. shm/tensor.h holds the rules.
+struct Tensor {
+  std::uint32_t arena = 0;  // arena id from arena_grant
+  std::uint64_t offset = 0;  // bytes from the arena's start; a multiple of 64, at least 4096
+  std::uint64_t nbytes = 0;  // product of shape times item size
+  std::string dtype;  // element type
+  std::vector<std::int64_t> shape;  // dimensions, outermost first
+  std::string layout;  // meaning of the dimensions, such as HWC or BHWC
+  std::string range;  // meaning of the values: unit (0..1) or u8 (0..255)
+  friend bool operator==(const Tensor&, const Tensor&) = default;
+};
+
+// One piece of a chat message, in the order in which the model shall see it.
+struct ContentPart {
+  std::string kind;  // which of the fields below counts
+  std::string text;  // UTF-8; special tokens in it are read as plain text
+  std::optional<Tensor> tensor;  // image: [height, width, channels]; video: [frames, height, width, channels]; u8, channels 1, 3 or 4
+  double fps = 0.0;  // video: frames per second of the tensor; 0 = unknown
+  friend bool operator==(const ContentPart&, const ContentPart&) = default;
+};
+
+// One turn.
+struct ChatMessage {
+  std::string role;  // who speaks
+  std::vector<ContentPart> content;  // pieces in order
+  friend bool operator==(const ChatMessage&, const ChatMessage&) = default;
+};
+
+// What this service allows a connection.
+struct Limits {
+  std::uint32_t frame_bytes = 0;  // largest body of a frame
+  std::uint32_t open_requests = 0;  // requests open at once
+  std::uint32_t arenas = 0;  // arenas held at once
+  std::uint64_t arena_bytes = 0;  // sum of all arenas
+  std::uint32_t tensors = 0;  // tensors in one request
+  friend bool operator==(const Limits&, const Limits&) = default;
+};
+
+// What a worker computes on.
+struct Device {
+  std::string kind;  // none: a build without an engine
+  std::string name;  // as the driver or /proc/cpuinfo calls it
+  std::uint64_t memory_bytes = 0;  // device memory, or RAM for cpu
+  std::uint32_t threads = 0;  // cpu: threads used for computing
+  friend bool operator==(const Device&, const Device&) = default;
+};
+
+// One model as list_models shows it.
+struct ModelEntry {
+  std::string model;  // the id requests use
+  std::string name;  // what its owner called it
+  std::string family;  // family that recognised it
+  std::string dtype;  // arithmetic type of its weights
+  std::string state;  // cold: files only; hot: ready to answer
+  std::uint64_t resident_bytes = 0;  // bytes of weights and caches it holds
+  std::uint32_t loads = 0;  // times it was loaded since the service started
+  std::uint32_t holders = 0;  // connections that hold it
+  bool is_public = false;  // published by the service: every client may use it
+  friend bool operator==(const ModelEntry&, const ModelEntry&) = default;
+};
+
+// One connection as status shows it.
+struct ClientEntry {
+  std::uint64_t connection = 0;  // id from welcome
+  std::string client;  // name from hello
+  std::int32_t pid = 0;  // process id of the peer
+  std::uint32_t open_requests = 0;  // requests queued or running
+  std::uint32_t arenas = 0;  // arenas held
+  std::uint64_t arena_bytes = 0;  // their bytes
+  friend bool operator==(const ClientEntry&, const ClientEntry&) = default;
+};
+
+// Where the time of one request went. Milliseconds of wall clock, not overlapping, in this order.
+struct Receipt {
+  double queue_ms = 0.0;  // waiting in the broker for a free slot, loading not counted
+  double load_ms = 0.0;  // loading the model; 0 when it was hot
+  double preprocess_ms = 0.0;  // tokenise, resize, patchify
+  double vision_ms = 0.0;  // vision tower
+  double prefill_ms = 0.0;  // prompt through the decoder
+  double decode_ms = 0.0;  // all generated tokens but the first
+  double first_token_ms = 0.0;  // from arrival in the broker to the first token
+  double total_ms = 0.0;  // from arrival in the broker to the reply
+  std::uint32_t prompt_tokens = 0;  // tokens of the prompt, pictures included
+  std::uint32_t image_tokens = 0;  // of these, tokens of pictures
+  std::uint32_t generated_tokens = 0;  // tokens generated, the stop token included
+  double tokens_per_second = 0.0;  // (generated_tokens - 1) / decode_ms
+  double slowest_token_ms = 0.0;  // longest single decode step
+  std::uint32_t stalls = 0;  // decode steps longer than three times the median
+  std::string model;  // model id
+  std::uint32_t model_loads = 0;  // times this model was loaded since the service started
+  std::string device;  // device name
+  std::string dtype;  // arithmetic type
+  friend bool operator==(const Receipt&, const Receipt&) = default;
+};
+
+// First frame of a client, within two seconds of connecting.
+struct Hello {
+  static constexpr std::uint8_t kType = 1;
+  std::uint32_t oldest = 0;  // oldest protocol version the client speaks
+  std::uint32_t newest = 0;  // newest one
+  std::string client;  // program and version, for the status
+  std::string instance;  // random id of the client process
+  std::vector<std::string> features;  // optional abilities of the client
+  friend bool operator==(const Hello&, const Hello&) = default;
+};
+
+// Answer to hello: the connection is usable.
+struct Welcome {
+  static constexpr std::uint8_t kType = 2;
+  std::uint32_t version = 0;  // protocol version of this connection
+  std::string server;  // service and version
+  std::string boot_id;  // changes with each start; ids and arenas of another boot are void
+  std::uint64_t connection = 0;  // id of this connection in logs and status
+  Limits limits;  // what the service allows
+  std::vector<Device> devices;  // what the workers compute on
+  std::vector<std::string> features;  // optional abilities of the service
+  std::string schema_hash;  // of messages.toml; equal hashes mean equal contracts
+  friend bool operator==(const Welcome&, const Welcome&) = default;
+};
+
+// Ends a request that failed. With request_id 0 it ends the connection.
+struct Error {
+  static constexpr std::uint8_t kType = 3;
+  std::string code;  // a word from the list of errors
+  std::string what;  // what happened, with values
+  std::string hint;  // what the user can do
+  bool retryable = false;  // the same request may succeed when sent again
+  std::uint32_t retry_after_ms = 0;  // wait at least so long
+  friend bool operator==(const Error&, const Error&) = default;
+};
+
+// Give up the request of this request_id. Idempotent; the request still ends with its one reply or error.
+struct Cancel {
+  static constexpr std::uint8_t kType = 4;
+  friend bool operator==(const Cancel&, const Cancel&) = default;
+};
+
+// The service is stopping: open requests may finish, new ones are refused.
+struct Goaway {
+  static constexpr std::uint8_t kType = 5;
+  std::uint32_t drain_ms = 0;  // time left for open requests
+  std::string reason;  // for the log
+  friend bool operator==(const Goaway&, const Goaway&) = default;
+};
+
+// Does nothing. Answered by the broker itself.
+struct Ping {
+  static constexpr std::uint8_t kType = 6;
+  friend bool operator==(const Ping&, const Ping&) = default;
+};
+
+// Answer to ping.
+struct Pong {
+  static constexpr std::uint8_t kType = 7;
+  friend bool operator==(const Pong&, const Pong&) = default;
+};
+
+// Ask for shared memory.
+struct ArenaAsk {
+  static constexpr std::uint8_t kType = 8;
+  std::string direction = "in";  // in: written and allocated by the client
+  std::uint64_t nbytes = 0;  // at least so many; the grant may be larger
+  friend bool operator==(const ArenaAsk&, const ArenaAsk&) = default;
+};
+
+// Carries one descriptor: a sealed memfd to map. Its first 4096 bytes are reserved.
+struct ArenaGrant {
+  static constexpr std::uint8_t kType = 9;
+  std::uint32_t arena = 0;  // id for tensor descriptors; never used again in this boot
+  std::uint64_t nbytes = 0;  // exact size of the memfd
+  friend bool operator==(const ArenaGrant&, const ArenaGrant&) = default;
+};
+
+// Give an arena back. Open requests that use it keep it until they end.
+struct ArenaDrop {
+  static constexpr std::uint8_t kType = 10;
+  std::uint32_t arena = 0;  // id from arena_grant
+  friend bool operator==(const ArenaDrop&, const ArenaDrop&) = default;
+};
+
+// The id is void.
+struct ArenaDropped {
+  static constexpr std::uint8_t kType = 11;
+  friend bool operator==(const ArenaDropped&, const ArenaDropped&) = default;
+};
+
+// Bring a model: one read-only descriptor of a regular file for each label, in the same order.
+struct OfferModel {
+  static constexpr std::uint8_t kType = 16;
+  std::string name;  // for people: logs, status
+  std::vector<std::string> labels;  // file names inside the model's folder: config.json, model.safetensors, …
+  std::string dtype = "auto";  // arithmetic type; auto: the checkpoint's own
+  friend bool operator==(const OfferModel&, const OfferModel&) = default;
+};
+
+// The service can serve this model. It is not loaded yet.
+struct ModelOffered {
+  static constexpr std::uint8_t kType = 17;
+  std::string model;  // id for requests; equal files and dtype give an equal id
+  std::string family;  // family that recognised it
+  std::vector<std::string> warnings;  // what a careful user should know
+  friend bool operator==(const ModelOffered&, const ModelOffered&) = default;
+};
+
+// Make a model hot and hold it. `generate` does so by itself when needed.
+struct LoadModel {
+  static constexpr std::uint8_t kType = 18;
+  std::string model;  // id from model_offered, or the name of a public model
+  friend bool operator==(const LoadModel&, const LoadModel&) = default;
+};
+
+// The model is hot.
+struct ModelLoaded {
+  static constexpr std::uint8_t kType = 19;
+  std::string model;  // its id
+  std::uint64_t resident_bytes = 0;  // bytes of weights and caches
+  double load_ms = 0;  // time it took; 0 when it was hot
+  friend bool operator==(const ModelLoaded&, const ModelLoaded&) = default;
+};
+
+// Give up this connection's hold. The model leaves memory when nobody holds it.
+struct UnloadModel {
+  static constexpr std::uint8_t kType = 20;
+  std::string model;  // its id
+  friend bool operator==(const UnloadModel&, const UnloadModel&) = default;
+};
+
+// The hold is gone.
+struct ModelUnloaded {
+  static constexpr std::uint8_t kType = 21;
+  bool resident = false;  // the model is still in memory, for others
+  friend bool operator==(const ModelUnloaded&, const ModelUnloaded&) = default;
+};
+
+// The models this connection may use.
+struct ListModels {
+  static constexpr std::uint8_t kType = 22;
+  friend bool operator==(const ListModels&, const ListModels&) = default;
+};
+
+// Answer to list_models.
+struct ModelList {
+  static constexpr std::uint8_t kType = 23;
+  std::vector<ModelEntry> models;  // public ones first
+  friend bool operator==(const ModelList&, const ModelList&) = default;
+};
+
+// How the service is doing.
+struct Status {
+  static constexpr std::uint8_t kType = 24;
+  friend bool operator==(const Status&, const Status&) = default;
+};
+
+// Answer to status.
+struct StatusReport {
+  static constexpr std::uint8_t kType = 25;
+  std::string server;  // service and version
+  std::string boot_id;  // see welcome
+  std::uint64_t uptime_ms = 0;  // since the broker started
+  std::string worker_state;  // of the engine process
+  std::int32_t worker_pid = 0;  // 0 when there is none
+  std::uint32_t worker_restarts = 0;  // times the worker was lost since the start
+  std::vector<Device> devices;  // what the workers compute on
+  std::uint32_t slots = 0;  // requests the worker runs at once
+  std::uint32_t running = 0;  // requests running
+  std::uint32_t queued = 0;  // requests waiting
+  std::uint64_t served = 0;  // generate requests that ended with a reply
+  std::uint64_t failed = 0;  // generate requests that ended with an error
+  std::uint32_t arenas = 0;  // arenas of all clients
+  std::uint64_t arena_bytes = 0;  // their bytes
+  std::uint64_t rss_bytes = 0;  // resident memory of the broker
+  std::uint32_t descriptors = 0;  // open file descriptors of the broker
+  std::vector<ModelEntry> models;  // at most 512, those the asker may use first
+  std::vector<ClientEntry> clients;  // at most 512, the asking one first
+  friend bool operator==(const StatusReport&, const StatusReport&) = default;
+};
+
+// Continue a chat. Followed by `token` and `progress` events, ended by `generated`.
+struct Generate {
+  static constexpr std::uint8_t kType = 32;
+  std::string model;  // id from model_offered, or the name of a public model
+  std::vector<ChatMessage> messages;  // the chat so far; the model answers as assistant
+  std::int32_t max_tokens = 512;  // most tokens to generate
+  double temperature = 0.7;  // 0: always the likeliest token (greedy); higher: more varied
+  std::int32_t top_k = 20;  // choose among the k likeliest tokens; 0: no limit
+  double top_p = 0.8;  // choose among the likeliest tokens that together reach this probability; 1: no limit
+  double min_p = 0.0;  // drop tokens less likely than this fraction of the likeliest; 0: no limit
+  double repetition_penalty = 1.0;  // above 1: tokens already in prompt or answer become less likely
+  double presence_penalty = 0.0;  // subtracted from the logit of each token already in the answer
+  std::uint64_t seed = 0;  // same seed, same words, whoever else is served
+  std::vector<std::string> stop;  // end before the first of these strings; an empty string is refused
+  bool model_defaults = false;  // take temperature, top_k, top_p and penalties from the model's generation_config.json
+  std::int64_t min_pixels = 0;  // smallest picture area after resizing; 0: the model's own
+  std::int64_t max_pixels = 0;  // largest picture area after resizing; 0: the model's own
+  friend bool operator==(const Generate&, const Generate&) = default;
+};
+
+// New text. Pieces joined in order are the reply's text; each is whole UTF-8.
+struct Token {
+  static constexpr std::uint8_t kType = 33;
+  std::string text;  // may be empty when the token only begins a character
+  std::string token_ids;  // i32 little endian
+  friend bool operator==(const Token&, const Token&) = default;
+};
+
+// How far a request is. Sent at most ten times a second; may be dropped.
+struct Progress {
+  static constexpr std::uint8_t kType = 34;
+  std::string stage;  // what happens now
+  std::uint64_t done = 0;  // of total; bytes while loading, else tokens
+  std::uint64_t total = 0;  // 0: unknown
+  friend bool operator==(const Progress&, const Progress&) = default;
+};
+
+// The service has read the request's tensors: their memory may be used again.
+struct InputsDone {
+  static constexpr std::uint8_t kType = 35;
+  friend bool operator==(const InputsDone&, const InputsDone&) = default;
+};
+
+// The whole answer.
+struct Generated {
+  static constexpr std::uint8_t kType = 36;
+  std::string text;  // without stop token and stop string
+  std::string token_ids;  // generated ids, stop token included; i32 little endian
+  std::string prompt_token_ids;  // ids of the whole prompt, picture tokens expanded; i32 little endian
+  std::string stop_reason;  // why it ended
+  Receipt receipt;  // where the time went
+  std::vector<std::string> warnings;  // what a careful user should know
+  friend bool operator==(const Generated&, const Generated&) = default;
+};
+
+// First frame of a worker: it can take work.
+struct WorkerReady {
+  static constexpr std::uint8_t kType = 64;
+  Device device;  // what it computes on
+  std::uint32_t slots = 0;  // free sequence slots: the broker dispatches at most so many generate requests
+  std::vector<std::string> families;  // families built in
+  std::vector<std::string> remarks;  // for the log: no GPU found, computing on the CPU
+  friend bool operator==(const WorkerReady&, const WorkerReady&) = default;
+};
+
+// Carries the arena's descriptor, which the worker maps read-only.
+struct AttachArena {
+  static constexpr std::uint8_t kType = 65;
+  std::uint32_t arena = 0;  // id in tensor descriptors
+  std::uint64_t nbytes = 0;  // exact size
+  friend bool operator==(const AttachArena&, const AttachArena&) = default;
+};
+
+// No new request will name this arena. The worker unmaps it when the last running one ends.
+struct DetachArena {
+  static constexpr std::uint8_t kType = 66;
+  std::uint32_t arena = 0;  // id
+  friend bool operator==(const DetachArena&, const DetachArena&) = default;
+};
+
+// Carries the model's descriptors. Answered by model_offered or error.
+struct AttachModel {
+  static constexpr std::uint8_t kType = 67;
+  std::string model;  // id the broker gave
+  std::string name;  // for the log
+  std::vector<std::string> labels;  // as in offer_model
+  std::string dtype = "auto";  // as in offer_model
+  friend bool operator==(const AttachModel&, const AttachModel&) = default;
+};
+
+// Close the model's files and forget it. Sent only after it was unloaded.
+struct DetachModel {
+  static constexpr std::uint8_t kType = 68;
+  std::string model;  // id
+  friend bool operator==(const DetachModel&, const DetachModel&) = default;
+};
+
+// End now; answer nothing more.
+struct StopWorker {
+  static constexpr std::uint8_t kType = 69;
+  friend bool operator==(const StopWorker&, const StopWorker&) = default;
+};
+
+// The message's body: one msgpack map, keys in the order above, absent optionals left out. Trusts
+// its caller: limits are checked by who reads.
+template <class Message>
+std::string pack(const Message& message);
+
+// Checks everything the contract says of the message. Errors: bad_request, naming the field.
+template <class Message>
+Result<Message> unpack(std::span<const std::byte> body);
+
+}  // namespace hearth::contract

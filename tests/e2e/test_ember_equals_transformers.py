@@ -1,0 +1,74 @@
+"""The whole path against the reference: 200 pictures nobody has seen before, drawn from a seed
+chosen now, sent through shared memory to the daemon and, beside it, to transformers in fp32.
+
+The token ids must be equal, prompt and answer. The words are also held against the truth.
+"""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WEIGHTS = ROOT / "models/ember/weights"
+PICTURES = int(os.environ.get("HEARTH_EMBER_PICTURES", "200"))
+sys.path.insert(0, str(ROOT / "models/ember"))
+
+torch = pytest.importorskip("torch", reason="transformers' side of the comparison needs torch")
+transformers = pytest.importorskip("transformers")
+import world  # noqa: E402
+
+
+class Reference:
+    """transformers, fp32, with its own processor."""
+
+    def __init__(self):
+        self.processor = transformers.AutoProcessor.from_pretrained(WEIGHTS)
+        self.model = transformers.Qwen3VLForConditionalGeneration.from_pretrained(
+            WEIGHTS, dtype=torch.float32
+        ).eval()
+
+    def answer(self, image, prompt, max_tokens):
+        """Returns (prompt ids, generated ids) of greedy decoding."""
+        content = [{"type": "image"}, {"type": "text", "text": prompt}]
+        text = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        inputs = self.processor(images=[image], text=[text], return_tensors="pt")
+        with torch.inference_mode():
+            ids = self.model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)[0]
+        length = inputs["input_ids"].shape[1]
+        return ids[:length].tolist(), ids[length:].tolist()
+
+
+@pytest.fixture(scope="module")
+def reference():
+    torch.set_num_threads(2)
+    return Reference()
+
+
+@pytest.mark.watchdog(600)
+def test_token_ids_equal_transformers_and_words_are_true(daemon, reference):
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"pictures drawn from seed {seed}")
+    right = total = exact = 0
+    with daemon.connect() as client:
+        model = client.offer_model(WEIGHTS, dtype="float32")
+        for index in range(PICTURES):
+            image, scene = world.draw(seed + index)
+            pixels = numpy.asarray(image)
+            messages = [{"role": "user", "content": [pixels, world.PROMPT]}]
+            reply = client.generate(model, messages, temperature=0.0, max_tokens=80)
+            expected = reference.answer(image, world.PROMPT, 80)
+            got = (list(reply.prompt_token_ids), list(reply.token_ids))
+            assert got == expected, f"picture {seed + index}: {reply.text}"
+            tallies = world.score(scene, reply.text).values()
+            right += sum(part[0] for part in tallies)
+            total += sum(part[1] for part in tallies)
+            exact += reply.text == world.caption(scene)
+    print(f"{PICTURES} pictures: attributes {right / total:.1%}, captions {exact / PICTURES:.1%}")
+    assert right / total >= 0.98, f"ember told {right} of {total} attributes, seed {seed}"
+    assert exact / PICTURES >= 0.92, f"{exact} of {PICTURES} captions are exact, seed {seed}"

@@ -1,0 +1,36 @@
+"""Fixtures of the client's tests: a service that does what a test says, and a client of it."""
+
+import signal
+
+import pytest
+
+import hearth.client
+import server as fake
+
+LIMIT_S = 60
+
+
+@pytest.fixture
+def watchdog():
+    """A test that hangs fails."""
+
+    def end(_signal, _frame):
+        raise TimeoutError(f"the test took more than {LIMIT_S} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(LIMIT_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def service(tmp_path, watchdog):
+    with fake.Server(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def client(service):
+    with hearth.client.connect(service.path) as connected:
+        yield connected

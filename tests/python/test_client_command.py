@@ -1,0 +1,163 @@
+"""The `hearth` command as a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy
+import pytest
+from PIL import Image
+
+from hearth import messages
+from server import fails, silent, wait_until
+
+
+def start(*arguments, **more):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    environment.pop("HEARTH_SOCKET", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "hearth", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        **more,
+    )
+
+
+def run(*arguments):
+    """(exit code, stdout, stderr)."""
+    process = start(*arguments)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "red.png"
+    Image.new("RGB", (6, 4), (255, 0, 0)).save(path)
+    return path
+
+
+def test_a_picture_is_described(service, picture):
+    code, out, err = run("caption", picture, "--socket", service.path, "--max-tokens", 9)
+    assert (code, out) == (0, "a red circle\n")
+    assert "2 tokens" in err and "\x1b" not in out + err, "no colours but on a terminal"
+    (request,) = service.peer.messages_of(messages.Generate)
+    assert (request.model, request.max_tokens, request.temperature) == ("ember", 9, 0.0)
+    tensor, prompt = request.messages[0].content
+    assert prompt.text == "Describe this picture."
+    assert tensor.tensor.shape == [4, 6, 3]
+    assert service.peer.arena_bytes(tensor.tensor) == b"\xff\0\0" * 24
+
+
+def test_several_pictures_are_several_answers(service, picture, tmp_path):
+    other = tmp_path / "gray.png"
+    Image.fromarray(numpy.zeros((4, 4), "u1")).save(other)
+    code, out, _ = run("caption", picture, other, "--socket", service.path)
+    assert code == 0
+    assert out == f"{picture}: a red circle\n{other}: a red circle\n"
+    assert len(service.peer.messages_of(messages.Generate)) == 2
+
+
+def test_json_holds_all_that_is_known(service, picture):
+    code, out, _ = run("caption", picture, "--json", "--socket", service.path)
+    answer = json.loads(out)
+    assert code == 0
+    assert answer["text"] == "a red circle" and answer["token_ids"] == [5, 6]
+    assert answer["stop_reason"] == "end_token" and answer["receipt"]["total_ms"] == 1.0
+
+
+def test_a_folder_is_offered(service, picture, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    code, _, err = run("caption", picture, "--model", tmp_path, "--socket", service.path)
+    assert code == 0, err
+    assert service.peer.messages_of(messages.Generate)[0].model == "id-2-auto"
+
+
+def test_transparency_is_kept_and_pictures_are_turned_upright(service, tmp_path):
+    clear, turned = tmp_path / "clear.png", tmp_path / "turned.jpg"
+    Image.new("RGBA", (6, 4), (255, 0, 0, 9)).save(clear)
+    image = Image.new("RGB", (6, 4))
+    image.getexif()[0x0112] = 6
+    image.save(turned, exif=image.getexif())
+    run("caption", clear, turned, "--socket", service.path)
+    requests = service.peer.messages_of(messages.Generate)
+    shapes = [request.messages[0].content[0].tensor.shape for request in requests]
+    assert shapes == [[4, 6, 4], [6, 4, 3]]
+
+
+@pytest.mark.parametrize("command", [["status"], ["status", "--json"], ["caption", "PICTURE"]])
+def test_a_service_that_is_down_is_exit_code_3(picture, tmp_path, command):
+    command = [str(picture) if word == "PICTURE" else word for word in command]
+    code, out, err = run(*command, "--socket", tmp_path / "hearth.sock")
+    assert (code, out) == (3, "")
+    assert "No hearth service answers at" in err and "hearthd --socket" in err
+    assert "Traceback" not in err
+
+
+def test_an_error_of_the_service_is_exit_code_1(service, picture):
+    service.on[messages.Generate] = fails("out_of_memory", "8 GiB [needed].", hint="Unload.")
+    code, _, err = run("caption", picture, "--socket", service.path)
+    assert code == 1 and "8 GiB [needed].\nUnload." in err
+
+
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        ([], "COMMAND"),
+        (["caption"], "PICTURE"),
+        (["caption", "/nowhere.png"], "/nowhere.png"),
+        (["caption", "PICTURE", "--temperature", "9"], "temperature is 9.0"),
+        (["caption", "PICTURE", "--tempreature", "1"], "--tempreature"),
+        (["caption", __file__], "cannot identify image"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(picture, arguments, complaint):
+    arguments = [str(picture) if word == "PICTURE" else word for word in arguments]
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert complaint in err and "Traceback" not in err
+
+
+def test_status_shows_worker_models_and_clients(service):
+    report = messages.StatusReport(
+        server="hearthd 0.1.0",
+        boot_id="b",
+        uptime_ms=3_725_000,
+        worker_state="ready",
+        worker_pid=4711,
+        worker_restarts=2,
+        devices=[messages.Device(kind="cpu", name="Some CPU", memory_bytes=25 << 30)],
+        slots=4,
+        models=[
+            messages.ModelEntry(
+                model="0123456789abcdef", name="ember", family="qwen3_vl", state="hot",
+                resident_bytes=8 << 20, loads=1, holders=2, is_public=True,
+            )
+        ],
+        clients=[
+            messages.ClientEntry(connection=7, client="ComfyUI", pid=99, arena_bytes=64 << 20)
+        ],
+    )  # fmt: skip
+    service.on[messages.Status] = lambda peer, frame, _: peer.send(report, frame.request_id)
+    code, out, err = run("status", "--socket", service.path)
+    assert (code, err) == (0, "")
+    for words in (
+        "hearthd 0.1.0", "1 h 2 min", "4711", "lost 2 times", "Some CPU", "25.0 GiB", "public",
+        "0123456789abcdef", "qwen3_vl", "8.0 MiB", "ComfyUI", "64.0 MiB",
+    ):  # fmt: skip
+        assert words in out
+    code, out, _ = run("status", "--json", "--socket", service.path)
+    assert code == 0 and json.loads(out) == report.to_fields()
+
+
+def test_ctrl_c_cancels_and_is_exit_code_130(service, picture):
+    service.on[messages.Generate] = silent
+    process = start("caption", picture, "--socket", service.path)
+    wait_until(lambda: service.peers and service.peer.messages_of(messages.Generate), 30)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and b"Traceback" not in err
+    wait_until(lambda: service.peer.is_gone)

@@ -1,0 +1,394 @@
+// The wire under real sockets: pieces, descriptors, rule breakers, slow readers; and the socket
+// file.
+#include <cstring>
+#include <functional>
+#include <future>
+#include <thread>
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "daemon/broker/net/channel.h"
+#include "daemon/broker/net/listener.h"
+#include "daemon/broker/net/off_loop_threads.h"
+#include "daemon/broker/net/worker_process.h"
+#include "tests/unit/broker_for_test.h"
+
+namespace hearth::broker {
+namespace {
+
+// Runs the loop until `done`, at most ten seconds.
+bool run_until(asio::io_context& loop, const std::function<bool()>& done) {
+  const TimePoint watchdog = Clock::now() + std::chrono::seconds(10);
+  while (!done() && Clock::now() < watchdog) {
+    loop.restart();
+    loop.run_for(Milliseconds(5));
+  }
+  return done();
+}
+
+// One end is a Channel, the other a raw socket in the test's hands.
+class ChannelTest : public testing::Test {
+ protected:
+  ChannelTest() {
+    int ends[2];
+    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    peer = Fd(ends[1]);
+    channel = std::make_unique<Channel>(UnixStream(loop, asio::local::stream_protocol(), ends[0]));
+    asio::co_spawn(loop, read(), asio::detached);
+    asio::co_spawn(loop, write(), asio::detached);
+  }
+  ~ChannelTest() override {
+    channel->close();
+    EXPECT_TRUE(run_until(loop, [&] { return reader_ended && writer_ended; }));
+  }
+
+  asio::awaitable<void> read() {
+    for (;;) {
+      InFrame frame;
+      const Result<void> got = co_await channel->read(frame);
+      if (!got) {
+        end = got.error().code;
+        break;
+      }
+      received.push_back(std::move(frame));
+    }
+    reader_ended = true;
+  }
+  asio::awaitable<void> write() {
+    co_await channel->write();
+    writer_ended = true;
+  }
+
+  static std::string bytes_of_frame(FrameHeader header, const std::string& body) {
+    header.body_len = static_cast<std::uint32_t>(body.size());
+    const FrameHeaderBytes bytes = encode(header);
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()) + body;
+  }
+  void transmit(const std::string& bytes, const std::vector<int>& fds = {}) {
+    std::vector<char> control(CMSG_SPACE(fds.size() * sizeof(int)));
+    iovec part{const_cast<char*>(bytes.data()), bytes.size()};
+    msghdr message = {};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (!fds.empty()) {
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
+      cmsghdr* rights = CMSG_FIRSTHDR(&message);
+      rights->cmsg_level = SOL_SOCKET;
+      rights->cmsg_type = SCM_RIGHTS;
+      rights->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
+      std::memcpy(CMSG_DATA(rights), fds.data(), fds.size() * sizeof(int));
+    }
+    ASSERT_EQ(sendmsg(peer.get(), &message, 0), static_cast<ssize_t>(bytes.size()));
+  }
+  // Reads what the channel sends until it says no more.
+  std::size_t drain(std::size_t at_least) {
+    std::size_t total = 0;
+    std::vector<char> buffer(1 << 20);
+    run_until(loop, [&] {
+      const ssize_t n = recv(peer.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+      if (n > 0) total += static_cast<std::size_t>(n);
+      return total >= at_least;
+    });
+    return total;
+  }
+  static std::size_t open_descriptors() {
+    std::size_t n = 0;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd"))
+      ++n;
+    return n;
+  }
+
+  asio::io_context loop;
+  Fd peer;
+  std::unique_ptr<Channel> channel;
+  std::vector<InFrame> received;
+  Code end = Code::kInternal;
+  bool reader_ended = false;
+  bool writer_ended = false;
+};
+
+TEST_F(ChannelTest, FramesArriveWhateverThePieces) {
+  std::string bytes;
+  for (std::uint32_t id = 1; id <= 3; ++id) {
+    FrameHeader header;
+    header.request_id = id;
+    header.type = 6;
+    bytes += bytes_of_frame(header, std::string(id, 'b'));
+  }
+  for (const char byte : bytes) {
+    transmit(std::string(1, byte));
+    loop.restart();
+    loop.poll();
+  }
+  ASSERT_TRUE(run_until(loop, [&] { return received.size() == 3; }));
+  EXPECT_EQ(received[2].request_id, 3u);
+  EXPECT_EQ(received[2].body, "bbb");
+}
+
+TEST_F(ChannelTest, DescriptorsComeWithTheirOwnFrame) {
+  FrameHeader plain;
+  plain.type = 6;
+  FrameHeader carrying;
+  carrying.type = 16;
+  carrying.n_fds = 2;
+  const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  transmit(bytes_of_frame(plain, "first"));
+  transmit(bytes_of_frame(carrying, "second"), {null.get(), null.get()});
+  transmit(bytes_of_frame(plain, "third"));
+  ASSERT_TRUE(run_until(loop, [&] { return received.size() == 3; }));
+  EXPECT_TRUE(received[0].fds.empty());
+  ASSERT_EQ(received[1].fds.size(), 2u);
+  EXPECT_EQ(fcntl(received[1].fds[0].get(), F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+  EXPECT_TRUE(received[2].fds.empty());
+}
+
+TEST_F(ChannelTest, RuleBreakersEndWithAnErrorAndLeaveNoDescriptor) {
+  const std::size_t before = open_descriptors();
+  const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  FrameHeader header;
+  header.type = 16;
+  header.n_fds = 1;
+  transmit(bytes_of_frame(header, "x"), {null.get(), null.get(), null.get()});
+  ASSERT_TRUE(run_until(loop, [&] { return reader_ended; }));
+  EXPECT_EQ(end, Code::kBadRequest);
+  EXPECT_EQ(open_descriptors(), before + 1);
+}
+
+TEST_F(ChannelTest, MoreDescriptorsThanAFrameMayHaveEndTheConnection) {
+  const std::size_t before = open_descriptors();
+  const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  FrameHeader header;
+  header.type = 16;
+  header.n_fds = kMaxFrameFds;
+  transmit(bytes_of_frame(header, "x"), std::vector<int>(253, null.get()));
+  ASSERT_TRUE(run_until(loop, [&] { return reader_ended; }));
+  EXPECT_EQ(end, Code::kBadRequest);
+  EXPECT_EQ(open_descriptors(), before + 1);
+}
+
+TEST_F(ChannelTest, BodiesAreSmallBeforeTheWelcome) {
+  FrameHeader header;
+  header.type = 6;
+  transmit(bytes_of_frame(header, std::string(kMaxGreetingBytes + 1, 'x')));
+  ASSERT_TRUE(run_until(loop, [&] { return reader_ended; }));
+  EXPECT_EQ(end, Code::kBadRequest);
+}
+
+TEST_F(ChannelTest, LargeBodiesArriveAfterwards) {
+  channel->allow_large_frames();
+  FrameHeader header;
+  header.type = 6;
+  const std::string frame = bytes_of_frame(header, std::string(kMaxFrameBytes, 'x'));
+  std::thread sender([&] { transmit(frame); });
+  EXPECT_TRUE(run_until(loop, [&] { return received.size() == 1; }));
+  sender.join();
+  ASSERT_EQ(received.size(), 1u);
+  EXPECT_EQ(received[0].body.size(), kMaxFrameBytes);
+}
+
+TEST_F(ChannelTest, EndOfThePeerIsNoticed) {
+  peer.reset();
+  ASSERT_TRUE(run_until(loop, [&] { return reader_ended; }));
+  EXPECT_EQ(end, Code::kNotReachable);
+}
+
+TEST_F(ChannelTest, NothingIsReadWhileThePeerDoesNotRead) {
+  loop.poll();  // the reader waits for a frame
+  std::size_t sent = 0;
+  for (; sent < Outbox::kFullBytes + (1 << 20); sent += 100'000)
+    channel->send(OutFrame{36, 1, std::string(100'000, 'x'), {}});
+  FrameHeader header;
+  header.type = 6;
+  transmit(bytes_of_frame(header, "x"));  // it gets this one and looks at the outbox then
+  transmit(bytes_of_frame(header, "y"));
+  ASSERT_TRUE(run_until(loop, [&] { return received.size() == 1; }));
+  loop.restart();
+  loop.run_for(Milliseconds(30));
+  EXPECT_EQ(received.size(), 1u);
+  EXPECT_GE(drain(sent), sent);
+  EXPECT_TRUE(run_until(loop, [&] { return received.size() == 2; }));
+}
+
+TEST_F(ChannelTest, WhatIsQueuedIsSentBeforeTheEnd) {
+  const std::size_t n_bytes = 1 << 20;
+  channel->send(OutFrame{36, 1, std::string(n_bytes, 'x'), {}});
+  channel->close_when_sent();
+  channel->send(OutFrame{36, 2, "late", {}});
+  EXPECT_EQ(drain(n_bytes + kFrameHeaderBytes), n_bytes + kFrameHeaderBytes);
+  ASSERT_TRUE(run_until(loop, [&] { return writer_ended && reader_ended; }));
+  char byte = 0;
+  EXPECT_EQ(recv(peer.get(), &byte, 1, MSG_DONTWAIT), 0);
+}
+
+TEST_F(ChannelTest, AnEndIsNotHeldUpByAPeerThatDoesNotRead) {
+  channel->send(OutFrame{36, 1, std::string(2 << 20, 'x'), {}});
+  channel->close_when_sent();
+  EXPECT_TRUE(run_until(loop, [&] { return writer_ended && reader_ended; }));
+}
+
+TEST_F(ChannelTest, AnEndIsNotHeldUpByAPeerThatReadsALittle) {
+  std::size_t sent = 0;
+  for (; sent < Outbox::kFullBytes + (1 << 20); sent += 100'000)
+    channel->send(OutFrame{36, 1, std::string(100'000, 'x'), {}});
+  channel->close_when_sent();
+  EXPECT_GE(drain(2 << 20), 2u << 20);  // the outbox is no longer full
+  EXPECT_TRUE(run_until(loop, [&] { return writer_ended && reader_ended; }));
+}
+
+TEST(ListenerTest, OneDaemonServesAPath) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() + "/sub/hearth.sock";
+  auto first = Listener::open(path);
+  ASSERT_TRUE(first);
+  struct stat made = {};
+  ASSERT_EQ(stat((folder.path() + "/sub").c_str(), &made), 0);
+  EXPECT_EQ(made.st_mode & 0777, 0700u);
+  const auto second = Listener::open(path);
+  ASSERT_FALSE(second);
+  EXPECT_NE(second.error().what.find(std::to_string(getpid())), std::string::npos);
+  first->remove();
+  EXPECT_NE(lstat(path.c_str(), &made), 0);
+  EXPECT_TRUE(Listener::open(path));
+}
+
+TEST(ListenerTest, StaleSocketIsReplacedAndAnythingElseRefused) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() + "/hearth.sock";
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), path.size());
+  {
+    const Fd dead(socket(AF_UNIX, SOCK_STREAM, 0));
+    ASSERT_EQ(bind(dead.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+  EXPECT_TRUE(Listener::open(path));
+  folder.write("hearth.sock", "precious");
+  EXPECT_FALSE(Listener::open(path));
+  EXPECT_TRUE(std::filesystem::exists(path));
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink("elsewhere", path);
+  const auto refused = Listener::open(path);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().what.find("symbolic link"), std::string::npos);
+  EXPECT_FALSE(Listener::open(folder.path() + "/" + std::string(200, 'x')));
+}
+
+TEST(OffLoopThreadsTest, WorkRunsElsewhereAndItsEndHere) {
+  asio::io_context loop;
+  OffLoopThreads threads(loop);
+  std::thread::id worked;
+  std::thread::id ended;
+  threads.run(OffLoop::Lane::kMemory, [&] {
+    worked = std::this_thread::get_id();
+    return [&] { ended = std::this_thread::get_id(); };
+  });
+  ASSERT_TRUE(run_until(loop, [&] { return ended != std::thread::id(); }));
+  EXPECT_EQ(ended, std::this_thread::get_id());
+  EXPECT_NE(worked, ended);
+}
+
+TEST(OffLoopThreadsTest, StuckWorkIsLeftBehindUntilTooMuchIsStuck) {
+  asio::io_context loop;
+  std::promise<void> release;
+  const std::shared_future<void> released = release.get_future().share();
+  OffLoopThreads threads(loop);
+  bool ended_late = false;
+  for (int i = 0; i < OffLoopThreads::kMaxStuck; ++i) {
+    std::promise<void> begin;
+    const auto stuck = threads.run(OffLoop::Lane::kFiles, [&, released] {
+      begin.set_value();
+      released.wait();
+      return [&] { ended_late = true; };
+    });
+    ASSERT_NE(stuck, 0u);
+    begin.get_future().wait();
+    bool goes_on = false;
+    const auto next = threads.run(OffLoop::Lane::kFiles, [&] { return [&] { goes_on = true; }; });
+    EXPECT_NE(next, 0u);
+    threads.abandon(stuck);
+    EXPECT_TRUE(run_until(loop, [&] { return goes_on; })) << i;
+  }
+  const auto nothing = [] { return OffLoop::Continuation(); };
+  EXPECT_EQ(threads.run(OffLoop::Lane::kFiles, nothing), 0u);
+  EXPECT_NE(threads.run(OffLoop::Lane::kMemory, nothing), 0u);
+  release.set_value();
+  EXPECT_TRUE(run_until(loop, [&] { return threads.run(OffLoop::Lane::kFiles, nothing) != 0; }));
+  EXPECT_FALSE(ended_late);
+}
+
+TEST(OffLoopThreadsTest, AdoptedDescriptorsAreClosedElsewhere) {
+  asio::io_context loop;
+  OffLoopThreads threads(loop);
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  const Fd other(ends[1]);
+  SharedFd adopted = threads.adopt(Fd(ends[0]));
+  adopted.reset();
+  EXPECT_TRUE(run_until(loop, [&] {
+    char byte = 0;
+    return recv(other.get(), &byte, 1, MSG_DONTWAIT) == 0;
+  }));
+}
+
+// A shell stands in for the engine process.
+class WorkerProcessTest : public testing::Test {
+ protected:
+  WorkerProcess& start(const std::string& script) {
+    const TemporaryFolder& f = folder;
+    const std::string program = f.write("worker", "#!/bin/sh\n" + script + "\n");
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+    process = std::make_unique<WorkerProcess>(loop, WorkerCommand{program, {}});
+    broker = std::make_unique<Broker>(Config{}, Ports{*process, timer, off_loop});
+    process->report_to(*broker);
+    broker->start();
+    return *process;
+  }
+  bool is_lost() const { return broker->core().supervisor.restarts() > 0; }
+
+  TemporaryFolder folder;
+  asio::io_context loop;
+  FakeTimer timer;
+  FakeOffLoop off_loop;
+  std::unique_ptr<WorkerProcess> process;
+  std::unique_ptr<Broker> broker;
+};
+
+TEST_F(WorkerProcessTest, ItsEndIsReportedOnce) {
+  start("exit 3");
+  ASSERT_TRUE(run_until(loop, [&] { return is_lost(); }));
+  loop.restart();
+  loop.run_for(Milliseconds(100));
+  EXPECT_EQ(broker->core().supervisor.restarts(), 1u);
+  EXPECT_FALSE(process->is_running());
+}
+
+TEST_F(WorkerProcessTest, OneThatClosesItsLinkIsEnded) {
+  start("exec 3>&-; exec sleep 1000");
+  ASSERT_TRUE(run_until(loop, [&] { return is_lost() && !process->is_running(); }));
+}
+
+TEST_F(WorkerProcessTest, OneWhoseChildKeepsTheLinkIsNoticed) {
+  start("sleep 2 & exit 0");
+  ASSERT_TRUE(run_until(loop, [&] { return is_lost(); }));
+}
+
+TEST_F(WorkerProcessTest, SignalsDoNotReachItFromTheTerminal) {
+  const WorkerProcess& running = start("exec sleep 1000");
+  ASSERT_TRUE(running.is_running());
+  const pid_t pid = broker->core().supervisor.pid();
+  EXPECT_TRUE(run_until(loop, [&] { return getpgid(pid) == pid; }));
+  process->kill();
+  EXPECT_TRUE(run_until(loop, [&] { return is_lost(); }));
+}
+
+TEST_F(WorkerProcessTest, MissingProgramIsAnError) {
+  WorkerProcess missing(loop, WorkerCommand{"/nonexistent/hearth-worker", {}});
+  const auto started = missing.start();
+  ASSERT_FALSE(started);
+  EXPECT_NE(started.error().what.find("/nonexistent/hearth-worker"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace hearth::broker

@@ -1,0 +1,62 @@
+// Devices and exceptions of the build with libtorch.
+#include <new>
+
+#include <c10/util/Exception.h>
+#include <gtest/gtest.h>
+
+#include "models/generate/fault.h"
+#include "models/model.h"
+#include "models/torch/driver.h"
+
+namespace hearth::models {
+namespace {
+
+Fault fault_of(const std::string& message) {
+  return describe(std::make_exception_ptr(c10::Error({"f", "f.cpp", 1}, message)));
+}
+
+TEST(Device, TheCpuIsAlwaysThere) {
+  const auto engine = open_engine("cpu", 1);
+  ASSERT_TRUE(engine);
+  EXPECT_EQ(engine->device.kind, DeviceKind::kCpu);
+  EXPECT_EQ(engine->device.threads, 1U);
+  EXPECT_FALSE(engine->device.name.empty());
+  EXPECT_GT(engine->device.memory_bytes, 0U);
+}
+
+TEST(Device, WithoutADriverAGpuIsRefusedAndTheCpuSaysWhy) {
+  const auto driver = engine::find_driver();
+  if (driver && driver->devices > 0) GTEST_SKIP() << "this machine has " << driver->device_name;
+  const auto cuda = open_engine("cuda", 1);
+  ASSERT_FALSE(cuda);
+  EXPECT_EQ(cuda.error().code, Code::kUnsupported);
+  const auto automatic = open_engine("auto", 1);
+  ASSERT_TRUE(automatic);
+  EXPECT_EQ(automatic->device.kind, DeviceKind::kCpu);
+  EXPECT_EQ(automatic->remarks.size(), 1U);
+}
+
+TEST(Exceptions, LackOfMemoryIsSaidAsSuch) {
+  EXPECT_EQ(fault_of("CUDA out of memory. Tried to allocate 2 GiB").error.code, Code::kOutOfMemory);
+  EXPECT_EQ(fault_of("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+                .error.code,
+            Code::kOutOfMemory);
+  EXPECT_FALSE(fault_of("CUDA out of memory.").device_lost);
+}
+
+TEST(Exceptions, StickyCudaErrorsLoseTheDevice) {
+  EXPECT_TRUE(fault_of("CUDA error: an illegal memory access was encountered").device_lost);
+  EXPECT_TRUE(fault_of("CUDA error: device-side assert triggered").device_lost);
+  EXPECT_FALSE(fault_of("CUDA error: invalid argument").device_lost);
+}
+
+TEST(Exceptions, OthersKeepTheirWords) {
+  const Fault fault = fault_of("mat1 and mat2 shapes cannot be multiplied");
+  EXPECT_EQ(fault.error.code, Code::kInternal);
+  EXPECT_NE(fault.error.what.find("mat1"), std::string::npos);
+  EXPECT_TRUE(describe(std::make_exception_ptr(generate::DeviceLost("gone"))).device_lost);
+  EXPECT_EQ(describe(std::make_exception_ptr(std::bad_alloc())).error.code, Code::kOutOfMemory);
+}
+
+}  // namespace
+}  // namespace hearth::models

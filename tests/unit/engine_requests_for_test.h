@@ -1,0 +1,102 @@
+// A whole model behind the interface the worker uses: load, prepare, submit, advance.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include "models/decoder/media_prompt.h"
+#include "models/model.h"
+#include "tests/unit/engine_for_test.h"
+#include "tests/unit/folder_for_test.h"
+#include "tests/unit/generate_for_test.h"
+
+namespace hearth::models {
+
+// A picture in memory, as a client's arena would hold it.
+struct StoredPicture {
+  std::vector<std::int64_t> shape;  // [height, width, channels]
+  std::vector<std::uint8_t> bytes;
+
+  TensorView view() const { return {DType::kU8, shape, std::as_bytes(std::span(bytes))}; }
+};
+
+inline StoredPicture plain_picture(std::int64_t height, std::int64_t width,
+                                   std::int64_t channels = 3, std::uint8_t value = 90) {
+  return {{height, width, channels},
+          std::vector<std::uint8_t>(static_cast<std::size_t>(height * width * channels), value)};
+}
+
+// One user turn: `pictures` pictures, then text. Greedy.
+inline contract::Generate ask(const std::string& text, std::size_t pictures = 0) {
+  contract::Generate request = generate::chat(text);
+  contract::ContentPart part;
+  part.kind = "image";
+  part.tensor = contract::Tensor{};
+  auto& content = request.messages[0].content;
+  content.insert(content.begin(), pictures, part);
+  request.temperature = 0.0;
+  request.max_tokens = 64;
+  return request;
+}
+
+class LoadedModel {
+ public:
+  explicit LoadedModel(const ModelFiles& files, const std::string& dtype = "float32",
+                       std::uint32_t slots = 2) {
+    at::set_num_threads(1);
+    LoadOptions options;
+    options.dtype = dtype;
+    options.slots = slots;
+    auto loaded = load(files, options);
+    if (!loaded) throw std::runtime_error(loaded.error().what);
+    model_ = *std::move(loaded);
+  }
+
+  Model& model() { return *model_; }
+
+  Result<std::unique_ptr<Prompt>> prepare(const contract::Generate& request,
+                                          const std::vector<StoredPicture>& pictures = {}) {
+    std::vector<TensorView> views;
+    for (const StoredPicture& picture : pictures) views.push_back(picture.view());
+    return model_->generates()->prepare(request, views, Job(1));
+  }
+
+  std::shared_ptr<generate::Recorder> submit(const contract::Generate& request,
+                                             const std::vector<StoredPicture>& pictures = {}) {
+    auto heard = std::make_shared<generate::Recorder>();
+    auto prompt = prepare(request, pictures);
+    if (prompt)
+      model_->generates()->submit(on_, std::make_shared<Job>(++submitted_), *std::move(prompt),
+                                  heard);
+    else
+      heard->failed(prompt.error());
+    return heard;
+  }
+
+  void finish() {
+    for (int steps = 0; steps < 100'000; ++steps) {
+      const auto remaining = model_->generates()->advance(on_);
+      ASSERT_TRUE(remaining) << remaining.error().what;
+      if (!*remaining) return;
+    }
+    FAIL() << "the model never ends";
+  }
+
+  std::shared_ptr<generate::Recorder> answer(const contract::Generate& request,
+                                             const std::vector<StoredPicture>& pictures = {}) {
+    auto heard = submit(request, pictures);
+    finish();
+    return heard;
+  }
+
+ private:
+  const OnEngine on_ = EngineThreadForTest::on_engine();
+  std::shared_ptr<Model> model_;
+  std::uint32_t submitted_ = 0;
+};
+
+}  // namespace hearth::models

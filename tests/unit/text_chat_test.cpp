@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <array>
+
+#include <gtest/gtest.h>
+
+#include "models/text/chat.h"
+#include "models/text/sha256.h"
+#include "tests/unit/folder_for_test.h"
+#include "tests/unit/model_files_for_test.h"
+
+namespace hearth::text {
+namespace {
+
+using contract::ChatMessage;
+using contract::ContentPart;
+using models::file_with;
+
+ContentPart part_of(std::string kind, std::string text = {}) {
+  ContentPart part;
+  part.kind = std::move(kind);
+  part.text = std::move(text);
+  return part;
+}
+ContentPart text_part(std::string text) {
+  return part_of("text", std::move(text));
+}
+ContentPart image_part() {
+  return part_of("image");
+}
+
+ChatMessage message_of(const nlohmann::json& message) {
+  ChatMessage result{message["role"], {}};
+  for (const auto& part : message["content"])
+    result.content.push_back(part["type"] == "text" ? text_part(part["text"]) : image_part());
+  return result;
+}
+
+TEST(Chat, RendersWhatTransformersRendersFromTheOfficialTemplate) {
+  const auto fixture = models::read_fixture("text/chat.json");
+  ASSERT_GT(fixture["cases"].size(), 30U);
+  for (const auto& entry : fixture["cases"]) {
+    std::vector<ChatMessage> messages;
+    for (const auto& message : entry["messages"]) messages.push_back(message_of(message));
+    const auto pieces = lay_out_chat(messages);
+    ASSERT_TRUE(pieces) << pieces.error().what;
+    EXPECT_EQ(render(*pieces), entry["rendered"].get<std::string>());
+  }
+}
+
+TEST(Chat, JoinsNeighbouringTextAndNumbersPictures) {
+  const std::vector<ChatMessage> messages = {
+      {"user", {text_part("a"), text_part(""), text_part("b"), image_part(), image_part()}}};
+  const auto pieces = lay_out_chat(messages);
+  ASSERT_TRUE(pieces);
+  std::size_t media = 0;
+  for (std::size_t i = 0; i < pieces->size(); ++i) {
+    const auto& piece = (*pieces)[i];
+    const bool is_text = piece.kind == Piece::Kind::kText;
+    if (piece.kind == Piece::Kind::kMedia) {
+      EXPECT_EQ(piece.media, media++);
+    }
+    EXPECT_FALSE(i > 0 && is_text && (*pieces)[i - 1].kind == Piece::Kind::kText);
+  }
+  EXPECT_EQ(media, 2U);
+  EXPECT_EQ((*pieces)[1].text, "user\nab");
+}
+
+struct Refused {
+  std::vector<ChatMessage> messages;
+  Code code;
+};
+
+TEST(Chat, RefusesWhatTheLayoutHasNoPlaceFor) {
+  const std::vector<Refused> cases = {
+      {{}, Code::kBadRequest},
+      {{{"user", {text_part("a")}}, {"system", {text_part("b")}}}, Code::kBadRequest},
+      {{{"system", {image_part()}}}, Code::kBadRequest},
+      {{{"user", {text_part("a")}}, {"assistant", {image_part()}}}, Code::kBadRequest},
+      {{{"user", {part_of("video")}}}, Code::kUnsupported},
+  };
+  for (const auto& refused : cases) {
+    const auto pieces = lay_out_chat(refused.messages);
+    ASSERT_FALSE(pieces);
+    EXPECT_EQ(pieces.error().code, refused.code) << pieces.error().what;
+  }
+}
+
+// Every character is one id, its code unit; control tokens have ids from 1000 on.
+class LetterTokenizer : public Tokenizer {
+ public:
+  Result<std::vector<std::int32_t>> encode(std::string_view text,
+                                           SpecialTokens special) const override {
+    EXPECT_EQ(special, SpecialTokens::kAsText);
+    return std::vector<std::int32_t>(text.begin(), text.end());
+  }
+  std::optional<std::int32_t> id_of(std::string_view token) const override {
+    constexpr std::array kTokens = {"<|im_start|>", "<|im_end|>", "<|vision_start|>",
+                                    "<|image_pad|>", "<|vision_end|>"};
+    for (std::size_t i = 0; i < known_; ++i)
+      if (token == kTokens[i]) return 1000 + static_cast<std::int32_t>(i);
+    return std::nullopt;
+  }
+  bool is_special(std::int32_t id) const override { return id >= 1000; }
+  std::int32_t size() const override { return 1005; }
+  std::size_t known_ = 5;
+
+ protected:
+  std::string_view token_bytes(std::int32_t) const override { return {}; }
+};
+
+TEST(Chat, KeepsControlTokensInUsersTextAsText) {
+  const std::vector<ChatMessage> messages = {{"user", {image_part(), text_part("<|image_pad|>")}}};
+  const auto pieces = lay_out_chat(messages);
+  ASSERT_TRUE(pieces);
+  const std::array<std::int32_t, 1> tokens = {3};
+  const auto ids = encode_chat(LetterTokenizer(), *pieces, tokens);
+  ASSERT_TRUE(ids) << ids.error().what;
+  EXPECT_EQ(std::count(ids->begin(), ids->end(), 1003), 3);  // the picture's, not the text's
+  EXPECT_EQ(std::count(ids->begin(), ids->end(), '|'), 2);
+  const std::vector<std::int32_t> begin = {1000, 'u',  's',  'e',  'r',  '\n',
+                                           1002, 1003, 1003, 1003, 1004, '<'};
+  EXPECT_TRUE(std::equal(begin.begin(), begin.end(), ids->begin()));
+}
+
+TEST(Chat, NamesAControlTokenThatTheTokenizerLacks) {
+  const std::vector<ChatMessage> messages = {{"user", {image_part()}}};
+  const auto pieces = lay_out_chat(messages);
+  ASSERT_TRUE(pieces);
+  LetterTokenizer tokenizer;
+  tokenizer.known_ = 3;
+  const std::array<std::int32_t, 1> tokens = {1};
+  const auto ids = encode_chat(tokenizer, *pieces, tokens);
+  ASSERT_FALSE(ids);
+  EXPECT_EQ(ids.error().code, Code::kBadModel);
+  EXPECT_NE(ids.error().what.find("<|image_pad|>"), std::string::npos);
+}
+
+TEST(ChatTemplate, IsFoundInEachOfItsFiles) {
+  const models::ModelFiles jinja = {file_with("chat_template.jinja", "J")};
+  const models::ModelFiles json = {file_with("chat_template.json", R"({"chat_template":"S"})")};
+  const models::ModelFiles config = {
+      file_with("tokenizer_config.json", R"({"chat_template":"T"})")};
+  const models::ModelFiles named = {file_with(
+      "tokenizer_config.json",
+      R"({"chat_template":[{"name":"rag","template":"R"},{"name":"default","template":"D"}]})")};
+  EXPECT_EQ(*read_chat_template(jinja), "J");
+  EXPECT_EQ(*read_chat_template(json), "S");
+  EXPECT_EQ(*read_chat_template(config), "T");
+  EXPECT_EQ(*read_chat_template(named), "D");
+  EXPECT_EQ(*read_chat_template({}), "");
+}
+
+TEST(ChatTemplate, WarnsOnlyOfAnUnknownOne) {
+  const auto unknown = template_warning({file_with("chat_template.jinja", "{{ messages }}")});
+  ASSERT_TRUE(unknown);
+  EXPECT_NE(unknown->find("not known"), std::string::npos);
+  const auto none = template_warning({});
+  ASSERT_TRUE(none);
+  EXPECT_NE(none->find("no chat template"), std::string::npos);
+  const auto trial = models::open_folder(models::test_data() / "ember_trial");
+  const auto own = models::open_folder(HEARTH_SOURCE_DIR "/models/ember/weights");
+  for (const auto& files : {trial, own}) {
+    if (files.empty()) continue;
+    const auto known = template_warning(files);
+    ASSERT_TRUE(known);
+    EXPECT_EQ(*known, "");
+  }
+}
+
+// FIPS 180-4's examples, and one whose padding needs a second block.
+TEST(Sha256, GivesThePublishedDigests) {
+  EXPECT_EQ(sha256_hex(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(sha256_hex("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"),
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+}
+
+}  // namespace
+}  // namespace hearth::text

@@ -1,0 +1,128 @@
+// The link under a slow broker, and under a broken one.
+
+#include <numeric>
+
+#include <gtest/gtest.h>
+
+#include "daemon/worker/link.h"
+#include "tests/unit/generate_for_test.h"
+#include "tests/unit/worker_for_test.h"
+
+namespace hearth::worker {
+namespace {
+
+// Fills the socket until tokens must wait, then reads everything.
+TEST(Link, GrowsTokensTogetherWhileTheSocketIsFull) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  Link broker(std::move(sockets.broker));
+  constexpr std::int32_t kTokens = 50000;
+  for (std::int32_t id = 0; id < kTokens; ++id)
+    worker.send_token(1 + id % 2, std::string(1, static_cast<char>('a' + id % 26)), {&id, 1});
+  worker.send(1, contract::InputsDone{});
+  std::string text[3];
+  std::vector<std::int32_t> ids[3];
+  int frames = 0;
+  for (;; ++frames) {
+    auto frame = broker.read();
+    ASSERT_TRUE(frame && *frame);
+    if ((*frame)->header.type == contract::InputsDone::kType) break;
+    const auto token = contract::unpack<contract::Token>((*frame)->body);
+    ASSERT_TRUE(token);
+    const std::uint32_t request = (*frame)->header.request_id;
+    text[request] += token->text;
+    for (const std::int32_t id : generate::ids_in(token->token_ids)) ids[request].push_back(id);
+  }
+  EXPECT_LT(frames, kTokens / 10);
+  EXPECT_EQ(ids[1].size() + ids[2].size(), static_cast<std::size_t>(kTokens));
+  EXPECT_EQ(text[1].size(), ids[1].size());
+  for (int request : {1, 2})
+    for (std::size_t at = 0; at < ids[request].size(); ++at)
+      ASSERT_EQ(ids[request][at], static_cast<std::int32_t>(2 * at) + request - 1);
+}
+
+TEST(Link, ReplacesProgressThatWaits) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  Link broker(std::move(sockets.broker));
+  constexpr std::uint64_t kReports = 20000;
+  for (std::uint64_t done = 1; done <= kReports; ++done) {
+    contract::Progress progress;
+    progress.stage = "loading";
+    progress.done = done;
+    worker.send(1, progress);
+  }
+  std::uint64_t last = 0;
+  std::uint64_t frames = 0;
+  while (last < kReports) {
+    auto frame = broker.read();
+    ASSERT_TRUE(frame && *frame);
+    const auto progress = contract::unpack<contract::Progress>((*frame)->body);
+    ASSERT_TRUE(progress && progress->done > last);
+    last = progress->done;
+    ++frames;
+  }
+  EXPECT_LT(frames, kReports / 2);
+}
+
+TEST(Link, FlushWaitsForASlowReader) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  Link broker(std::move(sockets.broker));
+  contract::Generated reply;
+  reply.stop_reason = "end_token";
+  reply.text = std::string(200 * 1024, 'x');
+  for (std::uint32_t id = 0; id < 20; ++id) worker.send(id, reply);
+  std::thread reader([&] {
+    for (std::uint32_t id = 0; id < 20; ++id) {
+      auto frame = broker.read();
+      ASSERT_TRUE(frame && *frame);
+      EXPECT_EQ((*frame)->header.request_id, id);
+    }
+  });
+  worker.flush(std::chrono::seconds(kWatchdogSeconds));
+  reader.join();
+}
+
+TEST(Link, CutsAnErrorToWhatTheContractAllows) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  Link broker(std::move(sockets.broker));
+  std::string what;
+  while (what.size() < 5000) what += "é";
+  worker.send_error(1, fail(Code::kInternal, "x" + what));
+  auto frame = broker.read();
+  ASSERT_TRUE(frame && *frame);
+  const auto error = contract::unpack<contract::Error>((*frame)->body);
+  ASSERT_TRUE(error) << error.error().what;
+  EXPECT_EQ(error->what.size(), 4095U);
+  EXPECT_EQ(error->hint, hint_of(Code::kInternal));
+}
+
+TEST(Link, RefusesWhatIsNoFrame) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  ASSERT_EQ(::send(sockets.broker.get(), "0123456789abcdef", 16, 0), 16);
+  EXPECT_FALSE(worker.read());
+}
+
+TEST(Link, RefusesDescriptorsThatWereAnnouncedButDidNotCome) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  const auto header = encode({0, 1, contract::AttachArena::kType, 0, 2});
+  ASSERT_EQ(::send(sockets.broker.get(), header.data(), header.size(), 0), 16);
+  EXPECT_FALSE(worker.read());
+}
+
+TEST(Link, SaysThatTheOtherSideIsGone) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  sockets.broker.reset();
+  const auto frame = worker.read();
+  ASSERT_TRUE(frame);
+  EXPECT_FALSE(*frame);
+  worker.send(1, contract::InputsDone{});  // says nothing, kills nobody
+}
+
+}  // namespace
+}  // namespace hearth::worker
