@@ -66,8 +66,8 @@ struct LoadOptions {
   const std::atomic<bool>* cancelled = nullptr;  // polled between tensors; may be null
 };
 
-// One generate request inside the worker. Shared by the threads it passes; only `cancelled` and
-// the listener are touched by more than one of them.
+// One generate or encode request inside the worker. Shared by the threads it passes; only
+// `cancelled` and the listener are touched by more than one of them.
 class Job {
  public:
   explicit Job(std::uint32_t job_id) : id(job_id) {}
@@ -76,14 +76,30 @@ class Job {
   Clock::time_point arrived = Clock::now();
 };
 
+// A result in private host memory: dense, row-major. `owner` keeps `bytes` alive.
+struct HostTensor {
+  DType dtype = DType::kF32;
+  std::vector<std::int64_t> shape;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;
+};
+
+// What an encode request gives: hidden[i] is [tokens, hidden] of request.layers[i]. `reply` is
+// complete but for its tensors, which are made when the bytes lie in an out arena.
+struct Encoding {
+  std::vector<HostTensor> hidden;
+  contract::Encoded reply;
+};
+
 // Where a request's events go. Called on the prepare and engine threads; implementations post and
-// return at once. Exactly one of done/failed is called, once, as the last call.
+// return at once. Exactly one of done/encoded/failed is called, once, as the last call.
 class Listener {
  public:
   virtual ~Listener() = default;
   virtual void token(std::string text, std::span<const std::int32_t> ids) = 0;
   virtual void progress(std::string_view stage, std::uint64_t done, std::uint64_t total) = 0;
   virtual void done(contract::Generated reply) = 0;
+  virtual void encoded(Encoding result) = 0;
   virtual void failed(Error error) = 0;
 };
 
@@ -93,7 +109,7 @@ class Prompt {
   virtual ~Prompt() = default;
 };
 
-// Capability: continues a chat.
+// Capability: continues a chat. What prepare() gives goes to Model::submit, as with the others.
 class Generates {
  public:
   virtual ~Generates() = default;
@@ -104,8 +120,25 @@ class Generates {
   virtual Result<std::unique_ptr<Prompt>> prepare(const contract::Generate& request,
                                                   std::span<const TensorView> tensors,
                                                   const Job& job) const = 0;
+};
 
-  // Engine thread. Takes a free slot; the broker never dispatches more than there are.
+// Capability: gives the hidden states of a chat's prompt.
+class Encodes {
+ public:
+  virtual ~Encodes() = default;
+
+  // As Generates::prepare. Errors also: bad_request for a layer that the model does not have.
+  virtual Result<std::unique_ptr<Prompt>> prepare(const contract::Encode& request,
+                                                  std::span<const TensorView> tensors,
+                                                  const Job& job) const = 0;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  // Engine thread. Begins what one of this model's capabilities prepared. Takes a free sequence
+  // slot, whatever the capability; the broker never dispatches more than there are.
   virtual void submit(OnEngine, std::shared_ptr<Job> job, std::unique_ptr<Prompt> prompt,
                       std::shared_ptr<Listener> listener) = 0;
 
@@ -113,15 +146,12 @@ class Generates {
   // cancelled ones. Returns whether sequences remain. Never throws. Errors: only when the device is
   // lost and the worker must end (every open job has been failed by then).
   virtual Result<bool> advance(OnEngine) = 0;
-};
 
-class Model {
- public:
-  virtual ~Model() = default;
   virtual std::string_view family() const = 0;
   virtual std::string_view dtype() const = 0;  // "float32", "bfloat16"
   virtual std::uint64_t resident_bytes() const = 0;
   virtual Generates* generates() { return nullptr; }
+  virtual Encodes* encodes() { return nullptr; }
 };
 
 // What detection says of files without loading them.

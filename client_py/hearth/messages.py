@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 1
 OLDEST_PROTOCOL_VERSION = 1
-SCHEMA_HASH = "a2457b687b168b21"
+SCHEMA_HASH = "b05b732babe61cc3"
 
 S = TypeVar("S", bound="Struct")
 
@@ -195,6 +195,57 @@ class Limits(Struct):
         self.tensors = tensors
 
 
+class Quota(Struct):
+    """What all connections of one user may hold together.
+
+    connections: connections at once
+    open_requests: requests open at once
+    arenas: arenas held at once, both directions
+    arena_bytes: sum of all arenas, both directions
+    tensors: tensors in open requests and in results not yet released
+    """
+
+    NAME = "quota"
+    REQUIRED = ("connections", "open_requests", "arenas", "arena_bytes", "tensors")
+    __slots__ = ("connections", "open_requests", "arenas", "arena_bytes", "tensors")
+
+    def __init__(
+        self,
+        *,
+        connections: int,
+        open_requests: int,
+        arenas: int,
+        arena_bytes: int,
+        tensors: int,
+    ) -> None:
+        self.connections = connections
+        self.open_requests = open_requests
+        self.arenas = arenas
+        self.arena_bytes = arena_bytes
+        self.tensors = tensors
+
+
+class Slot(Struct):
+    """A result in an out arena, named by where it begins.
+
+    arena: arena id from out_arena
+    offset: as in the tensor's descriptor
+    """
+
+    NAME = "slot"
+    REQUIRED = ("arena", "offset")
+    __slots__ = ("arena", "offset")
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+        offset: int,
+    ) -> None:
+        self.arena = arena
+        self.offset = offset
+
+
 class Device(Struct):
     """What a worker computes on.
 
@@ -270,14 +321,17 @@ class ClientEntry(Struct):
     connection: id from welcome
     client: name from hello
     pid: process id of the peer
+    uid: user id of the peer; quotas count by it
+    stalled: it does not answer pings
     open_requests: requests queued or running
-    arenas: arenas held
+    arenas: arenas held, both directions
     arena_bytes: their bytes
+    results: results in out arenas that it has not released
     """
 
     NAME = "client_entry"
     REQUIRED = ("connection",)
-    __slots__ = ("connection", "client", "pid", "open_requests", "arenas", "arena_bytes")
+    __slots__ = ("connection", "client", "pid", "uid", "stalled", "open_requests", "arenas", "arena_bytes", "results")
 
     def __init__(
         self,
@@ -285,16 +339,22 @@ class ClientEntry(Struct):
         connection: int,
         client: str = "",
         pid: int = 0,
+        uid: int = 0,
+        stalled: bool = False,
         open_requests: int = 0,
         arenas: int = 0,
         arena_bytes: int = 0,
+        results: int = 0,
     ) -> None:
         self.connection = connection
         self.client = client
         self.pid = pid
+        self.uid = uid
+        self.stalled = stalled
         self.open_requests = open_requests
         self.arenas = arenas
         self.arena_bytes = arena_bytes
+        self.results = results
 
 
 class Receipt(Struct):
@@ -314,6 +374,8 @@ class Receipt(Struct):
     tokens_per_second: (generated_tokens - 1) / decode_ms
     slowest_token_ms: longest single decode step
     stalls: decode steps longer than three times the median
+    pinned: all its tensors lay in page-locked memory
+    replayed: the answer of an earlier request with the same key
     model: model id
     model_loads: times this model was loaded since the service started
     device: device name
@@ -321,7 +383,7 @@ class Receipt(Struct):
     """
 
     NAME = "receipt"
-    __slots__ = ("queue_ms", "load_ms", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "generated_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "model", "model_loads", "device", "dtype")
+    __slots__ = ("queue_ms", "load_ms", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "generated_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "pinned", "replayed", "model", "model_loads", "device", "dtype")
 
     def __init__(
         self,
@@ -340,6 +402,8 @@ class Receipt(Struct):
         tokens_per_second: float = 0.0,
         slowest_token_ms: float = 0.0,
         stalls: int = 0,
+        pinned: bool = False,
+        replayed: bool = False,
         model: str = "",
         model_loads: int = 0,
         device: str = "",
@@ -359,6 +423,8 @@ class Receipt(Struct):
         self.tokens_per_second = tokens_per_second
         self.slowest_token_ms = slowest_token_ms
         self.stalls = stalls
+        self.pinned = pinned
+        self.replayed = replayed
         self.model = model
         self.model_loads = model_loads
         self.device = device
@@ -404,7 +470,9 @@ class Welcome(Struct):
     server: service and version
     boot_id: changes with each start; ids and arenas of another boot are void
     connection: id of this connection in logs and status
-    limits: what the service allows
+    limits: what the service allows this connection
+    quota: what it allows all connections of this user together
+    heartbeat_ms: silence after which the service pings a client with open requests; after three times as long it gives the client up; 0: never
     devices: what the workers compute on
     features: optional abilities of the service
     schema_hash: of messages.toml; equal hashes mean equal contracts
@@ -414,8 +482,8 @@ class Welcome(Struct):
     TYPE = 2
     KIND = "connection"
     REQUIRED = ("version", "server", "boot_id", "connection", "limits", "schema_hash")
-    NESTED = {"limits": Limits, "devices": Device}
-    __slots__ = ("version", "server", "boot_id", "connection", "limits", "devices", "features", "schema_hash")
+    NESTED = {"limits": Limits, "quota": Quota, "devices": Device}
+    __slots__ = ("version", "server", "boot_id", "connection", "limits", "quota", "heartbeat_ms", "devices", "features", "schema_hash")
 
     def __init__(
         self,
@@ -425,6 +493,8 @@ class Welcome(Struct):
         boot_id: str,
         connection: int,
         limits: Limits,
+        quota: Quota | None = None,
+        heartbeat_ms: int = 0,
         devices: list[Device] | None = None,
         features: list[str] | None = None,
         schema_hash: str,
@@ -434,6 +504,8 @@ class Welcome(Struct):
         self.boot_id = boot_id
         self.connection = connection
         self.limits = limits
+        self.quota = quota
+        self.heartbeat_ms = heartbeat_ms
         self.devices = [] if devices is None else devices
         self.features = [] if features is None else features
         self.schema_hash = schema_hash
@@ -591,6 +663,79 @@ class ArenaDropped(Struct):
 
     NAME = "arena_dropped"
     TYPE = 11
+    KIND = "reply"
+    __slots__ = ()
+
+
+class OutArena(Struct):
+    """Lends shared memory with results, before the first reply that names it. Carries one descriptor: a sealed memfd that can be mapped read-only or copy-on-write, nothing else.
+
+    arena: id in the tensors of replies; never used again in this boot
+    nbytes: exact size of the memfd
+    """
+
+    NAME = "out_arena"
+    TYPE = 12
+    KIND = "connection"
+    REQUIRED = ("arena", "nbytes")
+    __slots__ = ("arena", "nbytes")
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+        nbytes: int,
+    ) -> None:
+        self.arena = arena
+        self.nbytes = nbytes
+
+
+class OutArenaGone(Struct):
+    """No further reply names this arena. What the client has mapped stays readable; slots of it need no release.
+
+    arena: id from out_arena
+    """
+
+    NAME = "out_arena_gone"
+    TYPE = 13
+    KIND = "connection"
+    REQUIRED = ("arena",)
+    __slots__ = ("arena",)
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+    ) -> None:
+        self.arena = arena
+
+
+class Release(Struct):
+    """These results are no longer needed. All or nothing: a slot that is not held is an error.
+
+    slots: slots of replies on this connection
+    """
+
+    NAME = "release"
+    TYPE = 14
+    KIND = "request"
+    REQUIRED = ("slots",)
+    NESTED = {"slots": Slot}
+    __slots__ = ("slots",)
+
+    def __init__(
+        self,
+        *,
+        slots: list[Slot],
+    ) -> None:
+        self.slots = slots
+
+
+class Released(Struct):
+    """The slots are free."""
+
+    NAME = "released"
+    TYPE = 15
     KIND = "reply"
     __slots__ = ()
 
@@ -787,8 +932,10 @@ class StatusReport(Struct):
     queued: requests waiting
     served: generate requests that ended with a reply
     failed: generate requests that ended with an error
-    arenas: arenas of all clients
+    arenas: arenas of all clients, both directions
     arena_bytes: their bytes
+    results: results in out arenas that nobody has released
+    result_bytes: their bytes
     rss_bytes: resident memory of the broker
     descriptors: open file descriptors of the broker
     models: at most 512, those the asker may use first
@@ -800,7 +947,7 @@ class StatusReport(Struct):
     KIND = "reply"
     REQUIRED = ("server", "boot_id", "uptime_ms", "worker_state")
     NESTED = {"devices": Device, "models": ModelEntry, "clients": ClientEntry}
-    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "rss_bytes", "descriptors", "models", "clients")
+    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "results", "result_bytes", "rss_bytes", "descriptors", "models", "clients")
 
     def __init__(
         self,
@@ -819,6 +966,8 @@ class StatusReport(Struct):
         failed: int = 0,
         arenas: int = 0,
         arena_bytes: int = 0,
+        results: int = 0,
+        result_bytes: int = 0,
         rss_bytes: int = 0,
         descriptors: int = 0,
         models: list[ModelEntry] | None = None,
@@ -838,6 +987,8 @@ class StatusReport(Struct):
         self.failed = failed
         self.arenas = arenas
         self.arena_bytes = arena_bytes
+        self.results = results
+        self.result_bytes = result_bytes
         self.rss_bytes = rss_bytes
         self.descriptors = descriptors
         self.models = [] if models is None else models
@@ -861,6 +1012,8 @@ class Generate(Struct):
     model_defaults: take temperature, top_k, top_p and penalties from the model's generation_config.json
     min_pixels: smallest picture area after resizing; 0: the model's own
     max_pixels: largest picture area after resizing; 0: the model's own
+    priority: who waits for whom when there is a queue; whoever has waited long moves up
+    key: random id of this request: sent again with the same key it does not run twice; empty: none
     """
 
     NAME = "generate"
@@ -868,7 +1021,7 @@ class Generate(Struct):
     KIND = "request"
     REQUIRED = ("model", "messages")
     NESTED = {"messages": ChatMessage}
-    __slots__ = ("model", "messages", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "seed", "stop", "model_defaults", "min_pixels", "max_pixels")
+    __slots__ = ("model", "messages", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "seed", "stop", "model_defaults", "min_pixels", "max_pixels", "priority", "key")
 
     def __init__(
         self,
@@ -887,6 +1040,8 @@ class Generate(Struct):
         model_defaults: bool = False,
         min_pixels: int = 0,
         max_pixels: int = 0,
+        priority: str = "interactive",
+        key: str = "",
     ) -> None:
         self.model = model
         self.messages = messages
@@ -902,6 +1057,8 @@ class Generate(Struct):
         self.model_defaults = model_defaults
         self.min_pixels = min_pixels
         self.max_pixels = max_pixels
+        self.priority = priority
+        self.key = key
 
 
 class Token(Struct):
@@ -994,6 +1151,81 @@ class Generated(Struct):
         self.token_ids = token_ids
         self.prompt_token_ids = prompt_token_ids
         self.stop_reason = stop_reason
+        self.receipt = receipt
+        self.warnings = [] if warnings is None else warnings
+
+
+class Encode(Struct):
+    """Hidden states of a chat's prompt, for programs that condition on them. Followed by `progress` events, ended by `encoded`.
+
+    model: id from model_offered, or the name of a public model
+    messages: the chat to encode
+    layers: which hidden states: 0 is the embeddings, i the output of layer i; -1 the last, after the final norm; -2 the one before, and so on
+    dtype: element type of the result; model: the model's own
+    generation_prompt: end the prompt with the opening of an assistant's turn
+    min_pixels: smallest picture area after resizing; 0: the model's own
+    max_pixels: largest picture area after resizing; 0: the model's own
+    priority: as in generate
+    key: as in generate
+    """
+
+    NAME = "encode"
+    TYPE = 37
+    KIND = "request"
+    REQUIRED = ("model", "messages", "layers")
+    NESTED = {"messages": ChatMessage}
+    __slots__ = ("model", "messages", "layers", "dtype", "generation_prompt", "min_pixels", "max_pixels", "priority", "key")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        messages: list[ChatMessage],
+        layers: list[int],
+        dtype: str = "model",
+        generation_prompt: bool = True,
+        min_pixels: int = 0,
+        max_pixels: int = 0,
+        priority: str = "interactive",
+        key: str = "",
+    ) -> None:
+        self.model = model
+        self.messages = messages
+        self.layers = layers
+        self.dtype = dtype
+        self.generation_prompt = generation_prompt
+        self.min_pixels = min_pixels
+        self.max_pixels = max_pixels
+        self.priority = priority
+        self.key = key
+
+
+class Encoded(Struct):
+    """The hidden states, in out arenas: one tensor [tokens, hidden] for each layer asked for, in that order. Whoever has read them sends `release`.
+
+    tensors: [tokens, hidden] each
+    prompt_token_ids: ids of the prompt, picture tokens expanded; i32 little endian
+    receipt: where the time went
+    warnings: what a careful user should know
+    """
+
+    NAME = "encoded"
+    TYPE = 38
+    KIND = "reply"
+    REQUIRED = ("tensors", "prompt_token_ids", "receipt")
+    NESTED = {"tensors": Tensor, "receipt": Receipt}
+    __slots__ = ("tensors", "prompt_token_ids", "receipt", "warnings")
+
+    def __init__(
+        self,
+        *,
+        tensors: list[Tensor],
+        prompt_token_ids: bytes,
+        receipt: Receipt,
+        warnings: list[str] | None = None,
+    ) -> None:
+        self.tensors = tensors
+        self.prompt_token_ids = prompt_token_ids
         self.receipt = receipt
         self.warnings = [] if warnings is None else warnings
 
@@ -1129,6 +1361,118 @@ class StopWorker(Struct):
     __slots__ = ()
 
 
+class AssignJob(Struct):
+    """Says whose the job of this request id is. Precedes every job that answers with tensors.
+
+    client: connection whose out arenas the results go to
+    out_bytes: bytes of out arenas that may still be created for it
+    """
+
+    NAME = "assign_job"
+    TYPE = 70
+    KIND = "link"
+    REQUIRED = ("client", "out_bytes")
+    __slots__ = ("client", "out_bytes")
+
+    def __init__(
+        self,
+        *,
+        client: int,
+        out_bytes: int,
+    ) -> None:
+        self.client = client
+        self.out_bytes = out_bytes
+
+
+class LendArena(Struct):
+    """From the worker: a new out arena for a client. Precedes the first reply that names it.
+
+    client: as in assign_job
+    arena: the worker's own id, in the tensors of its replies; the broker translates
+    nbytes: exact size
+    """
+
+    NAME = "lend_arena"
+    TYPE = 71
+    KIND = "link"
+    REQUIRED = ("client", "arena", "nbytes")
+    __slots__ = ("client", "arena", "nbytes")
+
+    def __init__(
+        self,
+        *,
+        client: int,
+        arena: int,
+        nbytes: int,
+    ) -> None:
+        self.client = client
+        self.arena = arena
+        self.nbytes = nbytes
+
+
+class TakeBackArena(Struct):
+    """From the worker: this out arena was empty for a while and is gone.
+
+    arena: the worker's own id
+    """
+
+    NAME = "take_back_arena"
+    TYPE = 72
+    KIND = "link"
+    REQUIRED = ("arena",)
+    __slots__ = ("arena",)
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+    ) -> None:
+        self.arena = arena
+
+
+class ReleaseSlots(Struct):
+    """The client no longer needs these results.
+
+    arena: the worker's own id
+    offsets: where the slots begin
+    """
+
+    NAME = "release_slots"
+    TYPE = 73
+    KIND = "link"
+    REQUIRED = ("arena", "offsets")
+    __slots__ = ("arena", "offsets")
+
+    def __init__(
+        self,
+        *,
+        arena: int,
+        offsets: list[int],
+    ) -> None:
+        self.arena = arena
+        self.offsets = offsets
+
+
+class ForgetClient(Struct):
+    """The client is gone: its out arenas and everything in them are free. Jobs of it have been cancelled.
+
+    client: as in assign_job
+    """
+
+    NAME = "forget_client"
+    TYPE = 74
+    KIND = "link"
+    REQUIRED = ("client",)
+    __slots__ = ("client",)
+
+    def __init__(
+        self,
+        *,
+        client: int,
+    ) -> None:
+        self.client = client
+
+
 BY_TYPE: dict[int, type[Struct]] = {
     1: Hello,
     2: Welcome,
@@ -1141,6 +1485,10 @@ BY_TYPE: dict[int, type[Struct]] = {
     9: ArenaGrant,
     10: ArenaDrop,
     11: ArenaDropped,
+    12: OutArena,
+    13: OutArenaGone,
+    14: Release,
+    15: Released,
     16: OfferModel,
     17: ModelOffered,
     18: LoadModel,
@@ -1156,12 +1504,19 @@ BY_TYPE: dict[int, type[Struct]] = {
     34: Progress,
     35: InputsDone,
     36: Generated,
+    37: Encode,
+    38: Encoded,
     64: WorkerReady,
     65: AttachArena,
     66: DetachArena,
     67: AttachModel,
     68: DetachModel,
     69: StopWorker,
+    70: AssignJob,
+    71: LendArena,
+    72: TakeBackArena,
+    73: ReleaseSlots,
+    74: ForgetClient,
 }
 
 # Code: (what it means, what the user can do, whether to try again)
@@ -1177,6 +1532,7 @@ ERRORS: dict[str, tuple[str, str, bool]] = {
     "model_changed": ("A model file changed after it was offered.", "Offer the model again.", False),
     "too_long": ("Prompt and answer do not fit into the model's context.", "Shorten the prompt, use smaller pictures or lower max_tokens.", False),
     "busy": ("A limit of this connection or of the service is reached.", "Wait for open requests to end and try again.", True),
+    "out_of_arena": ("The results this client holds fill the shared memory it may have.", "Release results that are no longer needed, or copy them and release them at once.", True),
     "out_of_memory": ("Not enough memory on the device or in the arena.", "Unload a model or use a smaller one; the message has the numbers.", False),
     "cancelled": ("The client cancelled the request.", "", False),
     "worker_lost": ("The engine process ended while the request was open; a new one is starting.", "Send the request again.", True),
@@ -1205,5 +1561,15 @@ WIDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "model_defaults": {"default": False, "tooltip": "take temperature, top_k, top_p and penalties from the model's generation_config.json"},
         "min_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "smallest picture area after resizing; 0: the model's own"},
         "max_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "largest picture area after resizing; 0: the model's own"},
+        "priority": {"default": "interactive", "choices": ["interactive", "batch", "maintenance"], "tooltip": "who waits for whom when there is a queue; whoever has waited long moves up"},
+        "key": {"default": "", "tooltip": "random id of this request: sent again with the same key it does not run twice; empty: none"},
+    },
+    "encode": {
+        "dtype": {"default": "model", "choices": ["model", "f32", "f16", "bf16"], "tooltip": "element type of the result; model: the model's own"},
+        "generation_prompt": {"default": True, "tooltip": "end the prompt with the opening of an assistant's turn"},
+        "min_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "smallest picture area after resizing; 0: the model's own"},
+        "max_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "largest picture area after resizing; 0: the model's own"},
+        "priority": {"default": "interactive", "choices": ["interactive", "batch", "maintenance"], "tooltip": "as in generate"},
+        "key": {"default": "", "tooltip": "as in generate"},
     },
 }

@@ -28,7 +28,7 @@ void EngineThread::submit(std::shared_ptr<models::Model> model, std::shared_ptr<
   auto held = std::make_shared<std::unique_ptr<models::Prompt>>(std::move(prompt));
   post([this, model = std::move(model), job = std::move(job), held = std::move(held),
         listener = std::move(listener)](models::OnEngine on) {
-    model->generates()->submit(on, job, std::move(*held), listener);
+    model->submit(on, job, std::move(*held), listener);
     if (std::find(active_.begin(), active_.end(), model) == active_.end()) active_.push_back(model);
   });
 }
@@ -76,7 +76,7 @@ void EngineThread::run_tasks(models::OnEngine on) {
 // False: the device is lost.
 bool EngineThread::advance_all(models::OnEngine on) {
   for (std::size_t index = 0; index < active_.size();) {
-    const Result<bool> remaining = active_[index]->generates()->advance(on);
+    const Result<bool> remaining = active_[index]->advance(on);
     if (!remaining) {
       on_device_lost_(remaining.error());
       return false;

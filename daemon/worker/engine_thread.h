@@ -25,7 +25,7 @@ class EngineThread {
   EngineThread(const EngineThread&) = delete;
   EngineThread& operator=(const EngineThread&) = delete;
 
-  // Any thread. `model` must have generates().
+  // Any thread. `prompt` was prepared by this model.
   void submit(std::shared_ptr<models::Model> model, std::shared_ptr<models::Job> job,
               std::unique_ptr<models::Prompt> prompt, std::shared_ptr<models::Listener> listener);
 

@@ -68,6 +68,10 @@ void OpenJob::done(contract::Generated reply) {
   on_end_();
 }
 
+void OpenJob::encoded(models::Encoding) {
+  failed(fail(Code::kInternal, "This build does not deliver hidden states."));
+}
+
 void OpenJob::failed(Error error) {
   if (state_.exchange(State::kEnded) == State::kEnded) return;
   if (error.code == Code::kInternal) log::error("request {}: {}", job_->id, error.what);

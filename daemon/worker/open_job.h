@@ -1,4 +1,5 @@
-// One generate request inside the worker: its listener, its state, its one terminal frame.
+// One generate or encode request inside the worker: its listener, its state, its one terminal
+// frame.
 //
 // Made on the link thread, prepared on the prepare thread, run on the engine thread. Whoever ends
 // it first sends the terminal frame; everything after that is silence.
@@ -35,6 +36,7 @@ class OpenJob : public models::Listener {
   void token(std::string text, std::span<const std::int32_t> ids) override;
   void progress(std::string_view stage, std::uint64_t done, std::uint64_t total) override;
   void done(contract::Generated reply) override;
+  void encoded(models::Encoding result) override;
   void failed(Error error) override;
 
  private:

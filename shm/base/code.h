@@ -22,6 +22,7 @@ enum class Code : std::uint8_t {
   kModelChanged,  // A model file changed after it was offered.
   kTooLong,  // Prompt and answer do not fit into the model's context.
   kBusy,  // A limit of this connection or of the service is reached.
+  kOutOfArena,  // The results this client holds fill the shared memory it may have.
   kOutOfMemory,  // Not enough memory on the device or in the arena.
   kCancelled,  // The client cancelled the request.
   kWorkerLost,  // The engine process ended while the request was open; a new one is starting.
@@ -49,6 +50,7 @@ inline constexpr CodeText kCodeTexts[] = {
     {"model_changed", "Offer the model again.", false},
     {"too_long", "Shorten the prompt, use smaller pictures or lower max_tokens.", false},
     {"busy", "Wait for open requests to end and try again.", true},
+    {"out_of_arena", "Release results that are no longer needed, or copy them and release them at once.", true},
     {"out_of_memory", "Unload a model or use a smaller one; the message has the numbers.", false},
     {"cancelled", "", false},
     {"worker_lost", "Send the request again.", true},

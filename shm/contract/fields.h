@@ -66,6 +66,31 @@ struct Fields<Limits> {
 };
 
 template <>
+struct Fields<Quota> {
+  static constexpr std::string_view kName = "quota";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "connections", .required = true}, m.connections);
+    visit(Rule{.name = "open_requests", .required = true}, m.open_requests);
+    visit(Rule{.name = "arenas", .required = true}, m.arenas);
+    visit(Rule{.name = "arena_bytes", .required = true}, m.arena_bytes);
+    visit(Rule{.name = "tensors", .required = true}, m.tensors);
+  }
+};
+
+template <>
+struct Fields<Slot> {
+  static constexpr std::string_view kName = "slot";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+    visit(Rule{.name = "offset", .required = true}, m.offset);
+  }
+};
+
+template <>
 struct Fields<Device> {
   static constexpr std::string_view kName = "device";
   static constexpr bool kOpen = false;
@@ -107,9 +132,12 @@ struct Fields<ClientEntry> {
     visit(Rule{.name = "connection", .required = true}, m.connection);
     visit(Rule{.name = "client", .required = false, .max_bytes = 128}, m.client);
     visit(Rule{.name = "pid", .required = false}, m.pid);
+    visit(Rule{.name = "uid", .required = false}, m.uid);
+    visit(Rule{.name = "stalled", .required = false}, m.stalled);
     visit(Rule{.name = "open_requests", .required = false}, m.open_requests);
     visit(Rule{.name = "arenas", .required = false}, m.arenas);
     visit(Rule{.name = "arena_bytes", .required = false}, m.arena_bytes);
+    visit(Rule{.name = "results", .required = false}, m.results);
   }
 };
 
@@ -133,6 +161,8 @@ struct Fields<Receipt> {
     visit(Rule{.name = "tokens_per_second", .required = false}, m.tokens_per_second);
     visit(Rule{.name = "slowest_token_ms", .required = false}, m.slowest_token_ms);
     visit(Rule{.name = "stalls", .required = false}, m.stalls);
+    visit(Rule{.name = "pinned", .required = false}, m.pinned);
+    visit(Rule{.name = "replayed", .required = false}, m.replayed);
     visit(Rule{.name = "model", .required = false, .max_bytes = 64}, m.model);
     visit(Rule{.name = "model_loads", .required = false}, m.model_loads);
     visit(Rule{.name = "device", .required = false, .max_bytes = 256}, m.device);
@@ -165,6 +195,8 @@ struct Fields<Welcome> {
     visit(Rule{.name = "boot_id", .required = true, .max_bytes = 64}, m.boot_id);
     visit(Rule{.name = "connection", .required = true}, m.connection);
     visit(Rule{.name = "limits", .required = true}, m.limits);
+    visit(Rule{.name = "quota", .required = false}, m.quota);
+    visit(Rule{.name = "heartbeat_ms", .required = false}, m.heartbeat_ms);
     visit(Rule{.name = "devices", .required = false, .max_items = 64}, m.devices);
     visit(Rule{.name = "features", .required = false, .max_items = 64}, m.features);
     visit(Rule{.name = "schema_hash", .required = true, .max_bytes = 64}, m.schema_hash);
@@ -259,6 +291,46 @@ struct Fields<ArenaDrop> {
 template <>
 struct Fields<ArenaDropped> {
   static constexpr std::string_view kName = "arena_dropped";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<OutArena> {
+  static constexpr std::string_view kName = "out_arena";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+    visit(Rule{.name = "nbytes", .required = true}, m.nbytes);
+  }
+};
+
+template <>
+struct Fields<OutArenaGone> {
+  static constexpr std::string_view kName = "out_arena_gone";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+  }
+};
+
+template <>
+struct Fields<Release> {
+  static constexpr std::string_view kName = "release";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "slots", .required = true, .max_items = 4096}, m.slots);
+  }
+};
+
+template <>
+struct Fields<Released> {
+  static constexpr std::string_view kName = "released";
   static constexpr bool kOpen = false;
   template <class M, class Visit>
   static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
@@ -381,6 +453,8 @@ struct Fields<StatusReport> {
     visit(Rule{.name = "failed", .required = false}, m.failed);
     visit(Rule{.name = "arenas", .required = false}, m.arenas);
     visit(Rule{.name = "arena_bytes", .required = false}, m.arena_bytes);
+    visit(Rule{.name = "results", .required = false}, m.results);
+    visit(Rule{.name = "result_bytes", .required = false}, m.result_bytes);
     visit(Rule{.name = "rss_bytes", .required = false}, m.rss_bytes);
     visit(Rule{.name = "descriptors", .required = false}, m.descriptors);
     visit(Rule{.name = "models", .required = false, .max_items = 4096}, m.models);
@@ -392,6 +466,7 @@ template <>
 struct Fields<Generate> {
   static constexpr std::string_view kName = "generate";
   static constexpr bool kOpen = false;
+  static constexpr std::string_view priority_choices[] = {"interactive", "batch", "maintenance"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
@@ -408,6 +483,8 @@ struct Fields<Generate> {
     visit(Rule{.name = "model_defaults", .required = false}, m.model_defaults);
     visit(Rule{.name = "min_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.min_pixels);
     visit(Rule{.name = "max_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.max_pixels);
+    visit(Rule{.name = "priority", .required = false, .choices = priority_choices}, m.priority);
+    visit(Rule{.name = "key", .required = false, .max_bytes = 64}, m.key);
   }
 };
 
@@ -455,6 +532,39 @@ struct Fields<Generated> {
     visit(Rule{.name = "token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.token_ids);
     visit(Rule{.name = "prompt_token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.prompt_token_ids);
     visit(Rule{.name = "stop_reason", .required = true, .choices = stop_reason_choices}, m.stop_reason);
+    visit(Rule{.name = "receipt", .required = true}, m.receipt);
+    visit(Rule{.name = "warnings", .required = false, .max_items = 64}, m.warnings);
+  }
+};
+
+template <>
+struct Fields<Encode> {
+  static constexpr std::string_view kName = "encode";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view dtype_choices[] = {"model", "f32", "f16", "bf16"};
+  static constexpr std::string_view priority_choices[] = {"interactive", "batch", "maintenance"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "messages", .required = true, .max_items = 1024}, m.messages);
+    visit(Rule{.name = "layers", .required = true, .min_integer = -1024, .max_integer = 1024u, .max_items = 64}, m.layers);
+    visit(Rule{.name = "dtype", .required = false, .choices = dtype_choices}, m.dtype);
+    visit(Rule{.name = "generation_prompt", .required = false}, m.generation_prompt);
+    visit(Rule{.name = "min_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.min_pixels);
+    visit(Rule{.name = "max_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.max_pixels);
+    visit(Rule{.name = "priority", .required = false, .choices = priority_choices}, m.priority);
+    visit(Rule{.name = "key", .required = false, .max_bytes = 64}, m.key);
+  }
+};
+
+template <>
+struct Fields<Encoded> {
+  static constexpr std::string_view kName = "encoded";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "tensors", .required = true, .max_items = 64}, m.tensors);
+    visit(Rule{.name = "prompt_token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.prompt_token_ids);
     visit(Rule{.name = "receipt", .required = true}, m.receipt);
     visit(Rule{.name = "warnings", .required = false, .max_items = 64}, m.warnings);
   }
@@ -527,6 +637,60 @@ struct Fields<StopWorker> {
   }
 };
 
+template <>
+struct Fields<AssignJob> {
+  static constexpr std::string_view kName = "assign_job";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "client", .required = true}, m.client);
+    visit(Rule{.name = "out_bytes", .required = true}, m.out_bytes);
+  }
+};
+
+template <>
+struct Fields<LendArena> {
+  static constexpr std::string_view kName = "lend_arena";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "client", .required = true}, m.client);
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+    visit(Rule{.name = "nbytes", .required = true}, m.nbytes);
+  }
+};
+
+template <>
+struct Fields<TakeBackArena> {
+  static constexpr std::string_view kName = "take_back_arena";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+  }
+};
+
+template <>
+struct Fields<ReleaseSlots> {
+  static constexpr std::string_view kName = "release_slots";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "arena", .required = true}, m.arena);
+    visit(Rule{.name = "offsets", .required = true, .max_items = 4096}, m.offsets);
+  }
+};
+
+template <>
+struct Fields<ForgetClient> {
+  static constexpr std::string_view kName = "forget_client";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "client", .required = true}, m.client);
+  }
+};
+
 // Calls visit.operator()<Message>() for every message.
 template <class Visit>
 void each_message(Visit&& visit) {
@@ -541,6 +705,10 @@ void each_message(Visit&& visit) {
   visit.template operator()<ArenaGrant>();
   visit.template operator()<ArenaDrop>();
   visit.template operator()<ArenaDropped>();
+  visit.template operator()<OutArena>();
+  visit.template operator()<OutArenaGone>();
+  visit.template operator()<Release>();
+  visit.template operator()<Released>();
   visit.template operator()<OfferModel>();
   visit.template operator()<ModelOffered>();
   visit.template operator()<LoadModel>();
@@ -556,12 +724,19 @@ void each_message(Visit&& visit) {
   visit.template operator()<Progress>();
   visit.template operator()<InputsDone>();
   visit.template operator()<Generated>();
+  visit.template operator()<Encode>();
+  visit.template operator()<Encoded>();
   visit.template operator()<WorkerReady>();
   visit.template operator()<AttachArena>();
   visit.template operator()<DetachArena>();
   visit.template operator()<AttachModel>();
   visit.template operator()<DetachModel>();
   visit.template operator()<StopWorker>();
+  visit.template operator()<AssignJob>();
+  visit.template operator()<LendArena>();
+  visit.template operator()<TakeBackArena>();
+  visit.template operator()<ReleaseSlots>();
+  visit.template operator()<ForgetClient>();
 }
 
 }  // namespace hearth::contract

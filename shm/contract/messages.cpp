@@ -20,6 +20,10 @@ std::string_view name_of_type(std::uint8_t type) {
     case 9: return "arena_grant";
     case 10: return "arena_drop";
     case 11: return "arena_dropped";
+    case 12: return "out_arena";
+    case 13: return "out_arena_gone";
+    case 14: return "release";
+    case 15: return "released";
     case 16: return "offer_model";
     case 17: return "model_offered";
     case 18: return "load_model";
@@ -35,31 +39,38 @@ std::string_view name_of_type(std::uint8_t type) {
     case 34: return "progress";
     case 35: return "inputs_done";
     case 36: return "generated";
+    case 37: return "encode";
+    case 38: return "encoded";
     case 64: return "worker_ready";
     case 65: return "attach_arena";
     case 66: return "detach_arena";
     case 67: return "attach_model";
     case 68: return "detach_model";
     case 69: return "stop_worker";
+    case 70: return "assign_job";
+    case 71: return "lend_arena";
+    case 72: return "take_back_arena";
+    case 73: return "release_slots";
+    case 74: return "forget_client";
     default: return "unknown";
   }
 }
 
 Kind kind_of_type(std::uint8_t type) {
   switch (type) {
-    case 1: case 2: case 4: case 5: return Kind::kConnection;
-    case 3: case 7: case 9: case 11: case 17: case 19: case 21: case 23: case 25: case 36: return Kind::kReply;
-    case 6: case 8: case 10: case 16: case 18: case 20: case 22: case 24: case 32: return Kind::kRequest;
+    case 1: case 2: case 4: case 5: case 12: case 13: return Kind::kConnection;
+    case 3: case 7: case 9: case 11: case 15: case 17: case 19: case 21: case 23: case 25: case 36: case 38: return Kind::kReply;
+    case 6: case 8: case 10: case 14: case 16: case 18: case 20: case 22: case 24: case 32: case 37: return Kind::kRequest;
     case 33: case 34: case 35: return Kind::kEvent;
-    case 64: case 65: case 66: case 67: case 68: case 69: return Kind::kLink;
+    case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 72: case 73: case 74: return Kind::kLink;
     default: return Kind::kUnknown;
   }
 }
 
 bool may_carry_descriptors(std::uint8_t type) {
   switch (type) {
-    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 32: case 33: case 34: case 35: case 36: case 64: case 66: case 68: case 69: return false;
-    case 9: case 16: case 65: case 67: return true;
+    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: return false;
+    case 9: case 12: case 16: case 65: case 67: case 71: return true;
     default: return false;
   }
 }
@@ -86,6 +97,14 @@ template std::string pack(const ArenaDrop&);
 template Result<ArenaDrop> unpack(std::span<const std::byte>);
 template std::string pack(const ArenaDropped&);
 template Result<ArenaDropped> unpack(std::span<const std::byte>);
+template std::string pack(const OutArena&);
+template Result<OutArena> unpack(std::span<const std::byte>);
+template std::string pack(const OutArenaGone&);
+template Result<OutArenaGone> unpack(std::span<const std::byte>);
+template std::string pack(const Release&);
+template Result<Release> unpack(std::span<const std::byte>);
+template std::string pack(const Released&);
+template Result<Released> unpack(std::span<const std::byte>);
 template std::string pack(const OfferModel&);
 template Result<OfferModel> unpack(std::span<const std::byte>);
 template std::string pack(const ModelOffered&);
@@ -116,6 +135,10 @@ template std::string pack(const InputsDone&);
 template Result<InputsDone> unpack(std::span<const std::byte>);
 template std::string pack(const Generated&);
 template Result<Generated> unpack(std::span<const std::byte>);
+template std::string pack(const Encode&);
+template Result<Encode> unpack(std::span<const std::byte>);
+template std::string pack(const Encoded&);
+template Result<Encoded> unpack(std::span<const std::byte>);
 template std::string pack(const WorkerReady&);
 template Result<WorkerReady> unpack(std::span<const std::byte>);
 template std::string pack(const AttachArena&);
@@ -128,5 +151,15 @@ template std::string pack(const DetachModel&);
 template Result<DetachModel> unpack(std::span<const std::byte>);
 template std::string pack(const StopWorker&);
 template Result<StopWorker> unpack(std::span<const std::byte>);
+template std::string pack(const AssignJob&);
+template Result<AssignJob> unpack(std::span<const std::byte>);
+template std::string pack(const LendArena&);
+template Result<LendArena> unpack(std::span<const std::byte>);
+template std::string pack(const TakeBackArena&);
+template Result<TakeBackArena> unpack(std::span<const std::byte>);
+template std::string pack(const ReleaseSlots&);
+template Result<ReleaseSlots> unpack(std::span<const std::byte>);
+template std::string pack(const ForgetClient&);
+template Result<ForgetClient> unpack(std::span<const std::byte>);
 
 }  // namespace hearth::contract

@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::uint32_t kOldestProtocolVersion = 1;
-inline constexpr std::string_view kSchemaHash = "a2457b687b168b21";
+inline constexpr std::string_view kSchemaHash = "b05b732babe61cc3";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -65,6 +65,23 @@ struct Limits {
   friend bool operator==(const Limits&, const Limits&) = default;
 };
 
+// What all connections of one user may hold together.
+struct Quota {
+  std::uint32_t connections = 0;  // connections at once
+  std::uint32_t open_requests = 0;  // requests open at once
+  std::uint32_t arenas = 0;  // arenas held at once, both directions
+  std::uint64_t arena_bytes = 0;  // sum of all arenas, both directions
+  std::uint32_t tensors = 0;  // tensors in open requests and in results not yet released
+  friend bool operator==(const Quota&, const Quota&) = default;
+};
+
+// A result in an out arena, named by where it begins.
+struct Slot {
+  std::uint32_t arena = 0;  // arena id from out_arena
+  std::uint64_t offset = 0;  // as in the tensor's descriptor
+  friend bool operator==(const Slot&, const Slot&) = default;
+};
+
 // What a worker computes on.
 struct Device {
   std::string kind;  // none: a build without an engine
@@ -93,9 +110,12 @@ struct ClientEntry {
   std::uint64_t connection = 0;  // id from welcome
   std::string client;  // name from hello
   std::int32_t pid = 0;  // process id of the peer
+  std::uint32_t uid = 0;  // user id of the peer; quotas count by it
+  bool stalled = false;  // it does not answer pings
   std::uint32_t open_requests = 0;  // requests queued or running
-  std::uint32_t arenas = 0;  // arenas held
+  std::uint32_t arenas = 0;  // arenas held, both directions
   std::uint64_t arena_bytes = 0;  // their bytes
+  std::uint32_t results = 0;  // results in out arenas that it has not released
   friend bool operator==(const ClientEntry&, const ClientEntry&) = default;
 };
 
@@ -115,6 +135,8 @@ struct Receipt {
   double tokens_per_second = 0.0;  // (generated_tokens - 1) / decode_ms
   double slowest_token_ms = 0.0;  // longest single decode step
   std::uint32_t stalls = 0;  // decode steps longer than three times the median
+  bool pinned = false;  // all its tensors lay in page-locked memory
+  bool replayed = false;  // the answer of an earlier request with the same key
   std::string model;  // model id
   std::uint32_t model_loads = 0;  // times this model was loaded since the service started
   std::string device;  // device name
@@ -140,7 +162,9 @@ struct Welcome {
   std::string server;  // service and version
   std::string boot_id;  // changes with each start; ids and arenas of another boot are void
   std::uint64_t connection = 0;  // id of this connection in logs and status
-  Limits limits;  // what the service allows
+  Limits limits;  // what the service allows this connection
+  std::optional<Quota> quota;  // what it allows all connections of this user together
+  std::uint32_t heartbeat_ms = 0;  // silence after which the service pings a client with open requests; after three times as long it gives the client up; 0: never
   std::vector<Device> devices;  // what the workers compute on
   std::vector<std::string> features;  // optional abilities of the service
   std::string schema_hash;  // of messages.toml; equal hashes mean equal contracts
@@ -211,6 +235,34 @@ struct ArenaDrop {
 struct ArenaDropped {
   static constexpr std::uint8_t kType = 11;
   friend bool operator==(const ArenaDropped&, const ArenaDropped&) = default;
+};
+
+// Lends shared memory with results, before the first reply that names it. Carries one descriptor: a sealed memfd that can be mapped read-only or copy-on-write, nothing else.
+struct OutArena {
+  static constexpr std::uint8_t kType = 12;
+  std::uint32_t arena = 0;  // id in the tensors of replies; never used again in this boot
+  std::uint64_t nbytes = 0;  // exact size of the memfd
+  friend bool operator==(const OutArena&, const OutArena&) = default;
+};
+
+// No further reply names this arena. What the client has mapped stays readable; slots of it need no release.
+struct OutArenaGone {
+  static constexpr std::uint8_t kType = 13;
+  std::uint32_t arena = 0;  // id from out_arena
+  friend bool operator==(const OutArenaGone&, const OutArenaGone&) = default;
+};
+
+// These results are no longer needed. All or nothing: a slot that is not held is an error.
+struct Release {
+  static constexpr std::uint8_t kType = 14;
+  std::vector<Slot> slots;  // slots of replies on this connection
+  friend bool operator==(const Release&, const Release&) = default;
+};
+
+// The slots are free.
+struct Released {
+  static constexpr std::uint8_t kType = 15;
+  friend bool operator==(const Released&, const Released&) = default;
 };
 
 // Bring a model: one read-only descriptor of a regular file for each label, in the same order.
@@ -295,8 +347,10 @@ struct StatusReport {
   std::uint32_t queued = 0;  // requests waiting
   std::uint64_t served = 0;  // generate requests that ended with a reply
   std::uint64_t failed = 0;  // generate requests that ended with an error
-  std::uint32_t arenas = 0;  // arenas of all clients
+  std::uint32_t arenas = 0;  // arenas of all clients, both directions
   std::uint64_t arena_bytes = 0;  // their bytes
+  std::uint32_t results = 0;  // results in out arenas that nobody has released
+  std::uint64_t result_bytes = 0;  // their bytes
   std::uint64_t rss_bytes = 0;  // resident memory of the broker
   std::uint32_t descriptors = 0;  // open file descriptors of the broker
   std::vector<ModelEntry> models;  // at most 512, those the asker may use first
@@ -321,6 +375,8 @@ struct Generate {
   bool model_defaults = false;  // take temperature, top_k, top_p and penalties from the model's generation_config.json
   std::int64_t min_pixels = 0;  // smallest picture area after resizing; 0: the model's own
   std::int64_t max_pixels = 0;  // largest picture area after resizing; 0: the model's own
+  std::string priority = "interactive";  // who waits for whom when there is a queue; whoever has waited long moves up
+  std::string key;  // random id of this request: sent again with the same key it does not run twice; empty: none
   friend bool operator==(const Generate&, const Generate&) = default;
 };
 
@@ -357,6 +413,31 @@ struct Generated {
   Receipt receipt;  // where the time went
   std::vector<std::string> warnings;  // what a careful user should know
   friend bool operator==(const Generated&, const Generated&) = default;
+};
+
+// Hidden states of a chat's prompt, for programs that condition on them. Followed by `progress` events, ended by `encoded`.
+struct Encode {
+  static constexpr std::uint8_t kType = 37;
+  std::string model;  // id from model_offered, or the name of a public model
+  std::vector<ChatMessage> messages;  // the chat to encode
+  std::vector<std::int32_t> layers;  // which hidden states: 0 is the embeddings, i the output of layer i; -1 the last, after the final norm; -2 the one before, and so on
+  std::string dtype = "model";  // element type of the result; model: the model's own
+  bool generation_prompt = true;  // end the prompt with the opening of an assistant's turn
+  std::int64_t min_pixels = 0;  // smallest picture area after resizing; 0: the model's own
+  std::int64_t max_pixels = 0;  // largest picture area after resizing; 0: the model's own
+  std::string priority = "interactive";  // as in generate
+  std::string key;  // as in generate
+  friend bool operator==(const Encode&, const Encode&) = default;
+};
+
+// The hidden states, in out arenas: one tensor [tokens, hidden] for each layer asked for, in that order. Whoever has read them sends `release`.
+struct Encoded {
+  static constexpr std::uint8_t kType = 38;
+  std::vector<Tensor> tensors;  // [tokens, hidden] each
+  std::string prompt_token_ids;  // ids of the prompt, picture tokens expanded; i32 little endian
+  Receipt receipt;  // where the time went
+  std::vector<std::string> warnings;  // what a careful user should know
+  friend bool operator==(const Encoded&, const Encoded&) = default;
 };
 
 // First frame of a worker: it can take work.
@@ -405,6 +486,45 @@ struct DetachModel {
 struct StopWorker {
   static constexpr std::uint8_t kType = 69;
   friend bool operator==(const StopWorker&, const StopWorker&) = default;
+};
+
+// Says whose the job of this request id is. Precedes every job that answers with tensors.
+struct AssignJob {
+  static constexpr std::uint8_t kType = 70;
+  std::uint64_t client = 0;  // connection whose out arenas the results go to
+  std::uint64_t out_bytes = 0;  // bytes of out arenas that may still be created for it
+  friend bool operator==(const AssignJob&, const AssignJob&) = default;
+};
+
+// From the worker: a new out arena for a client. Precedes the first reply that names it.
+struct LendArena {
+  static constexpr std::uint8_t kType = 71;
+  std::uint64_t client = 0;  // as in assign_job
+  std::uint32_t arena = 0;  // the worker's own id, in the tensors of its replies; the broker translates
+  std::uint64_t nbytes = 0;  // exact size
+  friend bool operator==(const LendArena&, const LendArena&) = default;
+};
+
+// From the worker: this out arena was empty for a while and is gone.
+struct TakeBackArena {
+  static constexpr std::uint8_t kType = 72;
+  std::uint32_t arena = 0;  // the worker's own id
+  friend bool operator==(const TakeBackArena&, const TakeBackArena&) = default;
+};
+
+// The client no longer needs these results.
+struct ReleaseSlots {
+  static constexpr std::uint8_t kType = 73;
+  std::uint32_t arena = 0;  // the worker's own id
+  std::vector<std::uint64_t> offsets;  // where the slots begin
+  friend bool operator==(const ReleaseSlots&, const ReleaseSlots&) = default;
+};
+
+// The client is gone: its out arenas and everything in them are free. Jobs of it have been cancelled.
+struct ForgetClient {
+  static constexpr std::uint8_t kType = 74;
+  std::uint64_t client = 0;  // as in assign_job
+  friend bool operator==(const ForgetClient&, const ForgetClient&) = default;
 };
 
 // The message's body: one msgpack map, keys in the order above, absent optionals left out. Trusts

@@ -2,7 +2,7 @@
 // What runs on the engine thread cannot be called without its proof, whatever is passed instead.
 #include "models/model.h"
 
-hearth::Result<bool> step(hearth::models::Generates& model, hearth::models::OnEngine proof) {
+hearth::Result<bool> step(hearth::models::Model& model, hearth::models::OnEngine proof) {
 #ifdef OFFENCE
   (void)proof;
   return model.advance({});

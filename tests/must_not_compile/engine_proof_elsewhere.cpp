@@ -2,7 +2,7 @@
 // Only the engine thread can prove to be the engine thread.
 #include "models/model.h"
 
-hearth::Result<bool> step(hearth::models::Generates& model, hearth::models::OnEngine proof) {
+hearth::Result<bool> step(hearth::models::Model& model, hearth::models::OnEngine proof) {
 #ifdef OFFENCE
   return model.advance(hearth::models::OnEngine());
 #else

@@ -70,8 +70,7 @@ class LoadedModel {
     auto heard = std::make_shared<generate::Recorder>();
     auto prompt = prepare(request, pictures);
     if (prompt)
-      model_->generates()->submit(on_, std::make_shared<Job>(++submitted_), *std::move(prompt),
-                                  heard);
+      model_->submit(on_, std::make_shared<Job>(++submitted_), *std::move(prompt), heard);
     else
       heard->failed(prompt.error());
     return heard;
@@ -79,7 +78,7 @@ class LoadedModel {
 
   void finish() {
     for (int steps = 0; steps < 100'000; ++steps) {
-      const auto remaining = model_->generates()->advance(on_);
+      const auto remaining = model_->advance(on_);
       ASSERT_TRUE(remaining) << remaining.error().what;
       if (!*remaining) return;
     }

@@ -31,6 +31,10 @@ class Recorder : public models::Listener {
     ++ends;
     reply = std::move(generated);
   }
+  void encoded(models::Encoding encoding) override {
+    ++ends;
+    this->encoding = std::move(encoding);
+  }
   void failed(Error failure) override {
     ++ends;
     error = std::move(failure);
@@ -41,6 +45,7 @@ class Recorder : public models::Listener {
   std::vector<std::int32_t> streamed_ids;
   std::vector<std::string> stages;
   std::optional<contract::Generated> reply;
+  std::optional<models::Encoding> encoding;
   std::optional<Error> error;
 };
 
