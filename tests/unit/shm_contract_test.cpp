@@ -23,57 +23,58 @@ TEST(Golden, DecodesToTheFieldsOfTheJsonFile) {
   EXPECT_GT(messages, 25);
 }
 
-TEST(Golden, EncodesToTheSameBytes) {
-  each_message([]<class Message>() {
+// Every message behind one signature: the tests below are compiled once, not once a message.
+struct Recoder {
+  std::string name;
+  std::string golden;
+  Result<std::string> (*recode)(std::span<const std::byte>);  // unpacks, then packs
+};
+
+std::vector<Recoder> recoders() {
+  std::vector<Recoder> all;
+  each_message([&]<class Message>() {
     const std::string name(Fields<Message>::kName);
-    SCOPED_TRACE(name);
-    const std::string golden = read_golden(name, ".bin");
-    const auto message = unpack<Message>(as_bytes(golden));
-    ASSERT_TRUE(message) << message.error().what;
-    EXPECT_EQ(hex(pack(*message)), hex(golden));
+    all.push_back({name, read_golden(name, ".bin"), [](std::span<const std::byte> body) {
+                     const auto message = unpack<Message>(body);
+                     return message ? Result(pack(*message)) : message.error();
+                   }});
   });
+  return all;
+}
+
+TEST(Golden, EncodesToTheSameBytes) {
+  for (const Recoder& message : recoders()) {
+    SCOPED_TRACE(message.name);
+    const auto again = message.recode(as_bytes(message.golden));
+    ASSERT_TRUE(again) << again.error().what;
+    EXPECT_EQ(hex(*again), hex(message.golden));
+  }
 }
 
 TEST(Golden, EveryTruncationIsAnError) {
-  each_message([]<class Message>() {
-    const std::string name(Fields<Message>::kName);
-    const std::string golden = read_golden(name, ".bin");
+  for (const Recoder& message : recoders()) {
+    const std::string& golden = message.golden;
     for (std::size_t length = 0; length < golden.size(); ++length) {
       // A copy of exactly this length, so that a sanitizer sees any read beyond it.
       const std::vector<char> cut(golden.begin(), golden.begin() + static_cast<long>(length));
-      const auto message = unpack<Message>(std::as_bytes(std::span(cut)));
-      ASSERT_FALSE(message) << name << " cut to " << length << " bytes";
-      ASSERT_EQ(message.error().code, Code::kBadRequest);
+      const auto again = message.recode(std::as_bytes(std::span(cut)));
+      ASSERT_FALSE(again) << message.name << " cut to " << length << " bytes";
+      ASSERT_EQ(again.error().code, Code::kBadRequest);
     }
-  });
+  }
 }
 
 TEST(Golden, NoChangedByteCrashes) {
-  each_message([]<class Message>() {
-    std::string body = read_golden(Fields<Message>::kName, ".bin");
+  for (const Recoder& message : recoders()) {
+    std::string body = message.golden;
     for (char& byte : body) {
       const char kept = byte;
       for (const int other : {0x00, 0x7F, 0x80, 0xC0, 0xC1, 0xC7, 0xDD, 0xDF, 0xFF}) {
         byte = static_cast<char>(other);
-        if (const auto message = unpack<Message>(as_bytes(body))) (void)pack(*message);
+        (void)message.recode(as_bytes(body));
       }
       byte = kept;
     }
-  });
-}
-
-TEST(Contract, DecodingWhatWasEncodedGivesTheSameMessage) {
-  constexpr std::uint64_t kSeed = 20240611;
-  RecordProperty("seed", std::to_string(kSeed));
-  RandomFiller filler(kSeed);
-  for (int round = 0; round < 40; ++round) {
-    each_message([&]<class Message>() {
-      Message message;
-      filler.fill(Rule{}, message);
-      const auto back = unpack<Message>(as_bytes(pack(message)));
-      ASSERT_TRUE(back) << "seed " << kSeed << ", round " << round << ": " << back.error().what;
-      ASSERT_TRUE(*back == message) << Fields<Message>::kName << ", seed " << kSeed;
-    });
   }
 }
 
