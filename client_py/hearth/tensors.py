@@ -16,7 +16,11 @@ from typing import Any
 from . import errors
 from .slots import aligned
 
-_PIECE_ITEMS = 256 * 1024  # f32 values converted at a time: 1 MiB stays in the L2 cache
+_PIECE_ITEMS = 128 * 1024  # f32 values converted at a time: 512 KiB stay in the L2 cache
+# 2^23 + x is a float without room for a fraction: the addition rounds half to even and leaves the
+# integer, for 0 <= x <= 255, in the lowest byte. torch turns integers into bytes three times as
+# fast as floats.
+_ROUNDING = float(1 << 23)
 _DTYPES = {
     "uint8": "u8", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
     "float16": "f16", "bfloat16": "bf16", "float32": "f32", "float64": "f64", "bool": "bool",
@@ -178,7 +182,8 @@ def _write_torch(source: Any, memory: mmap.mmap, offset: int, name: str) -> None
         # may overflow it, so the slow answer decides.
         if not math.isfinite(work.sum().item()) and not torch.isfinite(piece).all().item():
             raise _not_finite(name)
-        target[top : top + rows].copy_(work.round_().clamp_(0.0, 255.0))
+        work.clamp_(0.0, 255.0).add_(_ROUNDING)
+        target[top : top + rows].copy_(work.view(torch.int32))
 
 
 def _write_numpy(source: Any, memory: mmap.mmap, offset: int, name: str) -> None:
