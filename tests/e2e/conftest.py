@@ -3,7 +3,9 @@
 import json
 import signal
 
+import numpy
 import pytest
+from ledger import balanced
 from service import BIN, Daemon
 
 LIMIT_S = 120
@@ -11,6 +13,7 @@ LIMIT_S = 120
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "watchdog(seconds): how long this test may take")
+    config.addinivalue_line("markers", "fault(row): a row of the table that faults.py proves")
     if not (BIN / "hearthd").exists():
         pytest.exit(f"{BIN / 'hearthd'} is not built; HEARTH_BIN names another folder", 1)
 
@@ -68,6 +71,22 @@ def client(daemon):
         yield connected
 
 
+@pytest.fixture(scope="module")
+def resident(running, tmp_path_factory):
+    """A model that is loaded for as long as the module's daemon runs."""
+    folder = _write_model(tmp_path_factory.mktemp("resident") / "model")
+    with running.connect() as client:
+        warm_up(client, client.offer_model(folder))
+    return folder
+
+
+@pytest.fixture
+def ledger(daemon, resident):
+    """The test gives back all that it takes from the module's daemon."""
+    with balanced(daemon):
+        yield
+
+
 @pytest.fixture
 def start_daemon(request, tmp_path):
     """start_daemon(*arguments): a daemon that the test may do anything to."""
@@ -83,6 +102,12 @@ def start_daemon(request, tmp_path):
     yield start
     for daemon in started:
         daemon.stop()
+
+
+def warm_up(client, model):
+    """Everything that is opened at its first use has been used."""
+    picture = numpy.zeros((8, 8, 3), numpy.uint8)
+    client.generate(model, [{"role": "user", "content": [picture, "hello"]}])
 
 
 def _write_model(folder, **config):
