@@ -18,7 +18,8 @@ namespace hearth {
 
 namespace {
 
-constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+constexpr int kInSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+constexpr int kOutSeals = kInSeals | F_SEAL_FUTURE_WRITE;
 
 Error system_error(Code code, std::string doing) {
   return fail(code, std::move(doing) + ": " + std::strerror(errno));
@@ -58,6 +59,25 @@ int allocate(const Fd& fd, std::uint64_t nbytes) {
   return result;
 }
 
+Result<Fd> create_unsealed(std::uint64_t nbytes) {
+  const std::string what = "shared memory of " + std::to_string(nbytes) + " bytes: ";
+  const std::uint64_t available_bytes = available_memory_bytes();
+  if (!may_allocate(nbytes, available_bytes))
+    return fail(Code::kOutOfMemory,
+                what + std::to_string(available_bytes) + " bytes of memory are available");
+  Fd fd = create_memfd();
+  if (!fd) return system_error(Code::kOutOfMemory, what + "memfd_create");
+  if (::ftruncate(fd.get(), static_cast<off_t>(nbytes)) != 0)
+    return system_error(Code::kOutOfMemory, what + "ftruncate");
+  if (allocate(fd, nbytes) != 0) return system_error(Code::kOutOfMemory, what + "fallocate");
+  return fd;
+}
+
+Result<void> seal(const Fd& fd, int seals) {
+  if (::fcntl(fd.get(), F_ADD_SEALS, seals) == 0) return {};
+  return system_error(Code::kInternal, "sealing shared memory");
+}
+
 }  // namespace
 
 std::uint64_t available_memory_bytes() {
@@ -76,26 +96,33 @@ bool may_allocate(std::uint64_t nbytes, std::uint64_t available_bytes) {
 }
 
 Result<Fd> create_segment(std::uint64_t nbytes) {
-  const std::string what = "shared memory of " + std::to_string(nbytes) + " bytes: ";
-  const std::uint64_t available_bytes = available_memory_bytes();
-  if (!may_allocate(nbytes, available_bytes))
-    return fail(Code::kOutOfMemory,
-                what + std::to_string(available_bytes) + " bytes of memory are available");
-  Fd fd = create_memfd();
-  if (!fd) return system_error(Code::kOutOfMemory, what + "memfd_create");
-  if (::ftruncate(fd.get(), static_cast<off_t>(nbytes)) != 0)
-    return system_error(Code::kOutOfMemory, what + "ftruncate");
-  if (allocate(fd, nbytes) != 0) return system_error(Code::kOutOfMemory, what + "fallocate");
-  if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0)
-    return system_error(Code::kInternal, what + "sealing");
+  TRY(Fd fd, create_unsealed(nbytes));
+  CHECK_OK(seal(fd, kInSeals));
   return fd;
 }
 
-Result<void> check_segment(const Fd& fd, std::uint64_t nbytes) {
+// The writable mapping comes before the seals: afterwards nobody gets one, not even we.
+Result<OutSegment> create_out_segment(std::uint32_t arena, std::uint64_t nbytes) {
+  if (nbytes < sizeof(OutHeader))
+    return fail(Code::kInternal, "an out segment has no room for its header");
+  TRY(Fd fd, create_unsealed(nbytes));
+  TRY(Mapping mapping, Mapping::map_unchecked(fd, nbytes, Access::kReadWrite));
+  OutHeader header;
+  header.arena = arena;
+  header.nbytes = nbytes;
+  std::memcpy(mapping.writable_bytes().data(), &header, sizeof(header));
+  CHECK_OK(seal(fd, kOutSeals));
+  return OutSegment{std::move(fd), std::move(mapping)};
+}
+
+Result<void> check_segment(const Fd& fd, std::uint64_t nbytes, Direction direction) {
+  const int wanted = direction == Direction::kOut ? kOutSeals : kInSeals;
   const int seals = ::fcntl(fd.get(), F_GET_SEALS);
   if (seals < 0) return fail(Code::kBadRequest, "a descriptor is no memfd");
-  if ((seals & kSeals) != kSeals)
+  if ((seals & kInSeals) != kInSeals)
     return fail(Code::kBadRequest, "a memfd is not sealed against a change of size");
+  if ((seals & wanted) != wanted)
+    return fail(Code::kBadRequest, "a memfd is not sealed against new writers");
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) return system_error(Code::kInternal, "fstat of a memfd");
   const auto size = static_cast<std::uint64_t>(status.st_size);
@@ -116,9 +143,13 @@ Mapping& Mapping::operator=(Mapping&&) noexcept = default;
 Mapping::~Mapping() = default;
 
 Result<Mapping> Mapping::map(const Fd& fd, std::uint64_t nbytes, Access access) {
+  CHECK_OK(check_segment(fd, nbytes));
+  return map_unchecked(fd, nbytes, access);
+}
+
+Result<Mapping> Mapping::map_unchecked(const Fd& fd, std::uint64_t nbytes, Access access) {
   namespace ipc = boost::interprocess;
   const bool writable = access == Access::kReadWrite;
-  CHECK_OK(check_segment(fd, nbytes));
   try {
     const Mappable mappable{fd.get()};
     ipc::mapped_region mapped(mappable, writable ? ipc::read_write : ipc::read_only, 0,

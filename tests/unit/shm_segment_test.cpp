@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -98,6 +99,10 @@ Fd pipe_end() {
   return Fd(ends[0]);
 }
 
+Fd socket_end() {
+  return Fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
 TEST(Segment, CheckRefusesWhatIsNoSealedMemfdOfThisSize) {
   constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
   struct Case {
@@ -114,6 +119,7 @@ TEST(Segment, CheckRefusesWhatIsNoSealedMemfdOfThisSize) {
       {"too large", memfd(MFD_ALLOW_SEALING, kBytes + 1, kSeals)},
       {"regular file", regular_file(kBytes)},
       {"pipe", pipe_end()},
+      {"socket", socket_end()},
       {"device", Fd(::open("/dev/zero", O_RDWR | O_CLOEXEC))},
       {"closed", Fd()},
   };
@@ -122,6 +128,17 @@ TEST(Segment, CheckRefusesWhatIsNoSealedMemfdOfThisSize) {
     SCOPED_TRACE(row.name);
     EXPECT_FALSE(check_segment(row.fd, kBytes));
     EXPECT_FALSE(Mapping::map(row.fd, kBytes, Access::kReadOnly));
+  }
+}
+
+TEST(Segment, CheckOfAnOutSegmentAsksForEverySeal) {
+  const int all[] = {F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_FUTURE_WRITE};
+  int every = 0;
+  for (const int seal : all) every |= seal;
+  EXPECT_TRUE(check_segment(memfd(MFD_ALLOW_SEALING, kBytes, every), kBytes, Direction::kOut));
+  for (const int seal : all) {
+    const Fd fd = memfd(MFD_ALLOW_SEALING, kBytes, every & ~seal);
+    EXPECT_FALSE(check_segment(fd, kBytes, Direction::kOut)) << "without seal " << seal;
   }
 }
 
