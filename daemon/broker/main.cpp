@@ -1,4 +1,5 @@
 // hearthd: the service's broker.
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <random>
@@ -128,6 +129,7 @@ int main(int argc, char** argv) {
   declare(app, arguments);
   CLI11_PARSE(app, argc, argv);
   hearth::log::start("hearthd", level_of(arguments.log_level));
+  std::signal(SIGXFSZ, SIG_IGN);  // memory over a file size limit is an error of its request
   umask(0077);  // the socket and its lock are for this user, or for whom systemd made them
   raise_descriptor_limit();
   const auto served = hearth::broker::serve(make_options(arguments));

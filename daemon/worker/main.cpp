@@ -53,6 +53,7 @@ void tie_to_broker() {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   std::signal(SIGINT, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // memory over a file size limit is an error of its request
 }
 
 [[noreturn]] void refuse(hearth::Fd socket, const hearth::Error& error) {

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,24 @@ def read_books(daemon):
     return books
 
 
+def settled_books(daemon):
+    """When whoever was here before has left: nothing changes any more."""
+    books = read_books(daemon)
+
+    def is_quiet():
+        nonlocal books
+        time.sleep(0.02)
+        before, books = books, read_books(daemon)
+        return books == before and books["clients"] == 1
+
+    wait_until(is_quiet, LIMIT_S, "quiet")
+    return books
+
+
 @contextlib.contextmanager
 def balanced(daemon, same_worker=True):
     """Everything that is taken inside is given back within LIMIT_S of its end."""
-    before = read_books(daemon)
+    before = settled_books(daemon)
     yield before
     now = before
 
