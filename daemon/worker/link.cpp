@@ -10,36 +10,17 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include "shm/base/descriptors.h"
+#include "shm/base/text.h"
+
 namespace hearth::worker {
 namespace {
 
 constexpr int kPollMs = 100;  // how soon the writer notices that the worker ends
 
-std::string header_bytes(std::uint32_t request_id, std::uint8_t type, std::size_t body_bytes) {
-  const FrameHeader header{static_cast<std::uint32_t>(body_bytes), request_id, type, 0, 0};
+std::string header_bytes(const FrameHeader& header) {
   const FrameHeaderBytes bytes = encode(header);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-// Takes ownership of every descriptor in the control bytes.
-void take_descriptors(msghdr& message, std::vector<Fd>& fds) {
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr;
-       part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t index = 0; index < count; ++index) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part) + index * sizeof(int), sizeof(int));
-      fds.emplace_back(fd);
-    }
-  }
-}
-
-// Cuts to at most `most` bytes without leaving a part of a character.
-void cut(std::string& text, std::size_t most) {
-  if (text.size() <= most) return;
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0U) == 0x80U) --most;
-  text.resize(most);
 }
 
 }  // namespace
@@ -76,7 +57,7 @@ Result<std::optional<Frame>> Link::read() {
 // False: the other side closed. Descriptors come with the header's bytes only, but are taken, and
 // so closed, wherever they come.
 Result<bool> Link::read_bytes(std::span<std::byte> bytes, std::vector<Fd>& fds) {
-  alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * kMaxFrameFds)];
+  alignas(cmsghdr) std::byte control[control_bytes(kMaxFrameFds)];
   for (std::size_t done = 0; done < bytes.size();) {
     iovec part{bytes.data() + done, bytes.size() - done};
     msghdr message{};
@@ -102,17 +83,15 @@ void Link::send_token(std::uint32_t request_id, std::string text,
   token.text = std::move(text);
   token.token_ids.resize(ids.size_bytes());
   if (!ids.empty()) std::memcpy(token.token_ids.data(), ids.data(), ids.size_bytes());
-  post({request_id, contract::Token::kType, {}, std::move(token)});
+  post({request_id, contract::Token::kType, {}, std::move(token), {}});
 }
 
 void Link::send_error(std::uint32_t request_id, const Error& error) {
   contract::Error message;
   message.code = name_of(error.code);
-  message.what = error.what;
-  message.hint = error.hint.empty() ? std::string(hint_of(error.code)) : error.hint;
+  message.what = cut(error.what, 4096);
+  message.hint = cut(error.hint.empty() ? std::string(hint_of(error.code)) : error.hint, 1024);
   message.retryable = retryable(error.code);
-  cut(message.what, 4096);
-  cut(message.hint, 1024);
   send(request_id, message);
 }
 
@@ -144,17 +123,29 @@ bool Link::merge(Outgoing& frame) {
 // With the mutex held: writes until the queue is empty or the socket is full.
 void Link::write_what_fits() {
   while (!closed_ && (!writing_.empty() || load_next())) {
-    const ssize_t count = ::send(socket_.get(), writing_.data() + written_,
-                                 writing_.size() - written_, MSG_DONTWAIT | MSG_NOSIGNAL);
+    const ssize_t count = write_some();
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
     if (count < 0) {
       closed_ = true;
       return;
     }
+    writing_fds_.clear();
     written_ += static_cast<std::size_t>(count);
     if (written_ == writing_.size()) writing_.clear();
   }
+}
+
+ssize_t Link::write_some() {
+  iovec rest{writing_.data() + written_, writing_.size() - written_};
+  msghdr message{};
+  message.msg_iov = &rest;
+  message.msg_iovlen = 1;
+  std::vector<int> fds;
+  for (const Fd& fd : writing_fds_) fds.push_back(fd.get());
+  alignas(cmsghdr) std::byte control[control_bytes(kMaxFrameFds)] = {};
+  if (!fds.empty()) attach_descriptors(message, control, fds);
+  return ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 bool Link::load_next() {
@@ -162,7 +153,10 @@ bool Link::load_next() {
   Outgoing frame = std::move(queue_.front());
   queue_.pop_front();
   if (frame.type == contract::Token::kType) frame.body = contract::pack(frame.token);
-  writing_ = header_bytes(frame.request_id, frame.type, frame.body.size()) + frame.body;
+  const FrameHeader header{static_cast<std::uint32_t>(frame.body.size()), frame.request_id,
+                           frame.type, 0, static_cast<std::uint16_t>(frame.fds.size())};
+  writing_ = header_bytes(header) + frame.body;
+  writing_fds_ = std::move(frame.fds);
   written_ = 0;
   return true;
 }

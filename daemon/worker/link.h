@@ -17,7 +17,10 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include <sys/types.h>
 
 #include "shm/base/fd.h"
 #include "shm/base/result.h"
@@ -43,9 +46,10 @@ class Link {
   // nothing can be read after it.
   Result<std::optional<Frame>> read();
 
+  // The descriptors in `fds` are closed when they are sent.
   template <class Message>
-  void send(std::uint32_t request_id, const Message& message) {
-    post({request_id, Message::kType, contract::pack(message), {}});
+  void send(std::uint32_t request_id, const Message& message, std::vector<Fd> fds = {}) {
+    post({request_id, Message::kType, contract::pack(message), {}, std::move(fds)});
   }
   void send_token(std::uint32_t request_id, std::string text, std::span<const std::int32_t> ids);
   void send_error(std::uint32_t request_id, const Error& error);
@@ -59,6 +63,7 @@ class Link {
     std::uint8_t type = 0;
     std::string body;       // packed; of a token made when it is written
     contract::Token token;  // of type token only
+    std::vector<Fd> fds;
   };
 
   Result<bool> read_bytes(std::span<std::byte> bytes, std::vector<Fd>& fds);
@@ -66,15 +71,17 @@ class Link {
   bool merge(Outgoing& frame);
   void write_what_fits();
   bool load_next();
+  ssize_t write_some();
   void write_when_ready();
 
   const Fd socket_;
   std::mutex mutex_;  // of all below
   std::condition_variable changed_;
-  std::deque<Outgoing> queue_;  // whole frames that nothing was written of
-  std::string writing_;         // the frame being written
-  std::size_t written_ = 0;     // bytes of it
-  bool closed_ = false;         // the socket takes nothing more, or we end
+  std::deque<Outgoing> queue_;   // whole frames that nothing was written of
+  std::string writing_;          // the frame being written
+  std::size_t written_ = 0;      // bytes of it
+  std::vector<Fd> writing_fds_;  // go with its first byte
+  bool closed_ = false;          // the socket takes nothing more, or we end
   std::thread writer_;
 };
 

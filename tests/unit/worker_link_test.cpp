@@ -2,7 +2,9 @@
 
 #include <numeric>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "daemon/worker/link.h"
 #include "tests/unit/generate_for_test.h"
@@ -97,6 +99,36 @@ TEST(Link, CutsAnErrorToWhatTheContractAllows) {
   ASSERT_TRUE(error) << error.error().what;
   EXPECT_EQ(error->what.size(), 4095U);
   EXPECT_EQ(error->hint, hint_of(Code::kInternal));
+}
+
+// The socket is filled first, so that the frame with descriptors waits and is written in parts.
+TEST(Link, SendsDescriptorsWithTheirFrameAndClosesItsOwn) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  Link broker(std::move(sockets.broker));
+  contract::Generated reply;
+  reply.stop_reason = "end_token";
+  reply.text = std::string(200 * 1024, 'x');
+  for (std::uint32_t id = 1; id <= 5; ++id) worker.send(id, reply);
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const Fd reader(ends[0]);
+  std::vector<Fd> fds;
+  fds.emplace_back(ends[1]);
+  worker.send(0, contract::LendArena{1, 2, 3}, std::move(fds));
+  worker.send(6, reply);
+  for (std::uint32_t id : {1, 2, 3, 4, 5, 0, 6}) {
+    auto frame = broker.read();
+    ASSERT_TRUE(frame && *frame);
+    EXPECT_EQ((*frame)->header.request_id, id);
+    ASSERT_EQ((*frame)->fds.size(), id == 0 ? 1U : 0U);
+    if (id != 0) continue;
+    ASSERT_EQ(::write((*frame)->fds[0].get(), "x", 1), 1) << "it is the pipe's end";
+  }
+  worker.flush(std::chrono::seconds(kWatchdogSeconds));
+  char bytes[2];
+  EXPECT_EQ(::read(reader.get(), bytes, 2), 1);
+  EXPECT_EQ(::read(reader.get(), bytes, 2), 0) << "nobody holds the other end any more";
 }
 
 TEST(Link, RefusesWhatIsNoFrame) {
