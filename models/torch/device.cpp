@@ -1,15 +1,11 @@
 // models::open_engine() of a build with libtorch: which device computes, or why none can.
 
-#include <algorithm>
-#include <fstream>
-#include <thread>
-
 #include <ATen/Parallel.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
+#include "models/host_cpu.h"
 #include "models/model.h"
 #include "models/torch/driver.h"
 
@@ -18,28 +14,14 @@ namespace {
 
 constexpr std::string_view kCpuHint = "Or compute on the CPU: start hearth with --device cpu.";
 
-std::string processor_name() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    const std::size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "CPU";
-}
-
-std::uint64_t ram_bytes() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES);
-  const long page_bytes = ::sysconf(_SC_PAGESIZE);
-  if (pages <= 0 || page_bytes <= 0) return 0;
-  return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
-}
-
 Engine cpu_engine(std::uint32_t threads) {
   Engine engine;
   engine.device.name = processor_name();
   engine.device.memory_bytes = ram_bytes();
-  engine.device.threads = threads > 0 ? threads : std::max(1U, std::thread::hardware_concurrency());
+  engine.device.threads = compute_threads(threads);
   at::set_num_threads(static_cast<int>(engine.device.threads));
+  if (avoid_broken_amx())
+    engine.remarks.emplace_back("this machine announces AMX but hides its tiles: going without it");
   return engine;
 }
 

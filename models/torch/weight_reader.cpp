@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include "models/host_cpu.h"
 #include "models/torch/tensors.h"
 
 namespace hearth::engine {
@@ -56,7 +57,9 @@ WeightReader::WeightReader(const files::WeightIndex& index, const decoder::Tenso
       shapes_(shapes),
       options_(options),
       type_(type),
-      device_(device_of(options.device)) {}
+      device_(device_of(options.device)) {
+  models::avoid_broken_amx();  // the first product is soon to come
+}
 
 Result<at::Tensor> WeightReader::read(const std::string& name) {
   return read_as({name}, type_);
