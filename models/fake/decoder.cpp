@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "models/fake/hidden.h"
 #include "models/generate/fault.h"
 
 namespace hearth::fake {
@@ -71,21 +72,24 @@ Result<void> Decoder::begin(models::OnEngine, std::int32_t index,
   return {};
 }
 
-Result<void> Decoder::prefill(models::OnEngine, std::int32_t index, std::int32_t first,
-                              std::int32_t count) {
-  Slot& slot = slots_[static_cast<std::size_t>(index)];
+Result<void> Decoder::prefill(models::OnEngine, const generate::Chunk& chunk) {
+  Slot& slot = slots_[static_cast<std::size_t>(chunk.slot)];
   const Script& script = slot.prompt->script;
   const auto& ids = slot.prompt->ids;
   const auto fed = static_cast<std::int32_t>(slot.ids.size());
-  if (first != fed || count < 1 || static_cast<std::size_t>(first + count) > ids.size())
-    return fail(Code::kInternal,
-                fmt::format("Prefill of {} + {} came after {} tokens.", first, count, fed));
+  const std::int32_t end = chunk.first + chunk.count;
+  if (chunk.first != fed || chunk.count < 1 || static_cast<std::size_t>(end) > ids.size())
+    return fail(Code::kInternal, fmt::format("Prefill of {} + {} came after {} tokens.",
+                                             chunk.first, chunk.count, fed));
   wait(script.wait_at(Place::kPrefill));
-  slot.ids.insert(slot.ids.end(), ids.begin() + first, ids.begin() + first + count);
-  if (slot.ids.size() < ids.size()) return {};
-  const Fault fault = script.fault_at(Place::kPrefill);
+  slot.ids.insert(slot.ids.end(), ids.begin() + chunk.first, ids.begin() + end);
+  const bool last = slot.ids.size() == ids.size();
+  const Fault fault = last ? script.fault_at(Place::kPrefill) : Fault::kNone;
   act(fault, "prefill");
-  write_logits(0, slot, fault);
+  if (slot.prompt->taps)
+    write_hidden(*slot.prompt, chunk, fault);
+  else if (last)
+    write_logits(0, slot, fault);
   return {};
 }
 

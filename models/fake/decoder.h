@@ -29,8 +29,7 @@ class Decoder : public generate::Decoder {
 
   Result<void> begin(models::OnEngine, std::int32_t slot,
                      const generate::TokenPrompt& prompt) override;
-  Result<void> prefill(models::OnEngine, std::int32_t slot, std::int32_t first,
-                       std::int32_t count) override;
+  Result<void> prefill(models::OnEngine, const generate::Chunk& chunk) override;
   Result<void> step(models::OnEngine, std::span<const generate::StepRow> rows) override;
   std::span<const float> logits(std::int32_t row) override;
   void end(models::OnEngine, std::int32_t slot) noexcept override;

@@ -20,7 +20,7 @@ namespace {
 constexpr std::string_view kModelType = "hearth_fake";
 constexpr std::uint64_t kLoadSteps = 20;  // progress reports of one load
 
-class Model : public models::Model, public models::Generates {
+class Model : public models::Model, public models::Generates, public models::Encodes {
  public:
   Model(Config config, const models::LoadOptions& options)
       : config_(std::move(config)),
@@ -31,18 +31,18 @@ class Model : public models::Model, public models::Generates {
   std::string_view dtype() const override { return "float32"; }
   std::uint64_t resident_bytes() const override { return decoder_.resident_bytes(); }
   models::Generates* generates() override { return this; }
+  models::Encodes* encodes() override { return this; }
 
   Result<std::unique_ptr<models::Prompt>> prepare(const contract::Generate& request,
                                                   std::span<const TensorView> tensors,
                                                   const models::Job& job) const override {
-    const auto start = models::Clock::now();
-    TRY(auto prompt, read_prompt(request, tensors, config_));
-    wait(prompt->script.wait_at(Place::kPrepare), &job.cancelled);
-    if (job.cancelled.load()) return fail(Code::kCancelled, "The request was cancelled.");
-    act(prompt->script.fault_at(Place::kPrepare), "prepare");
-    prompt->preprocess_ms =
-        std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
-    return std::unique_ptr<models::Prompt>(std::move(prompt));
+    return make_ready(request, tensors, job);
+  }
+
+  Result<std::unique_ptr<models::Prompt>> prepare(const contract::Encode& request,
+                                                  std::span<const TensorView> tensors,
+                                                  const models::Job& job) const override {
+    return make_ready(request, tensors, job);
   }
 
   void submit(models::OnEngine on, std::shared_ptr<models::Job> job,
@@ -54,6 +54,20 @@ class Model : public models::Model, public models::Generates {
   Result<bool> advance(models::OnEngine on) override { return batch_.advance(on); }
 
  private:
+  template <class Request>
+  Result<std::unique_ptr<models::Prompt>> make_ready(const Request& request,
+                                                     std::span<const TensorView> tensors,
+                                                     const models::Job& job) const {
+    const auto start = models::Clock::now();
+    TRY(auto prompt, read_prompt(request, tensors, config_));
+    wait(prompt->script.wait_at(Place::kPrepare), &job.cancelled);
+    if (job.cancelled.load()) return fail(Code::kCancelled, "The request was cancelled.");
+    act(prompt->script.fault_at(Place::kPrepare), "prepare");
+    prompt->preprocess_ms =
+        std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
+    return std::unique_ptr<models::Prompt>(std::move(prompt));
+  }
+
   const Config config_;
   Decoder decoder_;
   generate::Batch batch_;

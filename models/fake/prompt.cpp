@@ -87,6 +87,20 @@ class Layout {
   std::string last_user_text_;
 };
 
+// All but what sampling or taps add.
+Result<std::unique_ptr<Prompt>> lay_out(std::span<const contract::ChatMessage> messages,
+                                        std::span<const TensorView> tensors, const Config& config,
+                                        bool generation_prompt) {
+  auto prompt = std::make_unique<Prompt>();
+  Layout layout(tensors, config.context_tokens, *prompt);
+  for (const contract::ChatMessage& message : messages) CHECK_OK(layout.add(message));
+  if (generation_prompt) prompt->ids.push_back(kBegin);
+  prompt->end_ids = {kEnd};
+  prompt->vocabulary = std::make_shared<ByteVocabulary>();
+  prompt->script = parse_script(config.script + " " + layout.last_user_text());
+  return prompt;
+}
+
 std::string count_to(int last) {
   std::string text;
   for (int number = 1; number <= last; ++number) append_word(text, std::to_string(number));
@@ -110,21 +124,26 @@ std::uint32_t crc32(std::span<const std::byte> bytes) {
 Result<std::unique_ptr<Prompt>> read_prompt(const contract::Generate& request,
                                             std::span<const TensorView> tensors,
                                             const Config& config) {
-  auto prompt = std::make_unique<Prompt>();
-  TRY(prompt->sampling, generate::resolve_sampling(request));
-  Layout layout(tensors, config.context_tokens, *prompt);
-  for (const contract::ChatMessage& message : request.messages) CHECK_OK(layout.add(message));
-  prompt->ids.push_back(kBegin);
+  TRY(generate::Sampling sampling, generate::resolve_sampling(request));
+  TRY(auto prompt, lay_out(request.messages, tensors, config, true));
+  prompt->sampling = std::move(sampling);
   CHECK_OK(generate::check_length(prompt->ids.size(), prompt->sampling.max_tokens,
                                   config.context_tokens));
-  prompt->end_ids = {kEnd};
-  prompt->vocabulary = std::make_shared<ByteVocabulary>();
-  prompt->script = parse_script(config.script + " " + layout.last_user_text());
   std::string answer = config.prefix;
   append_word(answer, prompt->answer);
   append_word(answer, prompt->script.echo);
   append_word(answer, count_to(prompt->script.count));
   prompt->answer = prompt->script.random_letters > 0 ? std::string() : std::move(answer);
+  return prompt;
+}
+
+Result<std::unique_ptr<Prompt>> read_prompt(const contract::Encode& request,
+                                            std::span<const TensorView> tensors,
+                                            const Config& config) {
+  TRY(auto prompt, lay_out(request.messages, tensors, config, request.generation_prompt));
+  TRY(prompt->taps,
+      generate::resolve_taps(request, {kHiddenStates, prompt->script.hidden_columns, DType::kF32}));
+  CHECK_OK(generate::check_encoding(prompt->ids.size(), *prompt->taps, config.context_tokens));
   return prompt;
 }
 

@@ -24,6 +24,9 @@ class ByteVocabulary : public generate::TokenBytes {
   std::string bytes_of(std::int32_t id) const override;
 };
 
+// As of a model with four layers.
+inline constexpr std::int32_t kHiddenStates = 5;
+
 struct Prompt : generate::TokenPrompt {
   Script script;
   std::string answer;  // its bytes are the tokens to come; empty with script.random_letters
@@ -41,6 +44,11 @@ struct Config {
 // CRC-32 ("image 1: u8 [48, 64, 3] crc32 1a2b3c4d;"), then the last user message's script.
 // Errors: bad_picture for an empty tensor, too_long, bad_request.
 Result<std::unique_ptr<Prompt>> read_prompt(const contract::Generate& request,
+                                            std::span<const TensorView> tensors,
+                                            const Config& config);
+
+// The same chat to encode: no answer. Hidden state i holds i * 1000 + token id + column / 1024.
+Result<std::unique_ptr<Prompt>> read_prompt(const contract::Encode& request,
                                             std::span<const TensorView> tensors,
                                             const Config& config);
 

@@ -18,6 +18,8 @@ constexpr FaultName kFaultNames[] = {{"!fail", Fault::kThrow},   {"!nan", Fault:
                                      {"!inf", Fault::kInfinite}, {"!crash", Fault::kCrash},
                                      {"!hang", Fault::kHang},    {"!lost", Fault::kLost}};
 
+constexpr int kMostNumber = 1 << 22;
+
 std::vector<std::string_view> split(std::string_view text) {
   std::vector<std::string_view> words;
   constexpr std::string_view kSpaces = " \t\r\n";
@@ -44,7 +46,7 @@ class Words {
     const auto parsed = std::from_chars(word.data(), word.data() + word.size(), value);
     if (parsed.ec != std::errc() || parsed.ptr != word.data() + word.size()) return fallback;
     ++at_;
-    return std::clamp(value, 0, 1'000'000);
+    return std::clamp(value, 0, kMostNumber);
   }
 
   Place place_or(Place fallback) {
@@ -91,6 +93,8 @@ Script parse_script(std::string_view text) {
     const std::string_view word = words.take();
     if (word == "!count") {
       script.count = words.number_or(0);
+    } else if (word == "!hidden") {
+      script.hidden_columns = std::max(words.number_or(script.hidden_columns), 1);
     } else if (word == "!random") {
       script.random_letters = words.number_or(0);
     } else if (word == "!wait") {

@@ -1,6 +1,7 @@
 // What a prompt or a config.json asks of the fake model, in command words between other words.
 //
 //   !count N          answers "1 2 3 … N"
+//   !hidden N         hidden states have N columns (8)
 //   !random N         answers N letters drawn by the sampler; needs temperature > 0 to vary
 //   !wait [PLACE] MS  waits there; PLACE is load, prepare, begin, prefill or step (each; the
 //   default) !fail [PLACE] [N] throws there; N counts decode steps from 1 (the default) !nan, !inf
@@ -33,6 +34,7 @@ struct Script {
   std::string echo;  // the words that are no commands, single-spaced
   int count = 0;
   int random_letters = 0;
+  int hidden_columns = 8;
   std::array<std::chrono::milliseconds, kPlaces> waits{};  // by place
   std::vector<PlannedFault> faults;
 

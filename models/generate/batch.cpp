@@ -74,7 +74,10 @@ void Batch::admit_one(models::OnEngine on) {
   if (sequence == nullptr || slot < 0) return;
   sequence->slot = slot;
   sequence->timeline().begin_started();
-  const auto begun = guarded([&] { return decoder_.begin(on, slot, sequence->prompt()); });
+  const auto begun = guarded([&] {
+    sequence->reserve_hidden();
+    return decoder_.begin(on, slot, sequence->prompt());
+  });
   sequence->timeline().begin_finished();
   if (!begun) return fail(on, *sequence, begun.error());
   const std::uint32_t image_tokens = sequence->prompt().image_tokens;
@@ -102,8 +105,7 @@ bool Batch::prefill_one(models::OnEngine on) {
   if (sequence == nullptr) return false;
   const std::int32_t total = sequence->prompt_tokens();
   const std::int32_t count = std::min(decoder_.prefill_chunk_tokens(), total - sequence->prefilled);
-  const auto filled =
-      guarded([&] { return decoder_.prefill(on, sequence->slot, sequence->prefilled, count); });
+  const auto filled = guarded([&] { return run_chunk(on, *sequence, count); });
   if (!filled) {
     fail(on, *sequence, filled.error());
     return true;
@@ -111,9 +113,23 @@ bool Batch::prefill_one(models::OnEngine on) {
   sequence->prefilled += count;
   sequence->report("prefill", sequence->prefilled, total);
   if (sequence->prefilled < total) return true;
+  if (sequence->hidden() != nullptr) {
+    release(on, *sequence);
+    sequence->finish_encoding(labels_);
+    return true;
+  }
   sequence->stage = Stage::kDecode;
   sample(on, *sequence, 0);
   return true;
+}
+
+Result<void> Batch::run_chunk(models::OnEngine on, Sequence& sequence, std::int32_t count) {
+  Chunk chunk{sequence.slot, sequence.prefilled, count, {}};
+  HiddenStates* hidden = sequence.hidden();
+  if (hidden == nullptr) return decoder_.prefill(on, chunk);
+  chunk.hidden = hidden->rows(chunk.first, chunk.count);
+  CHECK_OK(decoder_.prefill(on, chunk));
+  return hidden->check_rows();
 }
 
 void Batch::step_all(models::OnEngine on) {

@@ -1,11 +1,12 @@
-// The one loop that makes tokens, whatever the family.
+// The one loop that makes tokens and hidden states, whatever the family.
 //
-// A family's model owns a Decoder and a Batch over it and hands its Generates calls down:
+// A family's model owns a Decoder and a Batch over it and hands its calls down:
 //
 //   void submit(OnEngine on, ...) override { batch_.submit(on, std::move(job), ...); }
 //   Result<bool> advance(OnEngine on) override { return batch_.advance(on); }
 //
 // A sequence goes queued -> vision -> prefill (chunks) -> decode -> done, and only Batch moves it.
+// An encoding goes the same way without decode: its taps are filled chunk by chunk.
 // Sampling, stop rules, streaming, cancellation, faults and the receipt are all in here; a Decoder
 // only fills slots and returns logits.
 //
@@ -49,6 +50,7 @@ class Batch {
   std::int32_t free_slot() const;
   void end_cancelled(models::OnEngine);
   bool prefill_one(models::OnEngine);
+  Result<void> run_chunk(models::OnEngine, Sequence& sequence, std::int32_t count);
   bool encode_one(models::OnEngine);
   void admit_one(models::OnEngine);
   void step_all(models::OnEngine);

@@ -6,11 +6,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "models/model.h"
+#include "shm/tensor.h"
 
 namespace hearth::generate {
 
@@ -36,6 +38,16 @@ class TokenBytes {
   virtual std::string bytes_of(std::int32_t id) const = 0;
 };
 
+// The hidden states that an encode request wants of its prompt. They are counted as in
+// transformers' output_hidden_states: 0 is what the first decoder layer reads, pictures' features
+// placed; i is the residual stream that decoder layer i - 1 leaves, before a DeepStack level is
+// added to it; the last one is the final norm of all that.
+struct Taps {
+  std::vector<std::int32_t> states;  // none negative; in the order wanted, one may come twice
+  DType dtype = DType::kF32;         // of the result: f32, f16 or bf16
+  std::int64_t width = 0;            // elements of one token's hidden state
+};
+
 // What every family's Prompt carries for generate/; families derive from it and add pictures.
 class TokenPrompt : public models::Prompt {
  public:
@@ -43,6 +55,7 @@ class TokenPrompt : public models::Prompt {
   std::uint32_t image_tokens = 0;     // of these
   std::vector<std::int32_t> end_ids;  // generation ends at any of these
   Sampling sampling;
+  std::optional<Taps> taps;  // an encode request: ends with the prompt, nothing is sampled
   std::shared_ptr<const TokenBytes> vocabulary;
   std::vector<std::string> warnings;
   double preprocess_ms = 0.0;
@@ -53,6 +66,15 @@ struct StepRow {
   std::int32_t slot = 0;
   std::int32_t token = 0;     // the last sampled id
   std::int32_t position = 0;  // index in the sequence of `token`: prompt length + answers before it
+};
+
+// Tokens [first, first + count) of the prompt of a slot.
+struct Chunk {
+  std::int32_t slot = 0;
+  std::int32_t first = 0;
+  std::int32_t count = 0;
+  // Of a prompt with taps: hidden[i] takes taps.states[i], dense. [count, taps.width] in taps.dtype
+  std::span<const std::span<std::byte>> hidden;
 };
 
 class Decoder {
@@ -71,10 +93,9 @@ class Decoder {
     static_cast<void>(slot);
     return false;
   }
-  // Runs prompt.ids[first, first + count) of the slot. After the last chunk `logits(0)` is the
-  // prompt's last position.
-  virtual Result<void> prefill(models::OnEngine, std::int32_t slot, std::int32_t first,
-                               std::int32_t count) = 0;
+  // Runs a chunk, in order. After the last one `logits(0)` is the prompt's last position, unless
+  // the prompt has taps: nobody asks for logits then.
+  virtual Result<void> prefill(models::OnEngine, const Chunk& chunk) = 0;
   // One token for each row. Afterwards `logits(i)` belongs to rows[i].
   virtual Result<void> step(models::OnEngine, std::span<const StepRow> rows) = 0;
   // fp32, [vocabulary_size]; valid until the next call.

@@ -62,4 +62,33 @@ Result<void> check_length(std::size_t prompt_tokens, std::int32_t max_tokens,
   return {};
 }
 
+Result<Taps> resolve_taps(const contract::Encode& request, const HiddenShape& shape) {
+  if (request.layers.empty())
+    return fail(Code::kBadRequest, "layers is empty: no hidden state is asked for.",
+                "Name at least one layer, such as -1.");
+  Taps taps{{}, shape.dtype, shape.width};
+  for (const std::int32_t layer : request.layers) {
+    if (layer < -shape.states || layer >= shape.states)
+      return fail(Code::kBadRequest,
+                  fmt::format("layers names {}; this model has 0 to {}, or -{} to -1 counted from "
+                              "the end.",
+                              layer, shape.states - 1, shape.states));
+    taps.states.push_back(layer < 0 ? layer + shape.states : layer);
+  }
+  if (request.dtype != "model") taps.dtype = parse_dtype(request.dtype).value();
+  return taps;
+}
+
+Result<void> check_encoding(std::size_t prompt_tokens, const Taps& taps,
+                            std::int32_t context_tokens) {
+  CHECK_OK(check_length(prompt_tokens, 0, context_tokens));
+  const std::uint64_t bytes = taps.states.size() * prompt_tokens *
+                              static_cast<std::uint64_t>(taps.width) * item_bytes(taps.dtype);
+  if (bytes <= kMostHiddenBytes) return {};
+  return fail(Code::kOutOfMemory,
+              fmt::format("{} hidden states of {} tokens are {} MiB; one request holds {} MiB.",
+                          taps.states.size(), prompt_tokens, bytes >> 20, kMostHiddenBytes >> 20),
+              "Ask for fewer layers at once, or for f16 or bf16.");
+}
+
 }  // namespace hearth::generate

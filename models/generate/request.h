@@ -1,4 +1,4 @@
-// What every family's prepare() decides the same way: sampling parameters and length.
+// What every family's prepare() decides the same way: sampling parameters, layers and length.
 //
 // Pure functions; any thread.
 #pragma once
@@ -26,6 +26,24 @@ struct SamplingDefaults {
 // where the model has one. Errors: bad_request for an empty stop string.
 Result<Sampling> resolve_sampling(const contract::Generate& request,
                                   const SamplingDefaults& model = {});
+
+// What the model has to offer to an encode request.
+struct HiddenShape {
+  std::int32_t states = 0;    // decoder layers + 1
+  std::int64_t width = 0;     // hidden size
+  DType dtype = DType::kF32;  // the model's own
+};
+
+// The request's layers and element type. Errors: bad_request for no layer, or naming a layer that
+// is out of range.
+Result<Taps> resolve_taps(const contract::Encode& request, const HiddenShape& shape);
+
+// The most bytes that one encode request makes: they wait in private memory until they are copied.
+inline constexpr std::uint64_t kMostHiddenBytes = std::uint64_t{2} << 30;
+
+// Errors: as check_length without an answer; out_of_memory beyond kMostHiddenBytes.
+Result<void> check_encoding(std::size_t prompt_tokens, const Taps& taps,
+                            std::int32_t context_tokens);
 
 // Errors: too_long when the prompt, or prompt and max_tokens together, exceed the context, or when
 // the prompt's ids exceed what one reply can carry back; bad_request for an empty prompt.

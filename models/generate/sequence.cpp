@@ -95,6 +95,21 @@ void Sequence::finish(const ReceiptLabels& labels) {
   listener_->done(std::move(reply));
 }
 
+void Sequence::reserve_hidden() {
+  if (prompt_->taps) hidden_ = std::make_unique<HiddenStates>(*prompt_->taps, prompt_tokens());
+}
+
+void Sequence::finish_encoding(const ReceiptLabels& labels) {
+  stage = Stage::kDone;
+  timeline_.prompt_finished();
+  models::Encoding encoding;
+  encoding.hidden = std::move(*hidden_).finish();
+  encoding.reply.prompt_token_ids = packed(prompt_->ids);
+  encoding.reply.receipt = timeline_.receipt(*prompt_, labels);
+  encoding.reply.warnings = prompt_->warnings;
+  listener_->encoded(std::move(encoding));
+}
+
 void Sequence::fail(Error error) {
   stage = Stage::kDone;
   listener_->failed(std::move(error));

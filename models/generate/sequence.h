@@ -1,4 +1,5 @@
-// One answer in the making: its stage, its ids, its text and its times. Moved by Batch only.
+// One answer or encoding in the making: its stage, its ids, its text or hidden states and its
+// times. Moved by Batch only.
 //
 // Threads: engine thread only.
 #pragma once
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "models/generate/decoder.h"
+#include "models/generate/hidden_states.h"
 #include "models/generate/sampling.h"
 #include "models/generate/timeline.h"
 #include "models/model.h"
@@ -41,8 +43,13 @@ class Sequence {
   // answer is complete.
   bool accept(std::int32_t id);
 
+  // Makes room for what the prompt's taps give, if it has any. Throws std::bad_alloc.
+  void reserve_hidden();
+  HiddenStates* hidden() { return hidden_.get(); }  // null without taps
+
   // Each is the last call to the listener.
   void finish(const ReceiptLabels& labels);
+  void finish_encoding(const ReceiptLabels& labels);
   void fail(Error error);
 
   Stage stage = Stage::kQueued;
@@ -59,6 +66,7 @@ class Sequence {
   std::shared_ptr<models::Listener> listener_;
   History history_;
   Timeline timeline_;
+  std::unique_ptr<HiddenStates> hidden_;
   text::Utf8Stream utf8_;
   text::StopStrings stops_;
   std::vector<std::int32_t> answer_ids_;

@@ -35,6 +35,10 @@ void Timeline::token() {
   last_token_ = now;
 }
 
+void Timeline::prompt_finished() {
+  first_token_ = last_token_ = models::Clock::now();
+}
+
 contract::Receipt Timeline::receipt(const TokenPrompt& prompt, const ReceiptLabels& labels) const {
   contract::Receipt receipt;
   receipt.preprocess_ms = prompt.preprocess_ms;

@@ -24,6 +24,7 @@ class Timeline {
   void begin_started() { begin_started_ = models::Clock::now(); }
   void begin_finished() { begin_finished_ = models::Clock::now(); }
   void token();
+  void prompt_finished();  // of a prompt that no token follows
 
   // The worker's part; the broker adds queue, load, first token, total and model. Times in ms.
   contract::Receipt receipt(const TokenPrompt& prompt, const ReceiptLabels& labels) const;

@@ -38,9 +38,9 @@ Result<bool> SlotDecoder::encode_picture(models::OnEngine on, std::int32_t index
   return true;
 }
 
-Result<void> SlotDecoder::prefill(models::OnEngine, std::int32_t index, std::int32_t first,
-                                  std::int32_t count) {
+Result<void> SlotDecoder::prefill(models::OnEngine, const generate::Chunk& chunk) {
   const c10::InferenceMode guard;
+  const auto [index, first, count, hidden] = chunk;
   Slot& slot = slots_[static_cast<std::size_t>(index)];
   const decoder::MediaPrompt& prompt = *slot.prompt;
   const auto total = static_cast<std::int32_t>(prompt.ids.size());

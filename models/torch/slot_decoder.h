@@ -33,8 +33,7 @@ class SlotDecoder : public generate::Decoder {
   Result<void> begin(models::OnEngine, std::int32_t slot,
                      const generate::TokenPrompt& prompt) override;
   Result<bool> encode_picture(models::OnEngine, std::int32_t slot) override;
-  Result<void> prefill(models::OnEngine, std::int32_t slot, std::int32_t first,
-                       std::int32_t count) override;
+  Result<void> prefill(models::OnEngine, const generate::Chunk& chunk) override;
   Result<void> step(models::OnEngine, std::span<const generate::StepRow> rows) override;
   std::span<const float> logits(std::int32_t row) override { return executor_.logits(row); }
   void end(models::OnEngine, std::int32_t slot) noexcept override;

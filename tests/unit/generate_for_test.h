@@ -67,6 +67,22 @@ inline contract::Generate chat(std::string text) {
   return request;
 }
 
+// The same chat to encode.
+inline contract::Encode encode(std::string text, std::vector<std::int32_t> layers) {
+  contract::Encode request;
+  request.messages = chat(std::move(text)).messages;
+  request.layers = std::move(layers);
+  return request;
+}
+
+// Elements of a hidden state. [tokens * width]
+inline std::vector<float> floats_in(const models::HostTensor& tensor) {
+  EXPECT_EQ(tensor.dtype, DType::kF32);
+  std::vector<float> values(tensor.bytes.size() / sizeof(float));
+  std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
 // One running request of a FakeBatch.
 struct Running {
   std::shared_ptr<models::Job> job;
@@ -78,11 +94,8 @@ class FakeBatch {
   explicit FakeBatch(std::int32_t slots, fake::Config config = {})
       : config_(config), decoder_(config_, slots), batch_(decoder_, {"test device", "float32"}) {}
 
-  Running submit(const contract::Generate& request) {
-    auto prompt = fake::read_prompt(request, {}, config_);
-    EXPECT_TRUE(prompt) << (prompt ? "" : prompt.error().what);
-    return submit(*std::move(prompt));
-  }
+  Running submit(const contract::Generate& request) { return submit_read(request); }
+  Running submit(const contract::Encode& request) { return submit_read(request); }
   Running submit(std::unique_ptr<TokenPrompt> prompt) {
     Running running{std::make_shared<models::Job>(++submitted_), std::make_shared<Recorder>()};
     batch_.submit(on_, running.job, std::move(prompt), running.heard);
@@ -101,6 +114,13 @@ class FakeBatch {
   const fake::Config& config() const { return config_; }
 
  private:
+  template <class Request>
+  Running submit_read(const Request& request) {
+    auto prompt = fake::read_prompt(request, {}, config_);
+    EXPECT_TRUE(prompt) << (prompt ? "" : prompt.error().what);
+    return submit(*std::move(prompt));
+  }
+
   const models::OnEngine on_ = models::EngineThreadForTest::on_engine();
   const fake::Config config_;
   fake::Decoder decoder_;
