@@ -87,11 +87,12 @@ def commit():
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def record(name, figures):
-    """Print `figures` as a table and append them, with machine and commit, to the ledger."""
+def record(name, figures, show=True):
+    """Append `figures`, with machine and commit, to the ledger; show: print them as a table."""
     width = max(len(key) for key in figures)
-    print(f"\n{name}")
-    for key, value in figures.items():
+    if show:
+        print(f"\n{name}")
+    for key, value in figures.items() if show else ():
         print(
             f"  {key:{width}}  {value:.4g}"
             if isinstance(value, float)
