@@ -216,11 +216,11 @@ class Fresh:
 
 def peers_with(peers, question, fresh):
     """What can be asked of them; cloning is not part of the time."""
-    return {
-        name: lambda ask=getattr(peer, question): ask([fresh.moved()])
-        for name, peer in peers.items()
-        if hasattr(peer, question)
-    }
+
+    def asking(peer):
+        return lambda: getattr(peer, question)([fresh.moved()])
+
+    return {name: asking(peer) for name, peer in peers.items() if hasattr(peer, question)}
 
 
 def add_with_peers(table, name, middle, floor, **limits):

@@ -1,8 +1,8 @@
 """What a program would use instead of hearth's border, each in a process of its own.
 
-A peer has ping(count), take(pictures) and send_back(pictures); each returns the milliseconds of each
-exchange. `pictures` are used once each: pyisolate moves what it sends to shared memory for good, so
-a second time would cost it nothing.
+A peer has ping(count), take(pictures) and send_back(pictures), which return the milliseconds of
+each exchange. `pictures` are used once each: pyisolate moves what it sends to shared memory for
+good, so a second time would cost it nothing.
   Echo       a Unix socket and nothing else: the floor under every figure
   Pickle     a pipe and pickled numpy arrays, as node packs talk to a process of their own
   Segments   multiprocessing's SharedMemory, one for each picture, and a pickled message
