@@ -13,22 +13,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
 from . import errors, messages, models
-from .caller import CANCEL_WAIT_S, POLL_S, Answer, Caller, Interrupted, OnProgress, Steps
+from .caller import Caller
 from .chat import Reply
 from .client import Messages
 from .connection import Connection
+from .held import Held
 from .models import Model
+from .pool import Pool
+from .results import Encoded
+from .retry import encode_request, generate_request
+from .slots import IDLE_S
+from .steps import CANCEL_WAIT_S, POLL_S, Interrupted, OnProgress, Steps
+from .streams import AsyncStream as AsyncStream
 from .wire import Exchange
 
 T = TypeVar("T")
-_IDLE_CLIENTS = 4
 
 
 async def connect(
@@ -47,6 +54,7 @@ class AsyncClient(Caller):
         """As connect(), but connects at the first call."""
         super().__init__(socket, timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._trimming: asyncio.TimerHandle | None = None
 
     async def offer_model(
         self,
@@ -65,6 +73,7 @@ class AsyncClient(Caller):
         messages: Messages,
         stream: Literal[False] = False,
         *,
+        retry: bool = True,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -76,6 +85,7 @@ class AsyncClient(Caller):
         messages: Messages,
         stream: Literal[True],
         *,
+        retry: bool = True,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -86,13 +96,20 @@ class AsyncClient(Caller):
         messages: Messages,
         stream: bool = False,
         *,
+        retry: bool = True,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
     ) -> Reply | AsyncStream:
         """As Client.generate()."""
-        steps = self._begin_answer(model, messages, sampling)
-        answer = AsyncStream(self, steps, interrupted, on_progress)
+        answer = self.stream(
+            model,
+            messages,
+            retry=retry,
+            interrupted=interrupted,
+            on_progress=on_progress,
+            **sampling,
+        )
         return answer if stream else await answer.reply()
 
     def stream(
@@ -100,13 +117,35 @@ class AsyncClient(Caller):
         model: Model | str,
         messages: Messages,
         *,
+        retry: bool = True,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
     ) -> AsyncStream:
         """The answer as an asynchronous iterator of text pieces, begun by its first step."""
-        steps = self._begin_answer(model, messages, sampling)
-        return AsyncStream(self, steps, interrupted, on_progress)
+        request = generate_request(model, messages, sampling, retry)
+        return AsyncStream(self, request, interrupted, on_progress)
+
+    async def encode(
+        self,
+        model: Model | str,
+        messages: Messages,
+        layer: int | Sequence[int] = -1,
+        *,
+        copy: bool = True,
+        retry: bool = True,
+        interrupted: Interrupted | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Any,
+    ) -> Encoded:
+        """As Client.encode()."""
+        request = encode_request(model, messages, layer, options, retry)
+        steps = self._encode(request, isinstance(layer, int), copy, on_progress)
+        return await self._run(steps, interrupted)
+
+    async def put(self, picture: object, *, interrupted: Interrupted | None = None) -> Held:
+        """As Client.put()."""
+        return await self._run(self._put(picture), interrupted)
 
     async def load(
         self,
@@ -164,7 +203,19 @@ class AsyncClient(Caller):
         if loop is not None and connection is not None and not loop.is_closed():
             loop.remove_reader(connection.fileno())
             loop.remove_writer(connection.fileno())
+        if self._trimming is not None:
+            self._trimming.cancel()
+            self._trimming = None
         self._loop = None
+
+    def _trim_later(self, after_s: float = IDLE_S) -> None:
+        """Idle memory goes back while the loop runs, also when there is no further call."""
+        if self._trimming is None and self._loop is not None and after_s < math.inf:
+            self._trimming = self._loop.call_later(after_s + 0.1, self._trim_now)
+
+    def _trim_now(self) -> None:
+        self._trimming = None
+        self._trim_later(self._tidy())
 
     def _writable(self) -> None:
         assert self._connection is not None and self._loop is not None
@@ -195,6 +246,8 @@ class AsyncClient(Caller):
             return end.value  # type: ignore[no-any-return]
         finally:
             steps.close()
+            if self._connection is not None and self._connection.arenas:
+                self._trim_later()
 
     async def _wait(self, exchange: Exchange, interrupted: Interrupted | None) -> None:
         """Until an event or the end has arrived. Cancels the request when interrupted."""
@@ -246,55 +299,6 @@ def _check(interrupted: Interrupted | None) -> None:
         raise errors.Cancelled("The caller interrupted the request.")
 
 
-class AsyncStream(Answer):
-    """An answer on its way: an asynchronous iterator of text pieces. `text`: what came so far."""
-
-    def __init__(
-        self,
-        client: AsyncClient,
-        steps: Steps[Exchange],
-        interrupted: Interrupted | None,
-        on_progress: OnProgress | None,
-    ) -> None:
-        super().__init__(on_progress)
-        self._client = client
-        self._steps = steps
-        self._interrupted = interrupted
-
-    def __aiter__(self) -> AsyncStream:
-        return self
-
-    async def __anext__(self) -> str:
-        if self._exchange is None:
-            if self._is_cancelled:
-                raise StopAsyncIteration
-            self._exchange = await self._client._run(self._steps, self._interrupted)
-        while True:
-            await self._client._wait(self._exchange, self._interrupted)
-            piece = self._next_piece()
-            if piece:
-                return piece
-            if self._has_ended:
-                self._check_end()
-                raise StopAsyncIteration
-
-    def cancel(self) -> None:
-        """As Stream.cancel()."""
-        self._is_cancelled = True
-        if self._exchange is not None and self._client._connection is not None:
-            self._client._connection.cancel(self._exchange)
-
-    async def reply(self) -> Reply:
-        """The whole answer, after reading the rest of it. Raises the error that it ended with."""
-        async for _ in self:
-            pass
-        return self._finished()
-
-    def __del__(self) -> None:
-        if self._exchange is not None:
-            self._client._drop(self._exchange)
-
-
 class _Lent:
     """A client in use by tasks of one loop."""
 
@@ -304,7 +308,7 @@ class _Lent:
 
 
 _lent: dict[tuple[int, tuple[str, ...]], _Lent] = {}
-_idle: dict[tuple[str, ...], list[AsyncClient]] = {}
+_pool: Pool[AsyncClient] = Pool()
 
 
 @contextlib.asynccontextmanager
@@ -315,13 +319,9 @@ async def shared(
     shared memory wait for the next loop: a program may run one loop after another.
     """
     fresh = AsyncClient(socket, timeout)
-    paths = tuple(fresh._paths)
-    idle, key = _idle.setdefault(paths, []), (id(asyncio.get_running_loop()), paths)
+    key = (id(asyncio.get_running_loop()), fresh.paths)
     if key not in _lent:
-        try:
-            _lent[key] = _Lent(idle.pop())
-        except IndexError:
-            _lent[key] = _Lent(fresh)
+        _lent[key] = _Lent(_pool.take(fresh))
     lent = _lent[key]
     lent.borrowers += 1
     try:
@@ -331,7 +331,9 @@ async def shared(
         if lent.borrowers == 0:
             del _lent[key]
             lent.client._detach()
-            if len(idle) < _IDLE_CLIENTS and not lent.client._is_closed:
-                idle.append(lent.client)
-            else:
-                lent.client.close()
+            _pool.give_back(lent.client)
+
+
+def trim_idle() -> float:
+    """As hearth.client.trim_idle(). What a loop uses trims itself while that loop runs."""
+    return _pool.trim()

@@ -1,32 +1,28 @@
-"""What each call says to the service, shared by the blocking client and the asyncio one.
-
-A call is a generator. It yields an Exchange when it needs its end, or a number of seconds to pause
-(0: only look whether the caller still wants it). Who drives it does the waiting.
-"""
+"""What each call says to the service, shared by the blocking client and the asyncio one."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
-from collections.abc import Generator, Mapping
-from typing import Any, Callable, TypeVar, Union
+from collections.abc import Mapping
+from typing import TypeVar
 
 from . import errors, messages, models
-from .chat import Chat, Reply, checked_sampling, reply_of
+from .chat import pixels_of
 from .connection import Connection, dial, socket_paths
+from .held import Held
 from .models import Model
-from .slots import Arena, Slot, arena_bytes_for
+from .placing import drop_arenas, held, placed
+from .results import Encoded
+from .retry import Request, reconnected
+from .slots import IDLE_S
+from .steps import OnProgress, Steps, end_of, expect
 from .version import VERSION
-from .wire import Exchange, close_all
+from .wire import Exchange
 
 T = TypeVar("T")
-Steps = Generator[Union[Exchange, float], None, T]
-OnProgress = Callable[[messages.Progress], None]
-Interrupted = Callable[[], bool]
-
-POLL_S = 0.02  # how often an `interrupted` callback is asked
-CANCEL_WAIT_S = 0.2  # how long an interrupted call waits for the service to agree
 _REDIAL_S = 0.01
 
 
@@ -34,7 +30,7 @@ class Caller:
     """A connection that is made when needed, and the calls that use it."""
 
     def __init__(self, path: str | os.PathLike[str] | None, timeout_s: float) -> None:
-        self._paths = socket_paths(path)
+        self.paths = tuple(socket_paths(path))
         self._timeout_s = timeout_s
         self._connection: Connection | None = None
         self._is_closed = False
@@ -52,14 +48,14 @@ class Caller:
     def _ready(self) -> Steps[Connection]:
         """The connection, made anew when it was lost while nothing was open."""
         if self._is_closed:
-            raise errors.NotReachable("This client was closed.", "Connect again.")
+            raise _closed()
         while True:
             connection = self._connection
             if connection is None or not _is_usable(connection):
                 connection = yield from self._connect()
             if connection.greeting.outcome is not None:
                 _check_welcome(connection)
-                _drop_arenas(connection, connection.arenas.take_idle())
+                self._tidy()
                 return connection
             yield 0.001  # another task is connecting
 
@@ -67,10 +63,12 @@ class Caller:
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
-                dialled = dial(self._paths, may_retry=time.monotonic() < deadline)
+                dialled = dial(self.paths, may_retry=time.monotonic() < deadline)
                 break
             except BlockingIOError:
                 yield _REDIAL_S
+                if self._connection is not None and self._connection.lost is None:
+                    return self._connection  # another task was faster
         connection = Connection(dialled, _hello(), self._timeout_s)
         self._connection = connection
         self._attach(connection)
@@ -80,13 +78,29 @@ class Caller:
     def _close(self) -> None:
         self._is_closed = True
         if self._connection is not None:
-            self._connection.lose(errors.NotReachable("This client was closed.", "Connect again."))
+            self._connection.lose(_closed())
+
+    def _trim(self) -> float:
+        """Gives idle memory back to the system; see Arenas.trim(). Any thread may do it."""
+        connection = self._connection
+        return math.inf if connection is None else connection.arenas.trim()
+
+    def _tidy(self, quiet_s: float = IDLE_S) -> float:
+        """As _trim(), and tells the service what is no longer needed."""
+        connection = self._connection
+        if connection is None or connection.lost is not None:
+            return math.inf
+        connection.held.collect()
+        left_s = connection.arenas.trim(quiet_s)
+        drop_arenas(connection, connection.arenas.take_idle(quiet_s))
+        connection.send_releases()
+        return left_s
 
     # --- calls ---
 
     def _ask(self, message: messages.Struct, kind: type[T]) -> Steps[T]:
         connection = yield from self._ready()
-        return (yield from _end_of(connection.ask(message), kind))
+        return (yield from end_of(connection.ask(message), kind))
 
     def _ping(self) -> Steps[float]:
         began = time.perf_counter()
@@ -120,7 +134,7 @@ class Caller:
         connection = yield from self._ready()
         offer = messages.OfferModel(name=model.name, labels=list(model.files), dtype=model.dtype)
         exchange = connection.ask(offer, model.open_files())
-        offered = yield from _end_of(exchange, messages.ModelOffered)
+        offered = yield from end_of(exchange, messages.ModelOffered)
         model.id, model.family, model.warnings = offered.model, offered.family, offered.warnings
         connection.offered.add(offered.model)
 
@@ -130,7 +144,7 @@ class Caller:
         name = yield from self._name_of(model)
         connection = yield from self._ready()
         exchange = connection.ask(messages.LoadModel(model=name))
-        return (yield from _end_of(exchange, messages.ModelLoaded, on_progress))
+        return (yield from end_of(exchange, messages.ModelLoaded, on_progress))
 
     def _unload(self, model: Model | str) -> Steps[bool]:
         name = yield from self._name_of(model)
@@ -139,24 +153,69 @@ class Caller:
             self._connection.offered.discard(name)  # who wants it again offers it again
         return reply.resident
 
-    def _begin_answer(
-        self, model: Model | str, turns: object, sampling: Mapping[str, Any]
-    ) -> Steps[Exchange]:
-        """Sends a generate request and returns while it is open."""
-        chat, chosen = Chat(turns), checked_sampling(sampling)
-        name = yield from self._name_of(model)
+    def _put(self, picture: object) -> Steps[Held]:
+        pixels, fps = pixels_of(picture, "picture")
+        kept = Held(pixels, fps)
         connection = yield from self._ready()
-        slot = (yield from _placed(connection, chat)) if chat.nbytes else None
+        (yield from held(connection, kept)).release()
+        return kept
+
+    def _encode(
+        self, request: Request, is_single: bool, copy: bool, on_progress: OnProgress | None
+    ) -> Steps[Encoded]:
+        exchange = yield from self._begin(request)
+        while True:
+            connection = request.connection
+            assert connection is not None
+            try:
+                reply = yield from end_of(exchange, messages.Encoded, on_progress)
+                break
+            except errors.HearthError as error:
+                if not request.use_retry(error):
+                    raise
+                exchange = yield from self._send_again(request, error)
+            except BaseException:  # nobody wants it any more, which may be why we are here
+                connection.cancel(exchange)
+                connection.abandon(exchange)
+                raise
+        assert isinstance(request.message, messages.Encode)
+        layers = None if is_single else len(request.message.layers)
+        return connection.results.encoded(reply, layers, copy)
+
+    # --- requests that may be sent twice ---
+
+    def _begin(self, request: Request) -> Steps[Exchange]:
+        """Sends a request and returns while it is open."""
         try:
-            exchange = connection.ask(
-                messages.Generate(model=name, messages=chat.messages, **chosen)
-            )
+            return (yield from self._send(request))
+        except errors.HearthError as error:
+            if not request.use_retry(error):
+                raise
+            return (yield from self._send_again(request, error))
+
+    def _send_again(self, request: Request, error: errors.HearthError) -> Steps[Exchange]:
+        yield from reconnected(self._ready, error)
+        return (yield from self._send(request))
+
+    def _send(self, request: Request) -> Steps[Exchange]:
+        request.connection = yield from self._ready()
+        request.message.model = yield from self._name_of(request.model)
+        request.connection = connection = yield from self._ready()
+        memory = None
+        if request.chat.tensors:
+            memory = yield from placed(connection, request.chat)
+        try:
+            exchange = connection.ask(request.message)
         except errors.HearthError:
-            if slot is not None:
-                slot.release()
+            if memory is not None:
+                memory.release()
             raise
-        exchange.slot = slot
+        exchange.slot = memory
         return exchange
+
+
+def _closed() -> errors.HearthError:
+    return errors.NotReachable("This client was closed.", "Connect again.", retryable=False)
 
 
 def _hello() -> messages.Hello:
@@ -194,7 +253,7 @@ def _is_usable(connection: Connection) -> bool:
 def _check_welcome(connection: Connection) -> None:
     ours = f"{messages.OLDEST_PROTOCOL_VERSION} to {messages.PROTOCOL_VERSION}"
     try:
-        welcome = _expect(connection.greeting, messages.Welcome)
+        welcome = expect(connection.greeting, messages.Welcome)
     except errors.Version as error:
         raise errors.Version(
             f"{error.what} This client is hearth {VERSION} and speaks protocol {ours}."
@@ -206,120 +265,3 @@ def _check_welcome(connection: Connection) -> None:
         )
         connection.lose(skew)
         raise skew
-
-
-def _expect(exchange: Exchange, kind: type[T]) -> T:
-    """The reply, which must be of this kind. Raises what the request ended with."""
-    reply = exchange.result()
-    if not isinstance(reply, kind):
-        raise errors.Internal(f"The service answered with {reply.NAME}.")
-    return reply
-
-
-def _end_of(exchange: Exchange, kind: type[T], on_progress: OnProgress | None = None) -> Steps[T]:
-    """The reply, after telling of all progress on the way."""
-    while exchange.outcome is None or exchange.events:
-        yield exchange
-        while exchange.events:
-            event = exchange.events.popleft()
-            if isinstance(event, messages.Progress) and on_progress is not None:
-                on_progress(event)
-    return _expect(exchange, kind)
-
-
-def _placed(connection: Connection, chat: Chat) -> Steps[Slot]:
-    """The chat's pictures in shared memory."""
-    assert connection.welcome is not None
-    limits = connection.welcome.limits
-    if chat.tensors > limits.tensors:
-        raise errors.BadRequest(
-            f"{chat.tensors} pictures: the service takes at most {limits.tensors} in one request.",
-            "Send fewer pictures.",
-        )
-    slot = connection.arenas.allocate(chat.nbytes)
-    while slot is None:
-        yield from _grow(connection, chat.nbytes)
-        slot = connection.arenas.allocate(chat.nbytes)
-    try:
-        for _ in chat.place(slot):
-            yield 0.0
-    except BaseException:
-        slot.release()
-        raise
-    return slot
-
-
-def _grow(connection: Connection, nbytes: int) -> Steps[None]:
-    """One more arena with room for `nbytes`, or a moment's wait for one that is on its way. When
-    the service has no more to give, what we do not use goes back first."""
-    if connection.is_growing:
-        yield 0.001
-        return
-    connection.is_growing = True
-    try:
-        try:
-            yield from _ask_for_arena(connection, nbytes)
-        except errors.Busy:
-            unused = connection.arenas.take_free()
-            if not unused:
-                raise
-            _drop_arenas(connection, unused)  # the service does this first: frames keep their order
-            yield from _ask_for_arena(connection, nbytes)
-    finally:
-        connection.is_growing = False
-
-
-def _ask_for_arena(connection: Connection, nbytes: int) -> Steps[None]:
-    exchange = connection.ask(messages.ArenaAsk(nbytes=arena_bytes_for(nbytes)))
-    grant = yield from _end_of(exchange, messages.ArenaGrant)
-    fds = exchange.take_fds()
-    if len(fds) != 1 or grant.nbytes < arena_bytes_for(nbytes):
-        close_all(fds)
-        raise errors.Internal(f"{grant.nbytes} bytes granted in {len(fds)} descriptors.")
-    connection.arenas.add(Arena.map(grant.arena, grant.nbytes, fds[0]))
-
-
-def _drop_arenas(connection: Connection, arenas: list[int]) -> None:
-    """Tells the service to take these back. Nobody waits for its answer."""
-    for arena in arenas:
-        if connection.lost is None:
-            connection.abandon(connection.ask(messages.ArenaDrop(arena=arena)))
-
-
-class Answer:
-    """What has arrived of one answer. Both clients' streams are made of it."""
-
-    def __init__(self, on_progress: OnProgress | None) -> None:
-        self.text = ""
-        self._on_progress = on_progress
-        self._exchange: Exchange | None = None
-        self._is_cancelled = False
-
-    @property
-    def _has_ended(self) -> bool:
-        return self._exchange is not None and self._exchange.outcome is not None
-
-    def _next_piece(self) -> str:
-        """The next text that has arrived, or an empty string."""
-        assert self._exchange is not None
-        events = self._exchange.events
-        while events:
-            event = events.popleft()
-            if isinstance(event, messages.Progress) and self._on_progress is not None:
-                self._on_progress(event)
-            elif isinstance(event, messages.Token) and event.text:
-                self.text += event.text
-                return event.text
-        return ""
-
-    def _finished(self) -> Reply:
-        assert self._exchange is not None
-        return reply_of(self._exchange.result())
-
-    def _check_end(self) -> None:
-        """Raises what went wrong; an end that cancel() asked for is none."""
-        assert self._exchange is not None
-        outcome = self._exchange.outcome
-        asked_for = self._is_cancelled and isinstance(outcome, errors.Cancelled)
-        if isinstance(outcome, errors.HearthError) and not asked_for:
-            raise outcome

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from . import errors, messages
+from .held import Held
 from .slots import Slot
 from .tensors import Pixels, is_tensor
 from .wire import MAX_TEXT_BYTES, token_ids
 
-SAMPLING = tuple(name for name in messages.Generate.__slots__ if name not in ("model", "messages"))
+_NO_OPTIONS = ("model", "messages", "layers", "key")
 _ROLES = ("system", "user", "assistant")
+_VIDEO = ("video", "fps", "frames")
 
 
 class Reply(NamedTuple):
@@ -40,11 +42,16 @@ def reply_of(generated: messages.Struct) -> Reply:
 
 
 class Chat:
-    """A checked chat. Its pictures wait to be placed in shared memory."""
+    """A checked chat. Its pictures wait to be placed in shared memory, as often as it is sent.
+
+    held: pictures that may be there already
+    """
 
     def __init__(self, turns: object) -> None:
         """`turns` as Client.generate takes them. Raises BadRequest, BadPicture, naming the part."""
         self.messages: list[messages.ChatMessage] = []
+        self.held: list[Held] = []
+        self._held_parts: list[list[messages.ContentPart]] = []
         self._placed: list[tuple[Pixels, list[messages.ContentPart]]] = []
         if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
             raise errors.BadRequest(
@@ -56,22 +63,26 @@ class Chat:
 
     @property
     def nbytes(self) -> int:
-        """Room that all pictures need in one slot."""
+        """Room that all pictures need in one slot, but the held ones."""
         return sum(pixels.nbytes for pixels, _ in self._placed)
 
     @property
     def tensors(self) -> int:
         """Tensors that will be sent."""
-        return sum(pixels.tensors for pixels, _ in self._placed)
+        fresh = sum(pixels.tensors for pixels, _ in self._placed)
+        return fresh + sum(held.pixels.tensors for held in self.held)
 
     def place(self, slot: Slot) -> Iterator[None]:
         """Copies the pictures into `slot`, pausing now and then. Raises BadPicture."""
         offset = slot.offset
         for pixels, parts in self._placed:
-            for part, at in zip(parts, pixels.offsets(offset)):
-                part.tensor = _describe(pixels, slot.arena, at)
+            _describe(pixels, parts, slot.arena, offset)
             yield from pixels.write(slot.memory, offset)
             offset += pixels.nbytes
+
+    def place_held(self, index: int, slot: Slot) -> None:
+        """The held picture of this index lies in `slot`."""
+        _describe(self.held[index].pixels, self._held_parts[index], slot.arena, slot.offset)
 
     def _add_turn(self, turn: object, name: str) -> None:
         if not isinstance(turn, Mapping) or set(turn) != {"role", "content"}:
@@ -79,7 +90,7 @@ class Chat:
         role, content = turn["role"], turn["content"]
         if role not in _ROLES:
             raise errors.BadRequest(f"{name} has the role {role!r}: use {', '.join(_ROLES)}.")
-        if isinstance(content, str) or is_tensor(content):
+        if isinstance(content, (str, Held)) or is_tensor(content):
             content = [content]
         if not isinstance(content, Sequence):
             raise errors.BadRequest(f"{name}: content is neither a text nor a list of parts.")
@@ -91,36 +102,61 @@ class Chat:
     def _parts(self, value: object, name: str) -> list[messages.ContentPart]:
         if isinstance(value, str):
             return [messages.ContentPart(kind="text", text=_checked_text(value, name))]
-        if is_tensor(value):
-            pixels = Pixels(value, name)
-            parts = [messages.ContentPart(kind="image") for _ in range(pixels.tensors)]
-            self._placed.append((pixels, parts))
+        if isinstance(value, Held):
+            if value.is_closed:
+                raise errors.BadRequest(f"{name} was closed.", "Put the picture again.")
+            parts = _parts_of(value.pixels, value.fps)
+            self.held.append(value)
+            self._held_parts.append(parts)
             return parts
-        if isinstance(value, Mapping) and "video" in value and set(value) <= {"video", "fps"}:
-            return self._video(value, name)
+        pixels, fps = pixels_of(value, name)
+        parts = _parts_of(pixels, fps)
+        self._placed.append((pixels, parts))
+        return parts
+
+
+def pixels_of(value: object, name: str) -> tuple[Pixels, float]:
+    """A picture, batch or video as a caller writes it, and the video's frames per second as it will
+    be sent. Raises BadRequest or BadPicture."""
+    if is_tensor(value):
+        return Pixels(value, name), 0.0
+    if not isinstance(value, Mapping) or "video" not in value or not set(value) <= set(_VIDEO):
         raise errors.BadRequest(
             f"{name} is a {type(value).__name__}.",
-            'Use texts, pictures (torch tensors, numpy arrays) and {"video": tensor, "fps": n}.',
+            "Use texts, pictures (torch tensors, numpy arrays), what put() returned, and "
+            '{"video": tensor, "fps": n, "frames": at most so many of them}.',
         )
+    if not is_tensor(value["video"]):
+        raise errors.BadRequest(f"{name}: video is no torch tensor or numpy array.")
+    pixels = Pixels(value["video"], f"{name}.video", is_video=True)
+    fps, frames = float(value.get("fps") or 0.0), value.get("frames")
+    if frames is not None:
+        if not isinstance(frames, int) or frames < 1:
+            raise errors.BadRequest(f"{name}: frames is {frames!r}.", "Use a number from 1 on.")
+        fps /= pixels.sample(frames)
+    return pixels, fps
 
-    def _video(self, value: Mapping[Any, Any], name: str) -> list[messages.ContentPart]:
-        if not is_tensor(value["video"]):
-            raise errors.BadRequest(f"{name}: video is no torch tensor or numpy array.")
-        part = messages.ContentPart(kind="video", fps=float(value.get("fps") or 0.0))
-        self._placed.append((Pixels(value["video"], f"{name}.video", is_video=True), [part]))
-        return [part]
+
+def _parts_of(pixels: Pixels, fps: float) -> list[messages.ContentPart]:
+    if pixels.is_video:
+        return [messages.ContentPart(kind="video", fps=fps)]
+    return [messages.ContentPart(kind="image") for _ in range(pixels.tensors)]
 
 
-def _describe(pixels: Pixels, arena: int, offset: int) -> messages.Tensor:
-    return messages.Tensor(
-        arena=arena,
-        offset=offset,
-        nbytes=pixels.tensor_bytes,
-        dtype="u8",
-        shape=pixels.tensor_shape,
-        layout="FHWC" if pixels.is_video else "HWC",
-        range="u8",
-    )
+def _describe(
+    pixels: Pixels, parts: Sequence[messages.ContentPart], arena: int, offset: int
+) -> None:
+    """Says in `parts` where the tensors lie that were written to `offset`."""
+    for part, begin in zip(parts, pixels.offsets(offset)):
+        part.tensor = messages.Tensor(
+            arena=arena,
+            offset=begin,
+            nbytes=pixels.tensor_bytes,
+            dtype="u8",
+            shape=pixels.tensor_shape,
+            layout="FHWC" if pixels.is_video else "HWC",
+            range="u8",
+        )
 
 
 def _checked_text(text: str, name: str) -> str:
@@ -133,21 +169,29 @@ def _checked_text(text: str, name: str) -> str:
     return text
 
 
-def checked_sampling(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Sampling parameters as plain numbers. Raises BadRequest for unknown names and bad values."""
-    unknown = [name for name in given if name not in SAMPLING]
+def checked_options(message: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of `generate` or `encode` as plain values. Raises BadRequest for unknown names and
+    bad values."""
+    kind = messages.Generate if message == "generate" else messages.Encode
+    known = [name for name in kind.__slots__ if name not in _NO_OPTIONS]
+    unknown = [name for name in given if name not in known]
     if unknown:
         raise errors.BadRequest(
-            f"There is no sampling parameter {', '.join(unknown)}.",
-            f"There are {', '.join(SAMPLING)}.",
+            f"There is no parameter {', '.join(unknown)} of {message}.",
+            f"There are {', '.join(known)}.",
         )
-    return {name: _checked_value(name, value) for name, value in given.items()}
+    return {name: _checked_value(message, name, value) for name, value in given.items()}
 
 
-def _checked_value(name: str, value: Any) -> Any:
+def _checked_value(message: str, name: str, value: Any) -> Any:
     if name == "stop":
         return [value] if isinstance(value, str) else [str(item) for item in value]
-    declared = messages.widget("generate", name)
+    declared = messages.widget(message, name)
+    if "choices" in declared:
+        if value not in declared["choices"]:
+            choices = ", ".join(declared["choices"])
+            raise errors.BadRequest(f"{name} is {value!r}: use one of {choices}.")
+        return value
     kind = type(declared["default"])
     try:
         number = operator.index(value) if kind is int else kind(value)

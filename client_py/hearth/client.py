@@ -9,9 +9,11 @@
             print(piece, end="", flush=True)
 
 Pictures are torch tensors or numpy arrays, u8 or float 0..1, [height, width, channels],
-[height, width] or a batch of them; `{"video": [frames, height, width, channels], "fps": 24.0}` is a
-video. A client belongs to one thread; shared() hands clients out to threads. What fails raises a
-HearthError: one class for each error code, such as NotReachable, each saying what to do.
+[height, width] or a batch of them; `{"video": [frames, height, width, channels], "fps": 24.0,
+"frames": 16}` is a video of which at most 16 frames, evenly spaced, are sent; put() keeps a picture
+in shared memory for many requests. A client belongs to one thread; shared() hands clients out to
+threads. What fails raises a HearthError: one class for each error code, such as NotReachable, each
+saying what to do.
 """
 
 from __future__ import annotations
@@ -24,15 +26,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from . import errors, messages, models
-from .caller import CANCEL_WAIT_S, POLL_S, Answer, Caller, Interrupted, OnProgress, Steps
+from .caller import Caller
 from .chat import Reply
 from .errors import HearthError
+from .held import Held as Held
 from .models import Model
+from .pool import Pool
+from .results import Encoded as Encoded
+from .retry import Request, encode_request, generate_request
+from .steps import CANCEL_WAIT_S, POLL_S, Interrupted, OnProgress, Steps
+from .streams import Stream as Stream
 from .wire import Exchange
 
 T = TypeVar("T")
 Messages = Sequence[Mapping[str, Any]]
-_IDLE_CLIENTS = 4  # of each socket, kept by shared()
 
 globals().update(errors.BY_NAME)
 if TYPE_CHECKING:
@@ -87,6 +94,7 @@ class Client(Caller):
         messages: Messages,
         stream: Literal[False] = False,
         *,
+        retry: bool = True,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -98,6 +106,7 @@ class Client(Caller):
         messages: Messages,
         stream: Literal[True],
         *,
+        retry: bool = True,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -108,6 +117,7 @@ class Client(Caller):
         messages: Messages,
         stream: bool = False,
         *,
+        retry: bool = True,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -118,14 +128,55 @@ class Client(Caller):
         messages: turns {"role": "system" | "user" | "assistant", "content": a text, or a list of
         texts, pictures and videos in the order in which the model shall see them}.
         sampling: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
-        presence_penalty, seed, stop, model_defaults, min_pixels, max_pixels; docs/protocol.md has
-        their defaults and limits.
+        presence_penalty, seed, stop, model_defaults, min_pixels, max_pixels, priority;
+        docs/protocol.md has their defaults and limits.
         stream: True returns an iterator of text pieces instead of the whole Reply.
+        retry: when the engine, the service or the connection is lost before the first piece was
+        delivered, the request is sent once more under the same key, so that it does not run twice.
         Raises BadRequest or BadPicture before anything is sent, or the service's error.
         """
-        steps = self._begin_stream(model, messages, sampling, interrupted, on_progress)
-        answer = self._run(steps, interrupted)
+        request = generate_request(model, messages, sampling, retry)
+        answer = self._run(self._begin_stream(request, interrupted, on_progress), interrupted)
         return answer if stream else answer.reply
+
+    def encode(
+        self,
+        model: Model | str,
+        messages: Messages,
+        layer: int | Sequence[int] = -1,
+        *,
+        copy: bool = True,
+        retry: bool = True,
+        interrupted: Interrupted | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Any,
+    ) -> Encoded:
+        """Hidden states of a chat's prompt: a tensor [tokens, hidden] for one layer, a list of them
+        for a sequence of layers.
+
+        layer: 0 is the embeddings, i the output of layer i; -1 the last, after the final norm.
+        copy: False gives tensors that lie in shared memory. They may be written to (nobody else
+        sees that) and stay valid as long as they are kept, whatever becomes of client and service;
+        while they are, they count towards what the service lends this user.
+        options: dtype (model, f32, f16, bf16), generation_prompt, min_pixels, max_pixels, priority.
+        Raises as generate() does, and OutOfArena when results that are kept fill the memory.
+        """
+        request = encode_request(model, messages, layer, options, retry)
+        steps = self._encode(request, isinstance(layer, int), copy, on_progress)
+        return self._run(steps, interrupted)
+
+    def put(self, picture: object, *, interrupted: Interrupted | None = None) -> Held:
+        """Copies a picture, batch or video to shared memory, where it stays: use what this returns
+        in its place in messages, as often as you like, without another copy. Equal pictures share
+        their memory. Ends with Held.close(), a `with` block or the last reference.
+        Raises BadPicture or BadRequest.
+        """
+        return self._run(self._put(picture), interrupted)
+
+    def trim(self) -> None:
+        """Gives all shared memory back that is not in use now, but 8 MiB. A client does it by
+        itself at its first call after a minute's pause."""
+        self._guarded(lambda: self._tidy(quiet_s=0.0))
 
     def load(
         self,
@@ -169,16 +220,11 @@ class Client(Caller):
         self.close()
 
     def _begin_stream(
-        self,
-        model: Model | str,
-        messages: Messages,
-        sampling: Mapping[str, Any],
-        interrupted: Interrupted | None,
-        on_progress: OnProgress | None,
+        self, request: Request, interrupted: Interrupted | None, on_progress: OnProgress | None
     ) -> Steps[Stream]:
         """A step of the call, so that no request is ever open without its Stream to end it."""
-        exchange = yield from self._begin_answer(model, messages, sampling)
-        return Stream(self, exchange, interrupted, on_progress)
+        exchange = yield from self._begin(request)
+        return Stream(self, request, exchange, interrupted, on_progress)
 
     # --- waiting ---
 
@@ -268,56 +314,7 @@ class _Stopped(Exception):
         self.reason = reason
 
 
-class Stream(Answer):
-    """An answer on its way: an iterator of text pieces. Several may be read by turns.
-
-    text: what has been read so far    reply: the whole answer, after reading the rest of it
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        exchange: Exchange,
-        interrupted: Interrupted | None,
-        on_progress: OnProgress | None,
-    ) -> None:
-        super().__init__(on_progress)
-        self._client = client
-        self._exchange: Exchange = exchange
-        self._interrupted = interrupted
-
-    def __iter__(self) -> Stream:
-        return self
-
-    def __next__(self) -> str:
-        while True:
-            self._client._guarded(lambda: self._client._wait(self._exchange, self._interrupted))
-            piece = self._next_piece()
-            if piece:
-                return piece
-            if self._has_ended:
-                self._check_end()
-                raise StopIteration
-
-    def cancel(self) -> None:
-        """Asks the service to stop. The iteration ends as soon as it has; `reply` then raises
-        Cancelled. Does nothing when the answer is complete."""
-        self._is_cancelled = True
-        if self._client._connection is not None:
-            self._client._connection.cancel(self._exchange)
-
-    @property
-    def reply(self) -> Reply:
-        """The whole answer. Raises the error that it ended with."""
-        for _ in self:
-            pass
-        return self._finished()
-
-    def __del__(self) -> None:
-        self._client._drop(self._exchange)
-
-
-_idle: dict[tuple[str, ...], list[Client]] = {}
+_pool: Pool[Client] = Pool()
 
 
 @contextlib.contextmanager
@@ -325,16 +322,14 @@ def shared(socket: str | os.PathLike[str] | None = None, timeout: float = 0.3) -
     """Lends a client that nobody else uses meanwhile. Afterwards its connection and shared memory
     wait for the next borrower, so that many short calls cost one connection. Do not keep streams.
     """
-    fresh = Client(socket, timeout)
-    idle = _idle.setdefault(tuple(fresh._paths), [])
-    try:
-        client = idle.pop()
-    except IndexError:
-        client = fresh
+    client = _pool.take(Client(socket, timeout))
     try:
         yield client
     finally:
-        if len(idle) < _IDLE_CLIENTS and not client._is_closed:
-            idle.append(client)
-        else:
-            client.close()
+        _pool.give_back(client)
+
+
+def trim_idle() -> float:
+    """Lets go of shared memory that clients of shared() have not used for a minute, 8 MiB each
+    excepted. From any thread. Returns after how many seconds to call again: infinity for never."""
+    return _pool.trim()

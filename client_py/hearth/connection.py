@@ -17,10 +17,13 @@ from collections.abc import Iterable, Sequence
 from typing import Callable
 
 from . import errors, messages, wire
+from .held import HeldSlots
+from .results import Results
 from .slots import Arenas
 
 PING_AFTER_S = 2.0  # of silence while requests are open
 SILENT_AFTER_S = 10.0  # then the service counts as hung
+GREETING_S = 5.0  # for welcome: a service that is being started may have us in its backlog
 _FOREVER_S = 3600.0
 _SYSTEM_SOCKET = "/run/hearth/hearth.sock"
 _ELSEWHERE = "If it listens elsewhere, set HEARTH_SOCKET to the path of its socket."
@@ -100,6 +103,8 @@ class Connection:
     def __init__(self, dialled: socket.socket, hello: messages.Hello, timeout_s: float) -> None:
         self.exchanges = wire.Exchanges()
         self.arenas = Arenas()
+        self.held = HeldSlots()
+        self.results = Results()
         self.offered: set[str] = set()  # what the service calls the models
         self.welcome: messages.Welcome | None = None
         self.lost: errors.HearthError | None = None
@@ -112,7 +117,7 @@ class Connection:
         self._poll.register(dialled, select.POLLIN)
         self._reader = wire.FrameReader()
         self._outbox: deque[_Outgoing] = deque()
-        self._timeout_s = timeout_s
+        self._greeting_s = max(timeout_s, GREETING_S)
         self._heard_at = time.monotonic()
         self._pinged = False
         _live.add(self)
@@ -152,11 +157,15 @@ class Connection:
 
     def cancel(self, exchange: wire.Exchange) -> None:
         """Asks for an early end. The exchange still ends with its one terminal frame."""
-        if exchange.outcome is None and self.lost is None:
+        if exchange is self.greeting and exchange.outcome is None:
+            self.lose(errors.NotReachable("Nobody waited for the service's greeting."))
+        elif exchange.outcome is None and self.lost is None and not exchange.abandoned:
             self._post(wire.encode(messages.Cancel(), exchange.request_id), [])
 
     def abandon(self, exchange: wire.Exchange) -> None:
         """Nobody waits any more. Its memory stays taken until the service has ended it."""
+        if not exchange.abandoned and isinstance(exchange.outcome, messages.Encoded):
+            self.results.discard(exchange.outcome.tensors)
         exchange.abandoned = True
         exchange.events.clear()
         wire.close_all(exchange.take_fds())
@@ -168,12 +177,13 @@ class Connection:
         if self.lost is not None or not self.exchanges:
             return _FOREVER_S
         greeted = self.greeting.outcome is not None
-        first, last = (PING_AFTER_S, SILENT_AFTER_S) if greeted else (self._timeout_s,) * 2
+        first, last = (PING_AFTER_S, SILENT_AFTER_S) if greeted else (self._greeting_s,) * 2
         if self._silence() >= first:
             self.receive()  # after a pause of ours, what was said may wait in the socket
         if self.lost is None and self._silence() >= last:
+            took = "" if greeted else " took the connection and"
             self.lose(
-                errors.NotReachable(f"The service has not answered for {last * 1000:.0f} ms.")
+                errors.NotReachable(f"The service{took} has not answered for {last * 1000:.0f} ms.")
             )
         elif self.lost is None and self._silence() >= first and not self._pinged:
             self._pinged = True
@@ -187,6 +197,7 @@ class Connection:
         """Blocks until bytes can move either way, and moves them; at most `timeout_s`."""
         if self.lost is not None:
             return
+        self.send_releases()
         wanted = select.POLLIN | (select.POLLOUT if self._outbox else 0)
         self._poll.modify(self._socket, wanted)
         if self._poll.poll(timeout_s * 1000):
@@ -195,7 +206,18 @@ class Connection:
 
     # --- bytes out ---
 
+    def send_releases(self) -> None:
+        """Tells which results nobody needs any more. Nobody waits for the answer."""
+        while self.lost is None and (slots := self.results.take_released()):
+            exchange = self.exchanges.begin()
+            exchange.abandoned = True
+            self._append(wire.encode(messages.Release(slots=slots), exchange.request_id), [])
+
     def _post(self, data: bytes, fds: list[int]) -> None:
+        self.send_releases()
+        self._append(data, fds)
+
+    def _append(self, data: bytes, fds: list[int]) -> None:
         self._outbox.append(_Outgoing(data, fds))
         if len(self._outbox) == 1:
             self.flush()
@@ -266,13 +288,19 @@ class Connection:
             self._post(wire.encode(messages.Pong(), frame.request_id), [])
         elif isinstance(message, messages.Goaway):
             self.leaving = True
+        elif isinstance(message, messages.OutArena):
+            self.results.add(message, frame.fds)
+        elif isinstance(message, messages.OutArenaGone):
+            wire.close_all(frame.fds)
+            self.results.forget(message.arena)
         elif isinstance(message, messages.Error) and frame.request_id == 0:
             self.lose(errors.from_reply(message))
         elif message.KIND in ("event", "reply") or isinstance(message, messages.Welcome):
             if isinstance(message, messages.Welcome):
                 self.welcome = message
                 self._reader.max_body_bytes = wire.MAX_FRAME_BYTES
-            self.exchanges.deliver(frame, message)
+            if not self.exchanges.deliver(frame, message) and isinstance(message, messages.Encoded):
+                self.results.discard(message.tensors)
 
     # --- the end ---
 
@@ -294,13 +322,17 @@ class Connection:
             wire.close_all(frame.fds)
         self._outbox.clear()
         self._reader.discard()
-        self.arenas = Arenas()
+        self.arenas, self.held, self.results = Arenas(), HeldSlots(), Results()
         self.exchanges.fail(error)
 
     def leave_to_parent(self) -> None:
         """In a forked child: let go without a word, and leave the parent's event loop alone."""
         if self.lost is None:
-            self._drop(errors.NotReachable("The connection belongs to the parent process.", ""))
+            self._drop(
+                errors.NotReachable(
+                    "The connection belongs to the parent process.", "", retryable=False
+                )
+            )
 
 
 def _after_fork_in_child() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from . import errors
@@ -57,7 +57,7 @@ class Pixels:
     `shape` is [count, height, width, channels]; `name` says in errors which input it was.
     """
 
-    __slots__ = ("name", "shape", "is_video", "_package", "_source")
+    __slots__ = ("name", "shape", "is_video", "_package", "_source", "_picked")
 
     def __init__(self, source: Any, name: str, is_video: bool = False) -> None:
         """Raises BadPicture when `source` cannot be pictures."""
@@ -74,6 +74,20 @@ class Pixels:
         self.shape = _four_dimensions([int(size) for size in source.shape], name, is_video)
         self._package = package
         self._source = _as_four_dimensions(source, package, name)
+        self._picked: Sequence[int] = range(self.shape[0])
+
+    def sample(self, frames: int) -> float:
+        """Keeps at most so many frames, evenly spaced from the first to the last, as
+        numpy.linspace picks them. Returns how many frames of the source each step takes."""
+        count = self.shape[0]
+        if frames >= count:
+            return 1.0
+        step = (count - 1) / (frames - 1) if frames > 1 else float(count)
+        self._picked = [min(int(index * step), count - 1) for index in range(frames)]
+        if frames > 1:
+            self._picked[-1] = count - 1
+        self.shape = [frames, *self.shape[1:]]
+        return step
 
     @property
     def tensors(self) -> int:
@@ -109,7 +123,7 @@ class Pixels:
         write = _WRITERS[self._package]
         for index in range(count):
             name = f"{self.name}[{index}]" if count > 1 else self.name
-            write(self._source[index], memory, begin + index * step, name)
+            write(self._source[self._picked[index]], memory, begin + index * step, name)
             yield
 
 

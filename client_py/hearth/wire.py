@@ -247,8 +247,9 @@ class Exchanges:
         self._open[request_id] = exchange
         return exchange
 
-    def deliver(self, frame: Frame, message: Struct) -> None:
-        """Gives a message to the request it belongs to; what belongs to none is dropped."""
+    def deliver(self, frame: Frame, message: Struct) -> bool:
+        """Gives a message to the request it belongs to; what belongs to none is dropped. Returns
+        whether somebody waits for it."""
         exchange = self._open.get(frame.request_id)
         if exchange is None:
             close_all(frame.fds)
@@ -259,6 +260,7 @@ class Exchanges:
             del self._open[frame.request_id]
             ended = errors.from_reply(message) if isinstance(message, messages.Error) else message
             exchange.end(ended, frame.fds)
+        return exchange is not None and not exchange.abandoned
 
     def fail(self, error: errors.HearthError) -> None:
         """Ends all: the connection is gone."""

@@ -164,14 +164,16 @@ def test_errors_and_lost_connections_are_exceptions(service):
             await client.generate("ember", TEXT)
         service.on[messages.Generate] = lambda peer, *_: peer.close()
         with pytest.raises(errors.NotReachable):
-            await client.generate("ember", TEXT)
+            await client.generate("ember", TEXT, retry=False)
         await client.ping()
 
     with_client(service, scenario)
     assert len(service.peers) == 2
 
 
-def test_a_service_that_is_down_or_silent_is_not_reachable(service, tmp_path):
+def test_a_service_that_is_down_or_silent_is_not_reachable(service, tmp_path, monkeypatch):
+    monkeypatch.setattr("hearth.connection.GREETING_S", 0.3)
+
     async def main():
         with pytest.raises(errors.NotReachable, match="no such file"):
             await hearth.aio.connect(tmp_path / "other.sock")

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import threading
 import time
 
 import pytest
@@ -56,12 +57,24 @@ def test_a_path_that_cannot_be_a_socket_is_not_reachable(path):
         hearth.client.connect(path)
 
 
-def test_a_service_that_says_nothing_is_given_up_in_time(service):
+def test_a_service_that_takes_connections_and_says_nothing_is_given_up_in_time(
+    service, monkeypatch
+):
+    monkeypatch.setattr("hearth.connection.GREETING_S", 0.5)
     service.on[messages.Hello] = silent
     began = time.monotonic()
-    with pytest.raises(errors.NotReachable, match="has not answered for 300 ms"):
+    with pytest.raises(errors.NotReachable, match="took the connection and has not.* 500 ms"):
         hearth.client.connect(service.path)
-    assert 0.25 < time.monotonic() - began < CONNECT_LIMIT_S
+    assert 0.45 < time.monotonic() - began < CONNECT_LIMIT_S
+
+
+def test_a_service_that_is_being_started_has_longer_than_the_time_out(service):
+    def late(*greeted):
+        threading.Timer(0.6, fake.welcome, greeted).start()
+
+    service.on[messages.Hello] = late
+    with hearth.client.connect(service.path, timeout=0.05) as client:
+        assert client.welcome.server == "test"
 
 
 def test_a_full_queue_of_connections_is_given_up_in_time(tmp_path):

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from .. import client, errors, messages
-from ..chat import Reply, checked_sampling
+from ..chat import Reply, checked_options
 from ..models import Model
 
 PROMPT = "Describe this picture."
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     """Captions all pictures over one connection."""
     sampling = {name: getattr(options, name) for name in _SAMPLING}
     try:
-        checked_sampling(sampling)
+        checked_options("generate", sampling)
         pictures = [(path, load_picture(path)) for path in options.pictures]
     except (errors.BadRequest, OSError) as error:
         options.usage_error(str(error))
