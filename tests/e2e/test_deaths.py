@@ -129,7 +129,10 @@ def test_a_killed_worker_is_a_retryable_error_and_a_new_one_answers(start_daemon
         offered = client.offer_model(model)
         words = client.generate(offered, ask("hello")).text
         first = client.status().worker_pid
-        streams = [client.generate(offered, ask("!wait 10 !count 900"), True) for _ in range(3)]
+        streams = [
+            client.generate(offered, ask("!wait 10 !count 900"), True, retry=False)
+            for _ in range(3)
+        ]
         next(streams[0])
         os.kill(first, signal.SIGKILL)
         began = time.monotonic()
@@ -152,7 +155,7 @@ def test_an_engine_that_crashes_takes_nobody_s_connection_along(start_daemon, mo
         beside = other.generate(other.offer_model(model), ask("!wait 10 !count 900"), True)
         next(beside)
         with pytest.raises(errors.WorkerLost):
-            client.generate(offered, ask("!crash"))
+            client.generate(offered, ask("!crash"), retry=False)
         with pytest.raises(errors.WorkerLost):
             _ = beside.reply
         connection = other.welcome.connection
@@ -164,7 +167,7 @@ def test_a_worker_that_is_killed_while_loading_is_replaced(start_daemon, fake_mo
     daemon = start_daemon()
     slow, quick = fake_model(script="!wait load 60000"), fake_model()
     with daemon.connect() as client:
-        stream = client.generate(client.offer_model(slow), ask("hello"), True)
+        stream = client.generate(client.offer_model(slow), ask("hello"), True, retry=False)
         wait_until(lambda: any(model.state == "loading" for model in client.models()))
         os.kill(client.status().worker_pid, signal.SIGKILL)
         with pytest.raises(errors.WorkerLost):
@@ -195,7 +198,7 @@ def test_a_killed_daemon_ends_requests_and_its_worker(start_daemon, model):
 def test_a_hanging_worker_goes_with_its_daemon(start_daemon, model):
     daemon = start_daemon()
     client = daemon.connect()
-    stream = client.generate(client.offer_model(model), ask("!hang"), True)
+    stream = client.generate(client.offer_model(model), ask("!hang"), True, retry=False)
     wait_until(lambda: client.status().running == 1)
     worker = client.status().worker_pid
     daemon.kill()
