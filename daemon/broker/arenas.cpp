@@ -2,10 +2,10 @@
 
 namespace hearth::broker {
 
-Arena& Arenas::add(ConnectionId owner, std::uint64_t nbytes, SharedFd fd) {
+Arena& Arenas::add(ArenaId id, Payer payer, std::uint64_t nbytes, SharedFd fd) {
   Arena arena;
-  arena.id = ++last_id_;
-  arena.owner = owner;
+  arena.id = id;
+  arena.payer = payer;
   arena.nbytes = nbytes;
   arena.fd = std::move(fd);
   total_bytes_ += nbytes;
@@ -19,7 +19,7 @@ Arena* Arenas::find(ArenaId id) {
 
 Arena* Arenas::find_of(ConnectionId client, ArenaId id) {
   Arena* arena = find(id);
-  return arena != nullptr && arena->owner == client && !arena->dropped ? arena : nullptr;
+  return arena != nullptr && arena->payer.connection == client && !arena->dropped ? arena : nullptr;
 }
 
 void Arenas::erase(ArenaId id) {

@@ -1,4 +1,5 @@
-// The shared memory that clients hold. The broker creates it and hands it on; it never maps it.
+// The shared memory that clients write: direction in. The broker creates it and hands it on; it
+// never maps it.
 #pragma once
 
 #include <unordered_map>
@@ -7,9 +8,15 @@
 
 namespace hearth::broker {
 
+// In whose name memory counts. The connection may be gone before its memory.
+struct Payer {
+  ConnectionId connection = 0;
+  uid_t user = 0;
+};
+
 struct Arena {
   ArenaId id = 0;
-  ConnectionId owner = 0;
+  Payer payer;
   std::uint64_t nbytes = 0;
   SharedFd fd;
   std::uint32_t jobs = 0;  // open jobs that read from it
@@ -17,10 +24,9 @@ struct Arena {
   bool attached = false;   // the present worker has it
 };
 
-// Ids rise over the whole life of the broker, so the worker needs no connection to tell them apart.
 class Arenas {
  public:
-  Arena& add(ConnectionId owner, std::uint64_t nbytes, SharedFd fd);
+  Arena& add(ArenaId id, Payer payer, std::uint64_t nbytes, SharedFd fd);
   Arena* find(ArenaId id);
   // The arena if `client` owns it and has not dropped it.
   Arena* find_of(ConnectionId client, ArenaId id);
@@ -32,7 +38,6 @@ class Arenas {
 
  private:
   std::unordered_map<ArenaId, Arena> arenas_;
-  ArenaId last_id_ = 0;
   std::uint64_t total_bytes_ = 0;
 };
 

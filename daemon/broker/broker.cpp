@@ -7,6 +7,7 @@
 
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/residency.h"
+#include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
 #include "shm/base/log.h"
 
@@ -49,7 +50,14 @@ void Broker::start() {
   if (auto started = core_.supervisor.start(); !started) end_engine_work(started.error());
 }
 
+Result<void> Broker::check_connection(Peer peer) const {
+  if (core_.clients.size() < core_.config.connections)
+    return core_.accounts.check(peer.uid, {.connections = 1});
+  return fail(Code::kBusy, fmt::format("All {} connections are in use.", core_.config.connections));
+}
+
 ConnectionId Broker::connect(ClientPort& port, Peer peer) {
+  const auto allowed = check_connection(peer);
   const ConnectionId id = ++core_.last_connection;
   Client& client = core_.clients[id];
   client.id = id;
@@ -57,9 +65,8 @@ ConnectionId Broker::connect(ClientPort& port, Peer peer) {
   client.peer = peer;
   client.hello_deadline = core_.now() + core_.config.hello;
   core_.timer.wake_at(client.hello_deadline);
-  if (core_.clients.size() > core_.config.connections)
-    core_.end_connection(client, fail(Code::kBusy, fmt::format("All {} connections are in use.",
-                                                               core_.config.connections)));
+  core_.accounts.acquire(peer.uid, {.connections = 1});
+  if (!allowed) core_.end_connection(client, allowed.error());
   remove_if_ended(id);
   return id;
 }
@@ -114,6 +121,7 @@ void Broker::worker_gone(const std::string& how) {
 
 void Broker::end_engine_work(const Error& error) {
   jobs_lose_worker(core_, error);
+  results_lose_worker(core_);
   models_lose_worker(core_, error);
 }
 

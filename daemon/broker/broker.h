@@ -41,6 +41,7 @@ class Broker {
   const Core& core() const { return core_; }
 
  private:
+  Result<void> check_connection(Peer peer) const;
   void end_engine_work(const Error& error);
   void remove_if_ended(ConnectionId client);
   void greetings_tick();

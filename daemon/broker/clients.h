@@ -21,13 +21,14 @@ struct Caller {
   bool operator==(const Caller&) const = default;
 };
 
-enum class RequestKind { kArena, kOffer, kLoad, kUnload, kGenerate };
+enum class RequestKind { kArena, kOffer, kLoad, kUnload, kJob };
 
 struct OpenRequest {
-  RequestKind kind = RequestKind::kGenerate;
+  RequestKind kind = RequestKind::kJob;
   std::uint64_t serial = 0;       // different for every request of the broker's life
   std::string model;              // kOffer (once known), kLoad, kUnload
-  JobId job = 0;                  // kGenerate
+  JobId job = 0;                  // kJob
+  std::uint32_t tensors = 0;      // kJob: of its input and its result, in its user's account
   std::uint64_t arena_bytes = 0;  // kArena: reserved until the segment exists
   OffLoop::Ticket ticket = 0;     // kOffer: while its files are examined
   TimePoint deadline = TimePoint::max();
@@ -43,9 +44,11 @@ struct Client {
   TimePoint hello_deadline;
   int unknown_in_a_row = 0;
   std::unordered_map<std::uint32_t, OpenRequest> open;
-  std::set<ArenaId> arenas;
-  std::size_t arenas_asked = 0;   // granted and pending
-  std::uint64_t arena_bytes = 0;  // granted and pending
+  std::set<ArenaId> arenas;        // of direction in
+  std::set<ArenaId> out_arenas;    // with results; also those of a lost worker
+  bool known_to_worker = false;    // the present worker may make out arenas for it
+  std::uint32_t arenas_asked = 0;  // both directions, granted and pending
+  std::uint64_t arena_bytes = 0;   // of these
 };
 
 using Clients = std::unordered_map<ConnectionId, Client>;

@@ -24,6 +24,12 @@ struct Config {
                           .arenas = 16,
                           .arena_bytes = 8ull << 30,
                           .tensors = 64};
+  // Of all connections of one user.
+  contract::Quota user{.connections = 128,
+                       .open_requests = 512,
+                       .arenas = 256,
+                       .arena_bytes = 8ull << 30,
+                       .tensors = 8192};
   std::size_t connections = 256;
   std::size_t models_held = 64;                // by one connection
   std::size_t model_files = 4096;              // open at once, of all clients

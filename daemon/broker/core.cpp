@@ -1,5 +1,7 @@
 #include "daemon/broker/core.h"
 
+#include <cassert>
+
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -16,6 +18,7 @@ Core::Core(Config config_values, Ports ports)
       timer(ports.timer),
       off_loop(ports.off_loop),
       started(ports.timer.now()),
+      accounts(config.user),
       supervisor(config, ports.worker, ports.timer) {}
 
 JobId Core::next_job_id() {
@@ -25,11 +28,15 @@ JobId Core::next_job_id() {
   return last_job;
 }
 
-Caller Core::open(Client& client, std::uint32_t request_id, RequestKind kind) {
+Caller Core::open(Client& client, std::uint32_t request_id, RequestKind kind,
+                  std::uint32_t tensors) {
   OpenRequest request;
   request.kind = kind;
+  request.tensors = tensors;
   request.serial = ++last_request;
+  assert(!client.open.contains(request_id));
   client.open[request_id] = request;
+  accounts.acquire(client.peer.uid, {.open_requests = 1, .tensors = tensors});
   return {client.id, request_id, request.serial};
 }
 
@@ -45,9 +52,10 @@ OpenRequest* Core::find_open(Caller caller) {
 void Core::finish(Caller caller, OutFrame terminal) {
   const OpenRequest* request = find_open(caller);
   if (request == nullptr) return;
-  if (request->kind == RequestKind::kGenerate)
+  if (request->kind == RequestKind::kJob)
     ++(terminal.type == contract::Error::kType ? failed : served);
   Client& client = clients.at(caller.connection);
+  uncount(client, *request);
   client.open.erase(caller.request_id);
   client.port->send(std::move(terminal));
 }
@@ -76,12 +84,8 @@ void Core::end_connection(Client& client, const Error& error) {
   client.port->close();
 }
 
-void Core::unreserve_arena(ConnectionId owner, std::uint64_t nbytes) {
-  arena_bytes_asked -= nbytes;
-  const auto client = clients.find(owner);
-  if (client == clients.end()) return;
-  --client->second.arenas_asked;
-  client->second.arena_bytes -= nbytes;
+void Core::uncount(const Client& client, const OpenRequest& request) {
+  accounts.release(client.peer.uid, {.open_requests = 1, .tensors = request.tensors});
 }
 
 std::uint32_t Core::retry_after_ms(Code code) const {

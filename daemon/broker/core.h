@@ -9,12 +9,14 @@
 #include <string>
 #include <unordered_map>
 
+#include "daemon/broker/accounts.h"
 #include "daemon/broker/arenas.h"
 #include "daemon/broker/clients.h"
 #include "daemon/broker/config.h"
 #include "daemon/broker/fair_queue.h"
 #include "daemon/broker/jobs.h"
 #include "daemon/broker/models.h"
+#include "daemon/broker/out_arenas.h"
 #include "daemon/broker/quarantine.h"
 #include "daemon/broker/supervisor.h"
 
@@ -43,7 +45,9 @@ struct Core {
   const TimePoint started;
 
   Clients clients;
+  Accounts accounts;
   Arenas arenas;
+  OutArenas out_arenas;
   Models models;
   Jobs jobs;
   std::unordered_map<JobId, ModelCall> model_calls;
@@ -61,6 +65,9 @@ struct Core {
   TimePoint drain_deadline = TimePoint::max();
   ConnectionId last_connection = 0;
   JobId last_job = 0;
+  // Of both directions. Rises over the whole life of the broker: no id means two arenas, whatever
+  // the connection.
+  ArenaId last_arena = 0;
   std::uint64_t last_request = 0;
   std::uint64_t last_examination = 0;
   // Why the engine cannot start, in the words of the last process that tried.
@@ -70,8 +77,10 @@ struct Core {
   TimePoint now() { return timer.now(); }
   JobId next_job_id();
 
-  // Opens a request under an id that is not in use. The answer's way.
-  Caller open(Client& client, std::uint32_t request_id, RequestKind kind);
+  // Opens a request under an id that is not in use. `tensors` count for its user until it ends. The
+  // answer's way.
+  Caller open(Client& client, std::uint32_t request_id, RequestKind kind,
+              std::uint32_t tensors = 0);
   // The open request behind `caller`, or null: it has ended, or its client is gone.
   OpenRequest* find_open(Caller caller);
 
@@ -86,8 +95,8 @@ struct Core {
   // An event of an open request.
   void event(Caller caller, OutFrame frame);
 
-  // Memory that a connection, perhaps gone by now, no longer asks for.
-  void unreserve_arena(ConnectionId owner, std::uint64_t nbytes);
+  // The request no longer counts; whoever calls this has removed it, or will.
+  void uncount(const Client& client, const OpenRequest& request);
 
   // Answers a frame that opened nothing with an error. Where that error would end another request
   // (its id is in use) or the connection (id 0), the connection ends.

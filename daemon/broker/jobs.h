@@ -1,4 +1,4 @@
-// Generate requests from acceptance to their end.
+// Generate and encode requests from acceptance to their end.
 #pragma once
 
 #include <unordered_map>
@@ -10,9 +10,10 @@ namespace hearth::broker {
 
 struct Job {
   JobId id = 0;
+  std::uint8_t type = contract::Generate::kType;  // or encode
   Caller caller;
   std::string model;
-  std::string body;  // generate, packed, its model id resolved; emptied when dispatched
+  std::string body;  // the request, packed, its model id resolved; emptied when dispatched
   std::vector<ArenaId> arenas;
   bool running = false;
   bool cancelled = false;  // the worker has been told

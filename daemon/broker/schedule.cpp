@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/broker/answers.h"
+#include "daemon/broker/arena_budget.h"
 #include "daemon/broker/residency.h"
+#include "daemon/broker/results.h"
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -24,7 +27,7 @@ void forget_arena(Core& core, Arena& arena) {
     message.arena = arena.id;
     core.worker.send(make_frame(0, message));
   }
-  core.unreserve_arena(arena.owner, arena.nbytes);
+  uncount_arena(core, arena.payer, arena.nbytes);
   core.arenas.erase(arena.id);
 }
 
@@ -63,39 +66,13 @@ void start(Core& core, Job& job) {
   job.running = true;
   job.dispatched = core.now();
   model.last_used = job.dispatched;
-  core.worker.send(OutFrame{contract::Generate::kType, job.id, std::move(job.body), {}});
+  if (job.type == contract::Encode::kType) assign(core, job);
+  core.worker.send(OutFrame{job.type, job.id, std::move(job.body), {}});
 }
 
 bool may_run(Core& core, JobId id) {
   const Model* model = core.models.find(core.jobs.at(id).model);
   return model != nullptr && model->stage == Stage::kHot;
-}
-
-// The broker's part of the receipt; the worker has filled in the rest.
-void complete_receipt(Core& core, const Job& job, contract::Receipt& receipt) {
-  const TimePoint end = core.now();
-  const TimePoint first = job.first_token == TimePoint{} ? end : job.first_token;
-  receipt.load_ms = job.load_ms;
-  receipt.queue_ms = std::max(0.0, milliseconds_between(job.arrived, job.dispatched) - job.load_ms);
-  receipt.first_token_ms = milliseconds_between(job.arrived, first);
-  receipt.total_ms = milliseconds_between(job.arrived, end);
-  receipt.model = job.model;
-  if (Model* model = core.models.find(job.model)) {
-    receipt.model_loads = model->loads;
-    model->arithmetic = receipt.dtype;
-  }
-}
-
-void answer(Core& core, const Job& job, InFrame terminal) {
-  if (terminal.type != contract::Generated::kType) {
-    OutFrame frame{terminal.type, job.caller.request_id, std::move(terminal.body), {}};
-    return core.finish(job.caller, std::move(frame));
-  }
-  auto generated = read_body<contract::Generated>(terminal);
-  if (!generated) return core.fail(job.caller, fail(Code::kInternal, generated.error().what));
-  core.quarantine.succeeded(job.model, Op::kGenerate);
-  complete_receipt(core, job, generated->receipt);
-  core.reply(job.caller, *generated);
 }
 
 }  // namespace
@@ -125,9 +102,9 @@ void job_event(Core& core, Job& job, InFrame frame) {
   core.event(job.caller, OutFrame{frame.type, 0, std::move(frame.body), {}});
 }
 
-void job_ended(Core& core, Job& job, InFrame terminal) {
+void job_ended(Core& core, Job& job, const InFrame& terminal) {
   const Job ended = remove(core, job.id);
-  answer(core, ended, std::move(terminal));
+  answer(core, ended, terminal);
   advance_model(core, ended.model);
   dispatch(core);
 }

@@ -1,4 +1,4 @@
-// generate.
+// generate, encode.
 #include <algorithm>
 #include <set>
 
@@ -26,60 +26,101 @@ Result<void> check_part(Core& core, const Client& client, const contract::Conten
   return check_descriptor(*part.tensor, arena->nbytes);
 }
 
-// Checks all tensors; gives the arenas they lie in, each once.
-Result<std::vector<ArenaId>> check_tensors(Core& core, const Client& client,
-                                           const contract::Generate& message) {
+struct Input {
+  std::vector<ArenaId> arenas;  // each once
+  std::uint32_t n_tensors = 0;
+};
+
+// Checks all tensors of the chat.
+Result<Input> check_input(Core& core, const Client& client,
+                          const std::vector<contract::ChatMessage>& chat) {
   std::set<ArenaId> arenas;
-  std::size_t n_tensors = 0;
-  for (const contract::ChatMessage& turn : message.messages) {
+  Input input;
+  for (const contract::ChatMessage& turn : chat) {
     for (const contract::ContentPart& part : turn.content) {
       CHECK_OK(check_part(core, client, part));
       if (!part.tensor) continue;
       arenas.insert(part.tensor->arena);
-      ++n_tensors;
+      ++input.n_tensors;
     }
   }
-  if (n_tensors > core.config.limits.tensors)
-    return fail(
-        Code::kBadRequest,
-        fmt::format("The request has {} tensors, over {}.", n_tensors, core.config.limits.tensors),
-        "Send fewer pictures in one request.");
-  return std::vector<ArenaId>(arenas.begin(), arenas.end());
+  if (input.n_tensors > core.config.limits.tensors)
+    return fail(Code::kBadRequest,
+                fmt::format("The request has {} tensors, over {}.", input.n_tensors,
+                            core.config.limits.tensors),
+                "Send fewer pictures in one request.");
+  input.arenas.assign(arenas.begin(), arenas.end());
+  return input;
 }
 
-Result<void> check_stop(const contract::Generate& message) {
+Result<void> check_own_fields(const contract::Generate& message) {
   const auto& stop = message.stop;
   if (std::none_of(stop.begin(), stop.end(), [](const std::string& s) { return s.empty(); }))
     return {};
   return fail(Code::kBadRequest, "stop: an empty string would end every answer at once.");
 }
 
-Result<Job> make_job(Core& core, const Client& client, contract::Generate message) {
-  CHECK_OK(check_stop(message));
-  TRY(std::vector<ArenaId> arenas, check_tensors(core, client, message));
+Result<void> check_own_fields(const contract::Encode& message) {
+  if (!message.layers.empty()) return {};
+  return fail(Code::kBadRequest, "layers: name at least one layer.",
+              "[-1] is the output of the last one.");
+}
+
+// Tensors in the reply, which count for the user from the start: a result always has room.
+std::uint32_t n_results(const contract::Generate&) {
+  return 0;
+}
+std::uint32_t n_results(const contract::Encode& message) {
+  return static_cast<std::uint32_t>(message.layers.size());
+}
+
+struct Checked {
+  Job job;
+  std::uint32_t n_tensors = 0;  // of input and result
+};
+
+template <class M>
+Result<Checked> check(Core& core, const Client& client, M& message) {
+  CHECK_OK(check_own_fields(message));
+  TRY(Input input, check_input(core, client, message.messages));
   const Model* model = core.models.find_for(client.id, message.model);
   if (model == nullptr) return unknown_model(message.model);
   CHECK_OK(check_quarantine(core, *model));
+  const std::uint32_t n_tensors = input.n_tensors + n_results(message);
+  CHECK_OK(core.accounts.check(client.peer.uid, {.tensors = n_tensors}));
   message.model = model->id;
   Job job;
   job.id = core.next_job_id();
+  job.type = M::kType;
   job.model = model->id;
-  job.arenas = std::move(arenas);
+  job.arenas = std::move(input.arenas);
   job.body = contract::pack(message);
   job.arrived = core.now();
-  return job;
+  return Checked{std::move(job), n_tensors};
+}
+
+// Refused ones are opened too, so that they count as failed.
+template <class M>
+void accept(Core& core, Client& client, std::uint32_t request_id, M message) {
+  auto checked = check(core, client, message);
+  const Caller caller =
+      core.open(client, request_id, RequestKind::kJob, checked ? checked->n_tensors : 0);
+  if (!checked) return core.fail(caller, checked.error());
+  Job& job = checked->job;
+  core.find_open(caller)->job = job.id;
+  job.caller = caller;
+  hold(*core.models.find(job.model), client.id);
+  enqueue(core, std::move(job));
 }
 
 }  // namespace
 
 void handle(Core& core, Client& client, Request request, contract::Generate message) {
-  auto job = make_job(core, client, std::move(message));
-  const Caller caller = core.open(client, request.caller.request_id, RequestKind::kGenerate);
-  if (!job) return core.fail(caller, job.error());
-  core.find_open(caller)->job = job->id;
-  job->caller = caller;
-  hold(*core.models.find(job->model), client.id);
-  enqueue(core, *std::move(job));
+  accept(core, client, request.caller.request_id, std::move(message));
+}
+
+void handle(Core& core, Client& client, Request request, contract::Encode message) {
+  accept(core, client, request.caller.request_id, std::move(message));
 }
 
 }  // namespace hearth::broker

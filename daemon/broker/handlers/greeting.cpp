@@ -16,6 +16,7 @@ contract::Welcome welcome_for(const Core& core, const Client& client, std::uint3
   welcome.boot_id = core.config.boot_id;
   welcome.connection = client.id;
   welcome.limits = core.config.limits;
+  welcome.quota = core.accounts.quota();
   if (core.supervisor.is_ready()) welcome.devices.push_back(core.engine.device);
   welcome.schema_hash = std::string(contract::kSchemaHash);
   return welcome;

@@ -22,7 +22,9 @@ void handle(Core&, Client&, Request, const contract::LoadModel&);
 void handle(Core&, Client&, Request, const contract::UnloadModel&);
 void handle(Core&, Client&, Request, const contract::ListModels&);
 void handle(Core&, Client&, Request, const contract::Status&);
+void handle(Core&, Client&, Request, const contract::Release&);
 void handle(Core&, Client&, Request, contract::Generate);
+void handle(Core&, Client&, Request, contract::Encode);
 
 // The frames that open no request.
 void greet(Core& core, Client& client, const InFrame& frame);

@@ -42,14 +42,22 @@ std::uint32_t open_descriptors() {
   return n > 0 ? n - 1 : 0;  // the listing's own
 }
 
-contract::ClientEntry entry_of(const Client& client) {
+std::uint32_t results_of(const Core& core, const Client& client) {
+  std::size_t n = 0;
+  for (const ArenaId id : client.out_arenas) n += core.out_arenas.at(id).held.size();
+  return static_cast<std::uint32_t>(n);
+}
+
+contract::ClientEntry entry_of(const Core& core, const Client& client) {
   contract::ClientEntry entry;
   entry.connection = client.id;
   entry.client = client.name;
   entry.pid = client.peer.pid;
+  entry.uid = client.peer.uid;
   entry.open_requests = static_cast<std::uint32_t>(client.open.size());
-  entry.arenas = static_cast<std::uint32_t>(client.arenas_asked);
+  entry.arenas = client.arenas_asked;
   entry.arena_bytes = client.arena_bytes;
+  entry.results = results_of(core, client);
   return entry;
 }
 
@@ -97,15 +105,17 @@ void handle(Core& core, Client& client, Request request, const contract::Status&
   add_worker(core, report);
   report.served = core.served;
   report.failed = core.failed;
-  report.arenas = static_cast<std::uint32_t>(core.arenas.size());
-  report.arena_bytes = core.arenas.total_bytes();
+  report.arenas = static_cast<std::uint32_t>(core.arenas.size() + core.out_arenas.size());
+  report.arena_bytes = core.arenas.total_bytes() + core.out_arenas.total_bytes();
+  report.results = static_cast<std::uint32_t>(core.out_arenas.results());
+  report.result_bytes = core.out_arenas.result_bytes();
   report.rss_bytes = rss_bytes();
   report.descriptors = open_descriptors();
   for (const Model* model : models_for(core, client)) report.models.push_back(entry_of(*model));
-  report.clients.push_back(entry_of(client));
+  report.clients.push_back(entry_of(core, client));
   for (const auto& [id, each] : core.clients)
     if (each.greeted && id != client.id && report.clients.size() < kMaxListed)
-      report.clients.push_back(entry_of(each));
+      report.clients.push_back(entry_of(core, each));
   client.port->send(make_frame(request.caller.request_id, report));
 }
 

@@ -6,6 +6,7 @@
 
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/residency.h"
+#include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
 
 namespace hearth::broker {
@@ -23,26 +24,39 @@ void decode_and_handle(Core& core, Client& client, InFrame frame) {
   handle(core, client, std::move(request), *std::move(message));
 }
 
+// Whether a request stays open, and so counts. What ends at once is answered in every state: giving
+// things back must be possible to whoever has too much.
+enum class Opens { kNothing, kRequest };
+
 struct Row {
   std::uint8_t type;
+  Opens opens;
   Handler handler;
 };
 
 template <class M>
-constexpr Row row() {
-  return {M::kType, decode_and_handle<M>};
+constexpr Row row(Opens opens = Opens::kRequest) {
+  return {M::kType, opens, decode_and_handle<M>};
 }
 
 constexpr std::array kRows = {
-    row<contract::Ping>(),       row<contract::ArenaAsk>(),  row<contract::ArenaDrop>(),
-    row<contract::OfferModel>(), row<contract::LoadModel>(), row<contract::UnloadModel>(),
-    row<contract::ListModels>(), row<contract::Status>(),    row<contract::Generate>(),
+    row<contract::Ping>(Opens::kNothing),
+    row<contract::ArenaAsk>(),
+    row<contract::ArenaDrop>(Opens::kNothing),
+    row<contract::Release>(Opens::kNothing),
+    row<contract::OfferModel>(),
+    row<contract::LoadModel>(),
+    row<contract::UnloadModel>(),
+    row<contract::ListModels>(Opens::kNothing),
+    row<contract::Status>(Opens::kNothing),
+    row<contract::Generate>(),
+    row<contract::Encode>(),
 };
 
-Handler find_handler(std::uint8_t type) {
+const Row* find_row(std::uint8_t type) {
   const auto* found =
       std::find_if(kRows.begin(), kRows.end(), [&](const Row& row) { return row.type == type; });
-  return found == kRows.end() ? nullptr : found->handler;
+  return found == kRows.end() ? nullptr : found;
 }
 
 void refuse_unknown(Core& core, Client& client, const InFrame& frame) {
@@ -57,27 +71,28 @@ void refuse_unknown(Core& core, Client& client, const InFrame& frame) {
 }
 
 // What keeps a request from being opened at all.
-Result<void> check_admission(const Core& core, const Client& client, const InFrame& frame) {
+Result<void> check_admission(const Core& core, const Client& client, const InFrame& frame,
+                             Opens opens) {
   if (frame.request_id == 0 || client.open.contains(frame.request_id))
     return fail(Code::kBadRequest,
                 fmt::format("Request id {} is 0 or still in use.", frame.request_id));
-  if (frame.type == contract::Ping::kType) return {};
+  if (opens == Opens::kNothing) return {};
   if (core.stopping) return fail(Code::kShuttingDown, "The service is stopping.");
   if (client.open.size() >= core.config.limits.open_requests)
     return fail(Code::kBusy, fmt::format("{} requests are open on this connection, which is all "
                                          "it may have.",
                                          client.open.size()));
-  return {};
+  return core.accounts.check(client.peer.uid, {.open_requests = 1});
 }
 
 void handle_greeted(Core& core, Client& client, InFrame frame) {
   if (frame.type == contract::Cancel::kType) return cancel(core, client, frame.request_id);
-  const Handler handler = find_handler(frame.type);
-  if (handler == nullptr) return refuse_unknown(core, client, frame);
+  const Row* row = find_row(frame.type);
+  if (row == nullptr) return refuse_unknown(core, client, frame);
   client.unknown_in_a_row = 0;
-  if (auto admitted = check_admission(core, client, frame); !admitted)
+  if (auto admitted = check_admission(core, client, frame, row->opens); !admitted)
     return core.refuse(client, frame.request_id, admitted.error());
-  handler(core, client, std::move(frame));
+  row->handler(core, client, std::move(frame));
 }
 
 // Closing a descriptor of a client can block: not on this thread.
@@ -90,7 +105,7 @@ void discard(Core& core, std::vector<Fd>& fds) {
 
 void receive_from_client(Core& core, Client& client, InFrame frame) {
   const bool may_carry = client.greeted && contract::may_carry_descriptors(frame.type) &&
-                         find_handler(frame.type) != nullptr;
+                         find_row(frame.type) != nullptr;
   if (!frame.fds.empty() && !may_carry) {
     discard(core, frame.fds);
     return core.end_connection(
@@ -105,7 +120,7 @@ void cancel(Core& core, Client& client, std::uint32_t request_id) {
   if (found == client.open.end()) return;
   const OpenRequest request = found->second;
   const Caller caller{client.id, request_id, request.serial};
-  if (request.kind == RequestKind::kGenerate) {
+  if (request.kind == RequestKind::kJob) {
     const auto job = core.jobs.find(request.job);
     if (job != core.jobs.end()) cancel_job(core, job->second);
     return;
@@ -119,10 +134,12 @@ void forget_client(Core& core, ConnectionId id) {
   if (node.empty()) return;
   const Client& client = node.mapped();
   for (const auto& [request_id, request] : client.open) {
+    core.uncount(client, request);
     const auto job = core.jobs.find(request.job);
-    if (request.kind == RequestKind::kGenerate && job != core.jobs.end())
-      cancel_job(core, job->second);
+    if (request.kind == RequestKind::kJob && job != core.jobs.end()) cancel_job(core, job->second);
   }
+  core.accounts.release(client.peer.uid, {.connections = 1});
+  forget_results_of(core, client);
   release_models_of(core, id);
   for (const ArenaId arena : client.arenas) drop_arena(core, arena);
 }

@@ -1,8 +1,10 @@
 // What the worker sends: it is ready, how a job goes on, how a job or a call about a model ended.
 #include <fmt/format.h>
 
+#include "daemon/broker/answers.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/residency.h"
+#include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
 #include "shm/base/log.h"
 
@@ -44,7 +46,8 @@ bool job_frame(Core& core, Job& job, InFrame frame) {
       job_event(core, job, std::move(frame));
       return true;
     case contract::Kind::kReply:
-      job_ended(core, job, std::move(frame));
+      if (!can_end(job, frame.type)) return false;
+      job_ended(core, job, frame);
       return true;
     default:
       return false;
@@ -104,6 +107,8 @@ bool receive_from_worker(Core& core, InFrame frame) {
   if (frame.type == contract::WorkerReady::kType) return worker_ready(core, frame);
   if (frame.type == contract::Error::kType && frame.request_id == 0)
     return worker_refused(core, frame);
+  if (frame.type == contract::LendArena::kType) return lend_arena(core, std::move(frame));
+  if (frame.type == contract::TakeBackArena::kType) return take_back_arena(core, frame);
   const auto job = core.jobs.find(frame.request_id);
   if (job != core.jobs.end()) return job_frame(core, job->second, std::move(frame));
   if (core.model_calls.contains(frame.request_id)) return call_frame(core, frame.request_id, frame);

@@ -1,0 +1,64 @@
+#include "daemon/broker/answers.h"
+
+#include <algorithm>
+
+#include "daemon/broker/results.h"
+
+namespace hearth::broker {
+namespace {
+
+// The broker's part of the receipt; the worker has filled in the rest.
+void complete_receipt(Core& core, const Job& job, contract::Receipt& receipt) {
+  const TimePoint end = core.now();
+  const TimePoint first = job.first_token == TimePoint{} ? end : job.first_token;
+  receipt.load_ms = job.load_ms;
+  receipt.queue_ms = std::max(0.0, milliseconds_between(job.arrived, job.dispatched) - job.load_ms);
+  receipt.first_token_ms = milliseconds_between(job.arrived, first);
+  receipt.total_ms = milliseconds_between(job.arrived, end);
+  receipt.model = job.model;
+  if (Model* model = core.models.find(job.model)) {
+    receipt.model_loads = model->loads;
+    model->arithmetic = receipt.dtype;
+  }
+}
+
+// What the reply carries becomes the caller's. Generated carries nothing.
+Result<void> hand_over_from(Core&, const Job&, contract::Generated&) {
+  return {};
+}
+
+Result<void> hand_over_from(Core& core, const Job& job, contract::Encoded& reply) {
+  const bool is_wanted = core.find_open(job.caller) != nullptr && !job.cancelled;
+  if (is_wanted) return hand_over(core, job, reply.tensors);
+  return_unwanted(core, reply.tensors);
+  return fail(Code::kCancelled, "The request was cancelled while its result was made.");
+}
+
+template <class M>
+void answer_with(Core& core, const Job& job, const InFrame& terminal) {
+  auto reply = read_body<M>(terminal);
+  if (!reply) return core.fail(job.caller, fail(Code::kInternal, reply.error().what));
+  core.quarantine.succeeded(job.model, Op::kGenerate);
+  complete_receipt(core, job, reply->receipt);
+  if (auto handed = hand_over_from(core, job, *reply); !handed)
+    return core.fail(job.caller, handed.error());
+  core.reply(job.caller, *reply);
+}
+
+}  // namespace
+
+bool can_end(const Job& job, std::uint8_t frame_type) {
+  const bool encodes = job.type == contract::Encode::kType;
+  return frame_type == contract::Error::kType ||
+         frame_type == (encodes ? contract::Encoded::kType : contract::Generated::kType);
+}
+
+void answer(Core& core, const Job& job, const InFrame& terminal) {
+  if (terminal.type == contract::Generated::kType)
+    return answer_with<contract::Generated>(core, job, terminal);
+  if (terminal.type == contract::Encoded::kType)
+    return answer_with<contract::Encoded>(core, job, terminal);
+  core.finish(job.caller, OutFrame{terminal.type, job.caller.request_id, terminal.body, {}});
+}
+
+}  // namespace hearth::broker
