@@ -15,6 +15,9 @@ struct NamedFolder {
   std::string path;
 };
 
+// Of shared memory, where nothing better is known: main.cpp asks the machine.
+inline constexpr std::uint64_t kArenaBytes = 8ull << 30;
+
 struct Config {
   std::string server = "hearthd";  // name and version, as peers see it
   std::string boot_id;
@@ -22,18 +25,18 @@ struct Config {
   contract::Limits limits{.frame_bytes = 1024 * 1024,
                           .open_requests = 64,
                           .arenas = 16,
-                          .arena_bytes = 8ull << 30,
+                          .arena_bytes = kArenaBytes,
                           .tensors = 64};
   // Of all connections of one user.
   contract::Quota user{.connections = 128,
                        .open_requests = 512,
                        .arenas = 256,
-                       .arena_bytes = 8ull << 30,
+                       .arena_bytes = kArenaBytes,
                        .tensors = 8192};
   std::size_t connections = 256;
-  std::size_t models_held = 64;                // by one connection
-  std::size_t model_files = 4096;              // open at once, of all clients
-  std::uint64_t all_arena_bytes = 8ull << 30;  // of all clients
+  std::size_t models_held = 64;                 // by one connection
+  std::size_t model_files = 4096;               // open at once, of all clients
+  std::uint64_t all_arena_bytes = kArenaBytes;  // of all clients
 
   std::chrono::milliseconds hello{2'000};
   std::chrono::milliseconds examine{5'000};  // for looking at a client's files

@@ -1,4 +1,5 @@
 // hearthd: the service's broker.
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -16,6 +17,7 @@
 
 namespace {
 
+using hearth::broker::Config;
 using hearth::broker::Options;
 
 struct Arguments {
@@ -24,6 +26,8 @@ struct Arguments {
   std::string device = "auto";
   unsigned threads = 0;
   unsigned slots = 4;
+  unsigned user_connections = Config{}.user.connections;
+  std::uint64_t user_memory_mib = 0;
   std::vector<std::string> models;
   bool no_ember = false;
   bool fake = false;
@@ -53,6 +57,14 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--slots", arguments.slots, "requests computed at once")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app.add_option("--user-connections", arguments.user_connections,
+                 "connections that one user may have")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  app.add_option("--user-memory", arguments.user_memory_mib,
+                 "shared memory that one user may have; default: half of the RAM")
+      ->type_name("MiB")
+      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 24));
   app.add_option("--model", arguments.models, "publish a model folder; may be repeated")
       ->type_name("NAME=FOLDER")
       ->check(check_named_folder);
@@ -68,10 +80,20 @@ std::string random_id() {
   return fmt::format("{:08x}{:08x}", random(), random());
 }
 
-// What all clients together may hold: half of the machine's memory.
-std::uint64_t all_arena_bytes() {
+std::uint64_t half_of_ram_bytes() {
   return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
          static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 2;
+}
+
+// A user who is given more than the usual limit for all clients raises that too.
+void set_limits(Config& config, const Arguments& arguments) {
+  config.user.connections = arguments.user_connections;
+  config.connections = std::max<std::size_t>(config.connections, arguments.user_connections);
+  config.all_arena_bytes = half_of_ram_bytes();
+  config.user.arena_bytes = config.all_arena_bytes;
+  if (arguments.user_memory_mib == 0) return;
+  config.user.arena_bytes = arguments.user_memory_mib << 20;
+  config.all_arena_bytes = std::max(config.all_arena_bytes, config.user.arena_bytes);
 }
 
 void add_models(Options& options, const Arguments& arguments) {
@@ -102,7 +124,7 @@ Options make_options(const Arguments& arguments) {
   if (arguments.fake) options.worker.arguments.emplace_back("--fake");
   options.config.server = "hearthd " HEARTH_VERSION;
   options.config.boot_id = random_id();
-  options.config.all_arena_bytes = all_arena_bytes();
+  set_limits(options.config, arguments);
   add_models(options, arguments);
   return options;
 }
