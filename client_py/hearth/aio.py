@@ -140,7 +140,7 @@ class AsyncClient(Caller):
     ) -> Encoded:
         """As Client.encode()."""
         request = encode_request(model, messages, layer, options, retry)
-        steps = self._encode(request, isinstance(layer, int), copy, on_progress)
+        steps = self._encode(request, not isinstance(layer, Sequence), copy, on_progress)
         return await self._run(steps, interrupted)
 
     async def put(self, picture: object, *, interrupted: Interrupted | None = None) -> Held:

@@ -162,7 +162,7 @@ class Client(Caller):
         Raises as generate() does, and OutOfArena when results that are kept fill the memory.
         """
         request = encode_request(model, messages, layer, options, retry)
-        steps = self._encode(request, isinstance(layer, int), copy, on_progress)
+        steps = self._encode(request, not isinstance(layer, Sequence), copy, on_progress)
         return self._run(steps, interrupted)
 
     def put(self, picture: object, *, interrupted: Interrupted | None = None) -> Held:

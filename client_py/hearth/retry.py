@@ -6,6 +6,7 @@ same request is sent once more under the same key: a service that has the answer
 
 from __future__ import annotations
 
+import operator
 import os
 import random
 import time
@@ -70,8 +71,13 @@ def encode_request(
 ) -> Request:
     """As generate_request()."""
     chat = Chat(turns)
-    layers = [layer] if isinstance(layer, int) else list(layer)
-    if not 1 <= len(layers) <= 64 or not all(isinstance(one, int) for one in layers):
+    try:
+        layers = [
+            operator.index(one) for one in (layer if isinstance(layer, Sequence) else [layer])
+        ]
+    except TypeError:
+        layers = []
+    if not 1 <= len(layers) <= 64:
         raise errors.BadRequest(f"layer is {layer!r}.", "Use a number or a list of 1 to 64.")
     options = checked_options("encode", options)
     message = messages.Encode(model="", messages=chat.messages, layers=layers, **options)

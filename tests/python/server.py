@@ -60,6 +60,7 @@ class Peer:
         self.received = []  # messages, in order
         self.ids = []  # of their requests
         self.arenas = {}  # id: memfd, still open
+        self.out = {}  # the same of out arenas
         self.is_gone = False
         self._reader = wire.FrameReader(wire.MAX_FRAME_BYTES)
 
@@ -88,6 +89,31 @@ class Peer:
     def ids_of(self, kind):
         """Request ids of the messages of this kind, in order."""
         return [i for i, m in zip(self.ids, self.received, strict=False) if isinstance(m, kind)]
+
+    def lend(self, nbytes=1 << 20):
+        """A new out arena."""
+        fd = os.memfd_create("out", os.MFD_CLOEXEC)
+        os.posix_fallocate(fd, 0, nbytes)
+        self.server.arena_count += 1
+        arena = self.server.arena_count
+        self.out[arena] = fd
+        self.send(messages.OutArena(arena=arena, nbytes=nbytes), fds=[fd])
+        return arena
+
+    def result(self, array, dtype, arena=None, offset=4096):
+        """Writes a result and returns its descriptor."""
+        arena = self.lend() if arena is None else arena
+        os.pwrite(self.out[arena], array.tobytes(), offset)
+        shape = list(array.shape)
+        return messages.Tensor(
+            arena=arena, offset=offset, nbytes=array.nbytes, dtype=dtype, shape=shape
+        )
+
+    @property
+    def released(self):
+        """(arena, offset) of all slots that the client gave back, in order."""
+        slots = [slot for release in self.messages_of(messages.Release) for slot in release.slots]
+        return [(slot.arena, slot.offset) for slot in slots]
 
     def arena_bytes(self, tensor):
         """What the client put there."""
@@ -155,6 +181,27 @@ def answer(peer, frame, _request):
     peer.send(generated(), frame.request_id)
 
 
+def encoded(*tensors):
+    """The end of an encode request."""
+    return messages.Encoded(
+        tensors=list(tensors), prompt_token_ids=packed_ids(1, 2, 3), receipt=RECEIPT
+    )
+
+
+def encodes(*arrays, dtype="f32"):
+    """A handler that answers with these, in one new arena, a page each."""
+
+    def handler(peer, frame, _request):
+        arena = peer.lend(4096 * (len(arrays) + 1))
+        tensors = [
+            peer.result(array, dtype, arena, 4096 * (index + 1))
+            for index, array in enumerate(arrays)
+        ]
+        peer.send(encoded(*tensors), frame.request_id)
+
+    return handler
+
+
 def replies(message):
     """A handler that answers every request with `message`."""
     return lambda peer, frame, _request: peer.send(message, frame.request_id)
@@ -174,6 +221,7 @@ DEFAULTS = {
     messages.ArenaDrop: replies(messages.ArenaDropped()),
     messages.OfferModel: offered,
     messages.Generate: answer,
+    messages.Release: replies(messages.Released()),
     messages.Ping: replies(messages.Pong()),
     messages.ListModels: replies(messages.ModelList(models=[])),
     messages.UnloadModel: replies(messages.ModelUnloaded(resident=False)),
@@ -241,6 +289,6 @@ class Server:
         if not peer.is_gone:
             peer.close()
         wait_until(lambda: peer.is_gone)
-        for fd in peer.arenas.values():
+        for fd in [*peer.arenas.values(), *peer.out.values()]:
             os.close(fd)
-        peer.arenas = {}
+        peer.arenas, peer.out = {}, {}
