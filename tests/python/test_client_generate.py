@@ -147,7 +147,10 @@ def test_a_client_that_writes_also_reads(client, service):
 @pytest.mark.parametrize(
     "sampling, complaint",
     [
-        ({"temprature": 1}, "no parameter temprature of generate. There are max_tokens, temperature"),
+        (
+            {"temprature": 1},
+            "no parameter temprature of generate. There are max_tokens, temperature",
+        ),
         ({"temperature": 3}, "temperature is 3.0: it runs from 0.0 to 2.0"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"max_tokens": 1.5}, "max_tokens is 1.5, which is no int"),
