@@ -189,11 +189,23 @@ struct Fault {
 };
 Fault describe(std::exception_ptr exception) noexcept;
 
+// How the engine looks at pinned host memory.
+enum class HostAccess { kRead, kReadWrite };
+
+// Page-locks mapped host memory for the device. Both set, or neither: then, as on the CPU, nothing
+// is pinned. Any thread; they take milliseconds. pin() may refuse, which harms nothing.
+struct HostPinning {
+  std::function<bool(std::span<const std::byte> memory, HostAccess access)> pin;
+  std::function<void(std::span<const std::byte> memory)>
+      unpin;  // what pin() took, before unmapping
+};
+
 // The device this build computes on: the first CUDA device, else the CPU; "cpu" and "cuda" insist.
 // Errors: unsupported when a GPU is there but its driver is too old, or when `wanted` is absent.
 struct Engine {
   Device device;
   std::vector<std::string> remarks;  // for the log and the status
+  HostPinning pinning;
 };
 Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads);
 

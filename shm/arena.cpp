@@ -4,12 +4,22 @@
 #include <utility>
 
 namespace hearth {
+namespace {
+
+struct Attended {
+  Mapping mapping;
+  std::shared_ptr<const void> attendance;  // ends first
+};
+
+}  // namespace
 
 Result<void> ArenaTable::attach(std::uint32_t id, Fd fd, std::uint64_t nbytes) {
   if (arenas_.contains(id))
     return fail(Code::kBadRequest, "arena " + std::to_string(id) + " is attached already");
   TRY(Mapping mapping, Mapping::map(fd, nbytes, Access::kReadOnly));
-  arenas_.emplace(id, std::make_shared<const Mapping>(std::move(mapping)));
+  auto attended = std::make_shared<Attended>(Attended{std::move(mapping), nullptr});
+  if (attend_) attended->attendance = attend_(attended->mapping.bytes());
+  arenas_.emplace(id, Arena(attended, &attended->mapping));
   return {};
 }
 

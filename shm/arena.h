@@ -8,9 +8,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "shm/base/result.h"
@@ -23,6 +25,12 @@ using Arena = std::shared_ptr<const Mapping>;
 
 class ArenaTable {
  public:
+  // Called with each new mapping; what it returns lives as long as the mapping and ends just before
+  // it, on the thread of the last holder.
+  using Attend = std::function<std::shared_ptr<const void>(std::span<const std::byte>)>;
+
+  explicit ArenaTable(Attend attend = {}) : attend_(std::move(attend)) {}
+
   // Maps `fd` after checking that it is a sealed memfd of `nbytes`; the descriptor is closed.
   // Errors: bad_request for a used id or an unfit descriptor, out_of_memory.
   Result<void> attach(std::uint32_t id, Fd fd, std::uint64_t nbytes);
@@ -36,6 +44,7 @@ class ArenaTable {
   std::size_t size() const { return arenas_.size(); }
 
  private:
+  const Attend attend_;
   std::unordered_map<std::uint32_t, Arena> arenas_;
 };
 

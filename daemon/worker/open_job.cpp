@@ -1,18 +1,39 @@
 #include "daemon/worker/open_job.h"
 
+#include <type_traits>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "shm/base/log.h"
 
 namespace hearth::worker {
 namespace {
 
-Result<std::unique_ptr<models::Prompt>> prepare_guarded(const models::Generates& model,
-                                                        const contract::Generate& request,
-                                                        std::span<const TensorView> tensors,
-                                                        const models::Job& job) {
+using PreparedPrompt = Result<std::unique_ptr<models::Prompt>>;
+
+models::Generates* capability(models::Model& model, const contract::Generate&) {
+  return model.generates();
+}
+models::Encodes* capability(models::Model& model, const contract::Encode&) {
+  return model.encodes();
+}
+
+std::string_view verb_of(const contract::Generate&) {
+  return "generate text";
+}
+std::string_view verb_of(const contract::Encode&) {
+  return "give hidden states";
+}
+
+PreparedPrompt prepare_guarded(models::Model& model, const JobRequest& request,
+                               std::span<const TensorView> tensors, const models::Job& job) {
   try {
-    return model.prepare(request, tensors, job);
+    return std::visit(
+        [&](const auto& wanted) {
+          return capability(model, wanted)->prepare(wanted, tensors, job);
+        },
+        request);
   } catch (...) {
     return models::describe(std::current_exception()).error;
   }
@@ -20,12 +41,33 @@ Result<std::unique_ptr<models::Prompt>> prepare_guarded(const models::Generates&
 
 }  // namespace
 
-OpenJob::OpenJob(std::uint32_t id, contract::Generate request, RequestTensors tensors, Link& link,
-                 std::function<void()> on_end)
+const std::string& model_of(const JobRequest& request) {
+  return std::visit([](const auto& any) -> const std::string& { return any.model; }, request);
+}
+
+const std::vector<contract::ChatMessage>& messages_of(const JobRequest& request) {
+  return std::visit(
+      [](const auto& any) -> const std::vector<contract::ChatMessage>& { return any.messages; },
+      request);
+}
+
+Result<void> check_capability(models::Model& model, const JobRequest& request) {
+  return std::visit(
+      [&](const auto& wanted) -> Result<void> {
+        if (capability(model, wanted) != nullptr) return {};
+        return fail(Code::kUnsupported, fmt::format("A model of family {} does not {}.",
+                                                    model.family(), verb_of(wanted)));
+      },
+      request);
+}
+
+OpenJob::OpenJob(std::uint32_t id, JobInput input, JobOutlet outlet, std::function<void()> on_end)
     : job_(std::make_shared<models::Job>(id)),
-      request_(std::move(request)),
-      tensors_(std::move(tensors)),
-      link_(link),
+      request_(std::move(input.request)),
+      tensors_(std::move(input.tensors)),
+      n_tensors_(tensors_.views.size()),
+      pinned_(input.pinned),
+      outlet_(outlet),
       on_end_(std::move(on_end)) {}
 
 bool OpenJob::start() {
@@ -33,25 +75,25 @@ bool OpenJob::start() {
   return state_.compare_exchange_strong(waiting, State::kRunning);
 }
 
-Result<std::unique_ptr<models::Prompt>> OpenJob::prepare(const models::Generates& model) {
-  const std::size_t pictures = tensors_.views.size();
-  if (pictures > 0) progress("preprocess", 0, pictures);
+PreparedPrompt OpenJob::prepare(models::Model& model) {
+  if (n_tensors_ > 0) progress("preprocess", 0, n_tensors_);
   auto prompt = prepare_guarded(model, request_, tensors_.views, *job_);
   tensors_ = {};
-  if (pictures > 0 && prompt) link_.send(job_->id, contract::InputsDone{});
+  if (n_tensors_ > 0 && prompt) outlet_.link.send(job_->id, contract::InputsDone{});
   return prompt;
 }
 
 void OpenJob::cancel() {
   job_->cancelled.store(true);
   State waiting = State::kWaiting;
-  if (!state_.compare_exchange_strong(waiting, State::kEnded)) return;
-  link_.send_error(job_->id, fail(Code::kCancelled, "The request was cancelled."));
-  on_end_();
+  if (state_.compare_exchange_strong(waiting, State::kEnded))
+    end(fail(Code::kCancelled, "The request was cancelled."));
+  else
+    outlet_.results.cancel(job_->id);  // should its result be waiting there
 }
 
 void OpenJob::token(std::string text, std::span<const std::int32_t> ids) {
-  link_.send_token(job_->id, std::move(text), ids);
+  outlet_.link.send_token(job_->id, std::move(text), ids);
 }
 
 void OpenJob::progress(std::string_view stage, std::uint64_t done, std::uint64_t total) {
@@ -59,23 +101,35 @@ void OpenJob::progress(std::string_view stage, std::uint64_t done, std::uint64_t
   message.stage = stage;
   message.done = done;
   message.total = total;
-  link_.send(job_->id, message);
+  outlet_.link.send(job_->id, message);
 }
 
 void OpenJob::done(contract::Generated reply) {
   if (state_.exchange(State::kEnded) == State::kEnded) return;
-  link_.send(job_->id, reply);
+  reply.receipt.pinned = n_tensors_ > 0 && pinned_;
+  outlet_.link.send(job_->id, reply);
   on_end_();
 }
 
-void OpenJob::encoded(models::Encoding) {
-  failed(fail(Code::kInternal, "This build does not deliver hidden states."));
+// Its tensors decide together with those of the result whether all of them were pinned.
+void OpenJob::encoded(models::Encoding result) {
+  if (state_.exchange(State::kEnded) == State::kEnded) return;
+  result.reply.receipt.pinned = n_tensors_ == 0 || pinned_;
+  const auto finish = [self = shared_from_this()](Result<contract::Encoded> reply) {
+    if (!reply) return self->end(reply.error());
+    self->outlet_.link.send(self->job_->id, *reply);
+    self->on_end_();
+  };
+  outlet_.results.deliver({outlet_.client, job_, std::move(result), finish});
 }
 
 void OpenJob::failed(Error error) {
-  if (state_.exchange(State::kEnded) == State::kEnded) return;
+  if (state_.exchange(State::kEnded) != State::kEnded) end(error);
+}
+
+void OpenJob::end(const Error& error) {
   if (error.code == Code::kInternal) log::error("request {}: {}", job_->id, error.what);
-  link_.send_error(job_->id, error);
+  outlet_.link.send_error(job_->id, error);
   on_end_();
 }
 

@@ -9,26 +9,47 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "daemon/worker/link.h"
+#include "daemon/worker/results_thread.h"
 #include "models/model.h"
 #include "shm/arena.h"
 
 namespace hearth::worker {
 
-class OpenJob : public models::Listener {
+using JobRequest = std::variant<contract::Generate, contract::Encode>;
+
+const std::string& model_of(const JobRequest& request);
+const std::vector<contract::ChatMessage>& messages_of(const JobRequest& request);
+// Errors: unsupported, when the model lacks the capability that the request needs.
+Result<void> check_capability(models::Model& model, const JobRequest& request);
+
+// Where a job's frames go.
+struct JobOutlet {
+  Link& link;
+  ResultsThread& results;
+  std::uint64_t client = 0;  // whose arenas its results go to; encode only
+};
+
+struct JobInput {
+  JobRequest request;
+  RequestTensors tensors;
+  bool pinned = false;  // all tensors lie in pinned memory, if there are any
+};
+
+class OpenJob : public models::Listener, public std::enable_shared_from_this<OpenJob> {
  public:
   // `on_end` is called once, after the terminal frame, on the thread that ended the job.
-  OpenJob(std::uint32_t id, contract::Generate request, RequestTensors tensors, Link& link,
-          std::function<void()> on_end);
+  OpenJob(std::uint32_t id, JobInput input, JobOutlet outlet, std::function<void()> on_end);
 
   const std::shared_ptr<models::Job>& job() const { return job_; }
 
   // Prepare thread: false when the job was cancelled while it waited.
   bool start();
-  // Prepare thread, after start(): Generates::prepare on `model`, then inputs_done. Never throws.
-  Result<std::unique_ptr<models::Prompt>> prepare(const models::Generates& model);
+  // Prepare thread, after start(): prepare() of the capability, then inputs_done. Never throws.
+  Result<std::unique_ptr<models::Prompt>> prepare(models::Model& model);
 
   // Link thread. A job that still waits ends here; any other when its thread looks.
   void cancel();
@@ -40,12 +61,17 @@ class OpenJob : public models::Listener {
   void failed(Error error) override;
 
  private:
+  // kEnded: the terminal frame is sent, or is the results thread's to send.
   enum class State { kWaiting, kRunning, kEnded };
 
+  void end(const Error& error);
+
   const std::shared_ptr<models::Job> job_;
-  const contract::Generate request_;
+  const JobRequest request_;
   RequestTensors tensors_;  // until prepare() has read them
-  Link& link_;
+  const std::size_t n_tensors_;
+  const bool pinned_;
+  const JobOutlet outlet_;
   const std::function<void()> on_end_;
   std::atomic<State> state_ = State::kWaiting;
 };

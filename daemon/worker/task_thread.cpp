@@ -11,12 +11,16 @@ TaskThread::TaskThread(const char* name) : thread_([this] { run(); }) {
 }
 
 TaskThread::~TaskThread() {
+  stop();
+}
+
+void TaskThread::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   posted_.notify_one();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 void TaskThread::post(std::function<void()> task) {
@@ -27,11 +31,17 @@ void TaskThread::post(std::function<void()> task) {
   posted_.notify_one();
 }
 
+void TaskThread::post_at(Clock::time_point due, std::function<void()> task) {
+  {
+    const std::lock_guard lock(mutex_);
+    later_.emplace(due, std::move(task));
+  }
+  posted_.notify_one();
+}
+
 void TaskThread::run() {
   std::unique_lock lock(mutex_);
-  for (;;) {
-    posted_.wait(lock, [&] { return stopping_ || !tasks_.empty(); });
-    if (stopping_) return;
+  while (wait_for_task(lock)) {
     std::function<void()> task = std::move(tasks_.front());
     tasks_.pop_front();
     lock.unlock();
@@ -39,6 +49,21 @@ void TaskThread::run() {
     task = nullptr;  // what it holds ends here, not under the lock
     lock.lock();
   }
+}
+
+// False: the thread shall end.
+bool TaskThread::wait_for_task(std::unique_lock<std::mutex>& lock) {
+  while (!stopping_ && tasks_.empty()) {
+    if (later_.empty()) {
+      posted_.wait(lock);
+    } else if (const auto due = later_.begin()->first; due > Clock::now()) {
+      posted_.wait_until(lock, due);
+    } else {
+      tasks_.push_back(std::move(later_.begin()->second));
+      later_.erase(later_.begin());
+    }
+  }
+  return !stopping_;
 }
 
 }  // namespace hearth::worker

@@ -1,8 +1,10 @@
 #include "daemon/worker/worker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "shm/base/log.h"
 
@@ -11,6 +13,13 @@ namespace {
 
 constexpr auto kFlushLimit = std::chrono::milliseconds(300);
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+
+std::uint64_t ram_bytes() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES);
+  const long page_bytes = ::sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || page_bytes <= 0) return 0;
+  return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
+}
 
 double ms_since(models::Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
@@ -29,9 +38,9 @@ contract::WorkerReady introduction(const Settings& settings) {
   return ready;
 }
 
-std::vector<const contract::Tensor*> tensors_of(const contract::Generate& request) {
+std::vector<const contract::Tensor*> tensors_of(const JobRequest& request) {
   std::vector<const contract::Tensor*> tensors;
-  for (const contract::ChatMessage& message : request.messages)
+  for (const contract::ChatMessage& message : messages_of(request))
     for (const contract::ContentPart& part : message.content)
       if (part.tensor) tensors.push_back(&*part.tensor);
   return tensors;
@@ -57,10 +66,20 @@ std::function<void(std::uint64_t, std::uint64_t)> loading_progress(Link& link, s
 Worker::Worker(Fd link, Settings settings)
     : settings_(std::move(settings)),
       link_(std::move(link)),
+      pinned_(settings_.engine.pinning,
+              settings_.pinned_bytes.value_or(pinned_arena_budget(ram_bytes()))),
+      arenas_([this](std::span<const std::byte> memory) {
+        return pinned_.pin(memory, models::HostAccess::kRead);
+      }),
+      results_(link_, pinned_, settings_.results),
       engine_([this](const Error& error) { device_lost(error); }),
       offers_("offers"),
       loader_("load"),
       preparer_("prepare") {}
+
+Worker::~Worker() {
+  results_.stop();
+}
 
 void Worker::serve() {
   link_.send(0, introduction(settings_));
@@ -88,7 +107,11 @@ bool Worker::dispatch(Frame frame) {
       {DetachModel::kType, &Worker::handle<DetachModel, &Worker::detach_model>},
       {LoadModel::kType, &Worker::handle<LoadModel, &Worker::load_model>},
       {UnloadModel::kType, &Worker::handle<UnloadModel, &Worker::unload_model>},
+      {AssignJob::kType, &Worker::handle<AssignJob, &Worker::assign_job>},
       {Generate::kType, &Worker::handle<Generate, &Worker::generate>},
+      {Encode::kType, &Worker::handle<Encode, &Worker::encode>},
+      {ReleaseSlots::kType, &Worker::handle<ReleaseSlots, &Worker::release_slots>},
+      {ForgetClient::kType, &Worker::handle<ForgetClient, &Worker::forget_client>},
       {Cancel::kType, &Worker::handle<Cancel, &Worker::cancel>},
   };
   const std::uint8_t type = frame.header.type;
@@ -205,26 +228,45 @@ void Worker::unload_model(std::uint32_t id, contract::UnloadModel message, Fds) 
   if (!unloading) link_.send_error(id, unloading.error());
 }
 
+void Worker::assign_job(std::uint32_t id, contract::AssignJob message, Fds) {
+  assigned_[id] = message.client;
+  results_.assign(message.client, message.out_bytes);
+}
+
 void Worker::generate(std::uint32_t id, contract::Generate request, Fds) {
-  const std::string model_id = request.model;
+  assigned_.erase(id);
+  begin_job(id, std::move(request), 0);
+}
+
+void Worker::encode(std::uint32_t id, contract::Encode request, Fds) {
+  const auto assigned = assigned_.extract(id);
+  if (assigned.empty())
+    return link_.send_error(id, fail(Code::kBadRequest, "Nobody was named whose job this is."));
+  begin_job(id, std::move(request), assigned.mapped());
+}
+
+void Worker::begin_job(std::uint32_t id, JobRequest request, std::uint64_t client) {
+  const std::string model_id = model_of(request);
   auto use = models_.begin_use(model_id);
   if (!use) return link_.send_error(id, use.error());
-  const auto started = start_job(id, std::move(request), std::move(use->model));
+  const auto started = start_job(id, std::move(request), client, std::move(use->model));
   if (started) return;
   link_.send_error(id, started.error());
   models_.end_use(model_id);
 }
 
-Result<void> Worker::start_job(std::uint32_t id, contract::Generate request, SharedModel model) {
-  if (!model)
-    return fail(Code::kUnknownModel, fmt::format("Model {} is not loaded.", request.model));
-  if (model->generates() == nullptr)
-    return fail(Code::kUnsupported,
-                fmt::format("A model of family {} does not generate text.", model->family()));
+Result<void> Worker::start_job(std::uint32_t id, JobRequest request, std::uint64_t client,
+                               SharedModel model) {
+  const std::string model_id = model_of(request);
+  if (!model) return fail(Code::kUnknownModel, fmt::format("Model {} is not loaded.", model_id));
+  CHECK_OK(check_capability(*model, request));
   TRY(RequestTensors tensors, open_tensors(arenas_, tensors_of(request)));
-  auto job =
-      std::make_shared<OpenJob>(id, request, std::move(tensors), link_,
-                                [this, id, model_id = request.model] { end_job(id, model_id); });
+  const bool pinned =
+      std::all_of(tensors.views.begin(), tensors.views.end(),
+                  [this](const TensorView& view) { return pinned_.covers(view.bytes); });
+  auto job = std::make_shared<OpenJob>(id, JobInput{std::move(request), std::move(tensors), pinned},
+                                       JobOutlet{link_, results_, client},
+                                       [this, id, model_id] { end_job(id, model_id); });
   {
     const std::lock_guard lock(jobs_mutex_);
     jobs_[id] = job;
@@ -236,8 +278,16 @@ Result<void> Worker::start_job(std::uint32_t id, contract::Generate request, Sha
   return {};
 }
 
+void Worker::release_slots(std::uint32_t, contract::ReleaseSlots message, Fds) {
+  results_.release(message.arena, std::move(message.offsets));
+}
+
+void Worker::forget_client(std::uint32_t, contract::ForgetClient message, Fds) {
+  results_.forget(message.client);
+}
+
 void Worker::prepare(const std::shared_ptr<OpenJob>& job, SharedModel model) {
-  auto prompt = job->prepare(*model->generates());
+  auto prompt = job->prepare(*model);
   if (prompt) {
     engine_.submit(std::move(model), job->job(), *std::move(prompt), job);
   } else {

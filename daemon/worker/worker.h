@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -20,6 +21,8 @@
 #include "daemon/worker/link.h"
 #include "daemon/worker/model_table.h"
 #include "daemon/worker/open_job.h"
+#include "daemon/worker/pinned_memory.h"
+#include "daemon/worker/results_thread.h"
 #include "daemon/worker/task_thread.h"
 #include "models/model.h"
 #include "shm/arena.h"
@@ -28,7 +31,10 @@ namespace hearth::worker {
 
 struct Settings {
   models::Engine engine;
-  std::uint32_t slots = 4;  // generate requests that run at once
+  std::uint32_t slots = 4;  // generate and encode requests that run at once
+  ResultLimits results;
+  // Absent: pinned_arena_budget() of this machine's memory.
+  std::optional<std::uint64_t> pinned_bytes;
   // Called on the engine or load thread when the device will not work again; the process must end.
   std::function<void()> on_device_lost = [] {};
 };
@@ -36,6 +42,7 @@ struct Settings {
 class Worker {
  public:
   Worker(Fd link, Settings settings);
+  ~Worker();
 
   void serve();
 
@@ -54,7 +61,11 @@ class Worker {
   void detach_model(std::uint32_t id, contract::DetachModel message, Fds fds);
   void load_model(std::uint32_t id, contract::LoadModel message, Fds fds);
   void unload_model(std::uint32_t id, contract::UnloadModel message, Fds fds);
+  void assign_job(std::uint32_t id, contract::AssignJob message, Fds fds);
   void generate(std::uint32_t id, contract::Generate message, Fds fds);
+  void encode(std::uint32_t id, contract::Encode message, Fds fds);
+  void release_slots(std::uint32_t id, contract::ReleaseSlots message, Fds fds);
+  void forget_client(std::uint32_t id, contract::ForgetClient message, Fds fds);
   void cancel(std::uint32_t id, contract::Cancel message, Fds fds);
 
   void examine(std::uint32_t id, const contract::AttachModel& message, Fds& fds);
@@ -62,19 +73,24 @@ class Worker {
   void load(const models::Job& job, const ModelSource& source, const std::string& model_id);
   Result<contract::ModelLoaded> load_now(const models::Job& job, const ModelSource& source,
                                          const std::string& model_id);
-  Result<void> start_job(std::uint32_t id, contract::Generate request, SharedModel model);
+  void begin_job(std::uint32_t id, JobRequest request, std::uint64_t client);
+  Result<void> start_job(std::uint32_t id, JobRequest request, std::uint64_t client,
+                         SharedModel model);
   void prepare(const std::shared_ptr<OpenJob>& job, SharedModel model);
   void end_job(std::uint32_t id, const std::string& model_id);
   void device_lost(const Error& error);
 
   const Settings settings_;
   Link link_;
-  ArenaTable arenas_;  // link thread only
+  PinnedMemory pinned_;
+  ArenaTable arenas_;                                          // link thread only
+  std::unordered_map<std::uint32_t, std::uint64_t> assigned_;  // job to client; link thread only
   ModelTable models_;
   std::mutex jobs_mutex_;                                                  // of the two below
-  std::unordered_map<std::uint32_t, std::shared_ptr<OpenJob>> jobs_;       // generate, by request
+  std::unordered_map<std::uint32_t, std::shared_ptr<OpenJob>> jobs_;       // by request
   std::unordered_map<std::uint32_t, std::shared_ptr<models::Job>> loads_;  // load_model, by request
-  EngineThread engine_;  // the threads end before what they use
+  ResultsThread results_;  // stopped first, for its ends use all the others
+  EngineThread engine_;    // the threads end before what they use
   TaskThread offers_;
   TaskThread loader_;
   TaskThread preparer_;
