@@ -93,6 +93,20 @@ def progress_bar(total: int, node: str | None) -> Callable[[int], None]:
     return lambda value: bar.update_absolute(value)
 
 
+def call_later(delay_s: float, act: Callable[[], None]) -> bool:
+    """Has ComfyUI's own server loop call `act`, in that loop's thread. Returns whether it will:
+    False where there is no such loop, in an isolated process or without ComfyUI.
+    """
+    loop = _lookup("server", "PromptServer.instance.loop")
+    if loop is None:
+        return False
+    try:
+        loop.call_soon_threadsafe(loop.call_later, delay_s, act)
+    except (RuntimeError, *_ABSENT):  # closed, or a proxy that cannot pass a function on
+        return False
+    return True
+
+
 def model_folders(kind: str) -> list[Path]:
     """Folders that ComfyUI searches for models of this kind, extra_model_paths.yaml included."""
     known = _lookup("folder_paths", "folder_names_and_paths")
