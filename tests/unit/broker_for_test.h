@@ -206,8 +206,8 @@ class BrokerTest : public testing::Test {
     broker->receive_from_worker(frame_of(job_id, message));
   }
 
-  void connect(FakeClient& client, bool with_hello = true) {
-    client.id = broker->connect(client, Peer{4711, 1000});
+  void connect(FakeClient& client, bool with_hello = true, uid_t user = 1000) {
+    client.id = broker->connect(client, Peer{4711, user});
     if (!with_hello) return;
     contract::Hello hello;
     hello.oldest = contract::kOldestProtocolVersion;
@@ -314,6 +314,21 @@ class BrokerTest : public testing::Test {
     reply.text = text;
     reply.stop_reason = "end_token";
     return reply;
+  }
+  // After the last client has gone: nothing is held, counted or promised.
+  void expect_empty_ledger() const {
+    const Core& core = broker->core();
+    EXPECT_EQ(core.clients.size(), 0u);
+    EXPECT_EQ(core.jobs.size(), 0u);
+    EXPECT_EQ(core.running, 0u);
+    EXPECT_EQ(core.arenas.size(), 0u);
+    EXPECT_EQ(core.arenas.total_bytes(), 0u);
+    EXPECT_EQ(core.out_arenas.size(), 0u);
+    EXPECT_EQ(core.out_arenas.total_bytes(), 0u);
+    EXPECT_EQ(core.out_arenas.results(), 0u);
+    EXPECT_EQ(core.out_arenas.result_bytes(), 0u);
+    EXPECT_EQ(core.arena_bytes_asked, 0u);
+    EXPECT_TRUE(core.accounts.empty());
   }
   contract::StatusReport status(FakeClient& client, std::uint32_t request_id) {
     send(client, request_id, contract::Status{});
