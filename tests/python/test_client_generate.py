@@ -46,6 +46,53 @@ def test_a_video_is_sent_with_its_speed(client, service):
     assert (part.kind, part.fps, part.tensor.shape) == ("video", 12.5, [4, 8, 8, 3])
 
 
+@pytest.mark.parametrize(
+    ("count", "frames", "fps"),
+    [(128, 16, 24.0), (9, 3, 8.0), (10, 4, 30.0), (7, 6, 12.0), (5, 1, 10.0), (100, 99, 25.0)],
+)
+@pytest.mark.parametrize("package", ["torch", "numpy"])
+def test_a_video_is_sampled_before_it_is_sent(client, service, count, frames, fps, package):
+    video = numpy.arange(count, dtype="u1")[:, None, None, None].repeat(4, 1).repeat(4, 2)
+    video = video.repeat(3, 3)
+    wanted = video[numpy.linspace(0, count - 1, frames, dtype=int)]
+    if package == "torch":
+        video = pytest.importorskip("torch").from_numpy(video)
+    client.generate(
+        "m", [{"role": "user", "content": [{"video": video, "fps": fps, "frames": frames}]}]
+    )
+    part = service.peer.messages_of(messages.Generate)[0].messages[0].content[0]
+    assert part.tensor.shape == [frames, 4, 4, 3]
+    assert service.peer.arena_bytes(part.tensor) == wanted.tobytes()
+    step = (count - 1) / (frames - 1) if frames > 1 else count
+    assert part.fps == pytest.approx(fps / step)
+
+
+@pytest.mark.parametrize("frames", [5, 6, None])
+def test_a_video_with_few_frames_is_sent_whole(client, service, frames):
+    video = numpy.zeros((5, 4, 4, 3), "u1")
+    client.generate(
+        "m", [{"role": "user", "content": [{"video": video, "fps": 9, "frames": frames}]}]
+    )
+    part = service.peer.messages_of(messages.Generate)[0].messages[0].content[0]
+    assert part.tensor.shape == [5, 4, 4, 3] and part.fps == 9.0
+
+
+@pytest.mark.parametrize("frames", [0, -3, 2.5, "all"])
+def test_a_number_of_frames_that_is_none_is_refused(client, frames):
+    video = {"video": numpy.zeros((5, 4, 4, 3), "u1"), "frames": frames}
+    with pytest.raises(errors.BadRequest, match="frames is"):
+        client.generate("m", [{"role": "user", "content": [video]}])
+
+
+def test_a_priority_is_sent_and_a_wrong_one_refused(client, service):
+    client.generate("ember", TEXT, priority="batch")
+    client.generate("ember", TEXT)
+    found = [request.priority for request in service.peer.messages_of(messages.Generate)]
+    assert found == ["batch", "interactive"]
+    with pytest.raises(errors.BadRequest, match="use one of interactive, batch, maintenance"):
+        client.generate("ember", TEXT, priority="urgent")
+
+
 def test_a_stream_gives_the_pieces_and_then_the_reply(client):
     stream = client.generate("ember", CHAT, stream=True)
     assert list(stream) == ["a red ", "circle"]

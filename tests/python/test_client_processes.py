@@ -1,5 +1,6 @@
 """Forked children, threads and the pool."""
 
+import contextlib
 import os
 import threading
 
@@ -8,7 +9,7 @@ import pytest
 
 import hearth.client
 from hearth import errors, messages
-from server import generated, silent, wait_until
+from server import generated, open_files, silent, token, wait_until
 
 PICTURE = numpy.arange(8 * 6 * 3, dtype=numpy.uint8).reshape(8, 6, 3)
 CHAT = [{"role": "user", "content": ["What is this?", PICTURE]}]
@@ -75,3 +76,101 @@ def test_the_pool_connects_at_the_first_call(tmp_path):
         pytest.raises(errors.NotReachable),
     ):
         client.ping()
+
+
+def test_four_threads_with_eight_requests_each_get_their_own_answers(service):
+    """Notes of the border, row 22: the answers of each connection come in reverse order."""
+    threads, requests = 4, 8
+
+    def handler(peer, frame, request):
+        waiting = peer.__dict__.setdefault("waiting", [])
+        waiting.append((frame.request_id, request.messages[0].content[0].text))
+        if len(waiting) == requests:
+            for request_id, text in reversed(waiting):
+                peer.send(token(text[:4]), request_id)
+                peer.send(token(text[4:]), request_id)
+                peer.send(generated(text), request_id)
+            waiting.clear()
+
+    service.on[messages.Generate] = handler
+    barrier = threading.Barrier(threads)
+    failures = []
+
+    def use(thread):
+        try:
+            for turn in range(5):
+                with hearth.client.shared(service.path) as client:
+                    barrier.wait(30)
+                    texts = [f"thread {thread} turn {turn} no {n}" for n in range(requests)]
+                    chats = [[{"role": "user", "content": [text, PICTURE]}] for text in texts]
+                    streams = [client.generate("ember", chat, stream=True) for chat in chats]
+                    assert [stream.reply.text for stream in streams] == texts
+                    assert [stream.text for stream in streams] == texts
+        except BaseException as error:
+            failures.append(error)
+            barrier.abort()
+
+    running = [threading.Thread(target=use, args=[thread]) for thread in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join(50)
+    assert not failures and len(service.peers) == threads
+
+
+def test_the_pool_keeps_four_idle_connections_and_closes_the_others(service):
+    before = open_files()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(hearth.client.shared(service.path)) for _ in range(7)]
+        for client in clients:
+            client.ping()
+    wait_until(lambda: sum(not peer.is_gone for peer in service.peers) == 4)
+    assert len(service.peers) == 7
+    assert open_files() <= before + 4 * 2, "ours and the test service's end of each"
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(hearth.client.shared(service.path)).ping()
+    assert len(service.peers) == 7, "the idle ones were used"
+
+
+def test_a_client_that_was_closed_does_not_return_to_the_pool(service):
+    with hearth.client.shared(service.path) as client:
+        client.ping()
+        client.close()
+    with hearth.client.shared(service.path) as client:
+        client.ping()
+    assert len(service.peers) == 2
+
+
+def test_a_forked_child_has_a_pool_of_its_own(service):
+    with hearth.client.shared(service.path) as client:
+        client.generate("ember", CHAT)
+    (parent,) = service.peers
+
+    def child():
+        with hearth.client.shared(service.path) as client:
+            assert client.generate("ember", CHAT).text == "a red circle"
+        hearth.client.trim_idle()
+
+    assert in_child(child)
+    assert len(service.peers) == 2 and not parent.is_gone
+    with hearth.client.shared(service.path) as client:
+        client.generate("ember", CHAT)
+    assert len(service.peers) == 2
+    assert len(parent.messages_of(messages.Generate)) == 2
+
+
+def test_a_forked_child_s_pictures_and_streams_end_without_a_word(client, service):
+    service.on[messages.Generate] = silent
+    kept = [client.put(PICTURE), client.generate("ember", CHAT, stream=True)]
+    wait_until(lambda: service.peer.messages_of(messages.Generate))
+    received = len(service.peer.received)
+
+    def child():
+        kept.clear()
+
+    assert in_child(child)
+    client.ping()
+    assert len(service.peer.received) == received + 1 and len(service.peers) == 1
+    held = len(client._connection.held._slots)
+    assert held == 1
