@@ -11,6 +11,7 @@ import time
 import numpy
 
 import hearth.client
+from hearth.retry import generate_request
 from hearth.wire import Exchange
 
 BATCH = numpy.zeros((4, 256, 256, 3), numpy.float32)
@@ -30,7 +31,8 @@ def before_hello(path, _folder):
 def copying(path, folder):
     """In shared memory of our own, one picture of four is written."""
     client = hearth.client.connect(path, 5)
-    steps = client._begin_answer(client.offer_model(folder), ask("hello"), {})
+    request = generate_request(client.offer_model(folder), ask("hello"), {}, retry=False)
+    steps = client._begin(request)
     for step in steps:
         if isinstance(step, Exchange):
             client._wait(step, None)

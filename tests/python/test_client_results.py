@@ -117,6 +117,27 @@ def test_what_was_written_into_a_view_is_not_in_the_next_result_there(client, se
     assert (values(second) == STATES * 2).all()
 
 
+def test_a_result_that_shares_its_page_with_others_is_copied(client, service):
+    """The service packs results of less than a page; their pages cannot be renewed one by one."""
+
+    def handler(peer, frame, _request):
+        arena = next(iter(peer.out), None) or peer.lend()
+        offset = 4096 if len(peer.ids_of(messages.Encode)) == 1 else 4096 + 192
+        peer.send(encoded(peer.result(STATES, "f32", arena, offset)), frame.request_id)
+
+    service.on[messages.Encode] = handler
+    kept = client.encode("ember", TEXT, copy=False).hidden
+    kept += 1
+    beside = client.encode("ember", TEXT, copy=False).hidden
+    assert (values(beside) == STATES).all() and (values(kept) == STATES + 1).all()
+    client.ping()
+    assert service.peer.released == [(1, 4096 + 192)], "at once"
+    beside += 1
+    del kept
+    client.ping()
+    assert len(service.peer.released) == 2
+
+
 def test_several_layers_are_several_tensors_that_go_one_by_one(client, service, package):
     service.on[messages.Encode] = encodes(STATES, STATES * 2, STATES * 3)
     hidden = client.encode("ember", TEXT, (0, 5, -1), copy=False).hidden
