@@ -4,42 +4,9 @@
 namespace hearth::broker {
 namespace {
 
-class ResultsTest : public ResultsForTest {
- protected:
-  void SetUp() override {
-    connect(client);
-    start_worker(2);
-    model = hold_hot_model(client, 1000);
-  }
-  // Every test ends with everybody gone and nothing left.
-  void TearDown() override {
-    for (FakeClient* each : {&client, &other}) broker->disconnect(each->id);
-    end_cancelled_jobs();
-    expect_empty_ledger();
-  }
-  void join() {
-    connect(other);
-    contract::OfferModel message;
-    message.labels = {"model.safetensors"};
-    std::vector<Fd> fds;
-    fds.push_back(folder.open("a"));
-    send(other, 1000, message, std::move(fds));
-    off_loop.run_all();
-  }
-  void lose_worker() { broker->worker_gone("it was ended by Killed"); }
-  void come_back() {
-    tick_after(Milliseconds(5000));
-    worker_is_ready();
-  }
-  const Core& core() const { return broker->core(); }
-  std::size_t forgotten() const { return worker.count<contract::ForgetClient>(); }
+using Results = ResultsTest;
 
-  FakeClient client;
-  FakeClient other;
-  std::string model;
-};
-
-TEST_F(ResultsTest, WorkerLearnsWhoseAJobIsBeforeItGetsTheJob) {
+TEST_F(Results, WorkerLearnsWhoseAJobIsBeforeItGetsTheJob) {
   contract::Encode message = encode_for(model, 2);
   message.dtype = "f16";
   send(client, 1, message);
@@ -55,13 +22,13 @@ TEST_F(ResultsTest, WorkerLearnsWhoseAJobIsBeforeItGetsTheJob) {
   EXPECT_EQ(*contract::unpack<contract::Encode>(bytes_of(job.body)), message);
 }
 
-TEST_F(ResultsTest, GenerateIsNotAssigned) {
+TEST_F(Results, GenerateIsNotAssigned) {
   send(client, 1, request_for(model));
   EXPECT_EQ(worker.count<contract::AssignJob>(), 0u);
   from_worker(worker.last<contract::Generate>().request_id, generated("x"));
 }
 
-TEST_F(ResultsTest, EncodeIsCheckedLikeGenerate) {
+TEST_F(Results, EncodeIsCheckedLikeGenerate) {
   send(client, 1, encode_for(model, 0));
   const auto error = client.answer<contract::Error>(1);
   EXPECT_EQ(error.code, "bad_request");
@@ -78,7 +45,7 @@ TEST_F(ResultsTest, EncodeIsCheckedLikeGenerate) {
   EXPECT_EQ(status(client, 4).failed, 3u);
 }
 
-TEST_F(ResultsTest, TensorsOfAnOutArenaAreNotInput) {
+TEST_F(Results, TensorsOfAnOutArenaAreNotInput) {
   const ArenaId arena = hold_results(client, 1, model, 7, {4096});
   auto message = request_for(model);
   add_picture(message, arena);
@@ -90,7 +57,7 @@ TEST_F(ResultsTest, TensorsOfAnOutArenaAreNotInput) {
   EXPECT_EQ(client.error_code(3), "bad_request");
 }
 
-TEST_F(ResultsTest, ArenaReachesTheClientUnderAnIdOfTheBrokerBeforeTheReply) {
+TEST_F(Results, ArenaReachesTheClientUnderAnIdOfTheBrokerBeforeTheReply) {
   const ArenaId in = grant_arena(client, 1);
   send(client, 2, encode_for(model, 2));
   timer.pass(Milliseconds(30));
@@ -111,10 +78,11 @@ TEST_F(ResultsTest, ArenaReachesTheClientUnderAnIdOfTheBrokerBeforeTheReply) {
   EXPECT_EQ(answer.prompt_token_ids, "abcd");
   EXPECT_NEAR(answer.receipt.total_ms, 30, 1e-6);
   EXPECT_EQ(answer.receipt.prefill_ms, 12.5);
+  EXPECT_EQ(answer.receipt.first_token_ms, 0.0);  // there is none
   EXPECT_EQ(answer.receipt.model, model);
 }
 
-TEST_F(ResultsTest, BrokerKeepsNoDescriptorOfAnOutArena) {
+TEST_F(Results, BrokerKeepsNoDescriptorOfAnOutArena) {
   send(client, 1, encode_for(model));
   const int adopted = off_loop.adopted;
   EXPECT_TRUE(lend(client.id, 7));
@@ -123,7 +91,7 @@ TEST_F(ResultsTest, BrokerKeepsNoDescriptorOfAnOutArena) {
   answer_encode(7, {4096});
 }
 
-TEST_F(ResultsTest, StatusShowsArenasAndResultsOfBothDirections) {
+TEST_F(Results, StatusShowsArenasAndResultsOfBothDirections) {
   const ArenaId in = grant_arena(client, 1, 65536);
   const ArenaId out = hold_results(client, 2, model, 7, {4096, 8192});
   const auto report = status(client, 3);
@@ -140,7 +108,7 @@ TEST_F(ResultsTest, StatusShowsArenasAndResultsOfBothDirections) {
   EXPECT_NE(in, out);
 }
 
-TEST_F(ResultsTest, ReleaseIsForwardedUnderTheWorkersIdsOneMessageAnArena) {
+TEST_F(Results, ReleaseIsForwardedUnderTheWorkersIdsOneMessageAnArena) {
   const ArenaId first = hold_results(client, 1, model, 7, {4096, 8192, 12288});
   const ArenaId second = hold_results(client, 2, model, 9, {4096});
   release(client, 3, {{first, 4096}, {second, 4096}, {first, 12288}});
@@ -158,7 +126,7 @@ TEST_F(ResultsTest, ReleaseIsForwardedUnderTheWorkersIdsOneMessageAnArena) {
   EXPECT_EQ(core().accounts.held_by(1000).tensors, 1u);
 }
 
-TEST_F(ResultsTest, ReleasedMemoryMayCarryTheNextResult) {
+TEST_F(Results, ReleasedMemoryMayCarryTheNextResult) {
   const ArenaId arena = hold_results(client, 1, model, 7, {4096});
   release(client, 2, {{arena, 4096}});
   send(client, 3, encode_for(model));
@@ -166,7 +134,7 @@ TEST_F(ResultsTest, ReleasedMemoryMayCarryTheNextResult) {
   EXPECT_EQ(client.answer<contract::Encoded>(3).tensors.at(0), tensor_at(arena, 4096));
 }
 
-TEST_F(ResultsTest, ReleaseIsAllOrNothing) {
+TEST_F(Results, ReleaseIsAllOrNothing) {
   join();
   const ArenaId arena = hold_results(client, 1, model, 7, {4096, 8192});
   const ArenaId of_other = hold_results(other, 1, model, 9, {4096});
@@ -190,7 +158,7 @@ TEST_F(ResultsTest, ReleaseIsAllOrNothing) {
   client.answer<contract::Released>(30);
 }
 
-TEST_F(ResultsTest, SecondReleaseOfASlotIsAnError) {
+TEST_F(Results, SecondReleaseOfASlotIsAnError) {
   const ArenaId arena = hold_results(client, 1, model, 7, {4096});
   release(client, 2, {{arena, 4096}});
   client.answer<contract::Released>(2);
@@ -199,7 +167,7 @@ TEST_F(ResultsTest, SecondReleaseOfASlotIsAnError) {
   EXPECT_EQ(worker.count<contract::ReleaseSlots>(), 1u);
 }
 
-TEST_F(ResultsTest, ReleaseWorksWhileTheServiceStopsAndWhenTooMuchIsOpen) {
+TEST_F(Results, ReleaseWorksWhileTheServiceStopsAndWhenTooMuchIsOpen) {
   const ArenaId arena = hold_results(client, 1, model, 7, {4096});
   for (std::uint32_t id = 100; id < 164; ++id) send(client, id, request_for(model));
   send(client, 164, request_for(model));
@@ -209,7 +177,7 @@ TEST_F(ResultsTest, ReleaseWorksWhileTheServiceStopsAndWhenTooMuchIsOpen) {
   client.answer<contract::Released>(2);
 }
 
-TEST_F(ResultsTest, EmptyArenaThatTheWorkerTakesBackIsGone) {
+TEST_F(Results, EmptyArenaThatTheWorkerTakesBackIsGone) {
   const ArenaId arena = hold_results(client, 1, model, 7, {4096});
   release(client, 2, {{arena, 4096}});
   EXPECT_TRUE(take_back(7));
@@ -222,13 +190,13 @@ TEST_F(ResultsTest, EmptyArenaThatTheWorkerTakesBackIsGone) {
   EXPECT_GT(hold_results(client, 4, model, 8, {4096}), arena);
 }
 
-TEST_F(ResultsTest, WorkerThatTakesBackWhatIsHeldMakesNoSense) {
+TEST_F(Results, WorkerThatTakesBackWhatIsHeldMakesNoSense) {
   hold_results(client, 1, model, 7, {4096});
   EXPECT_FALSE(take_back(7));
   EXPECT_TRUE(gone_arenas(client).empty());
 }
 
-TEST_F(ResultsTest, WorkerThatLendsNonsenseIsEnded) {
+TEST_F(Results, WorkerThatLendsNonsenseIsEnded) {
   send(client, 1, encode_for(model));
   EXPECT_FALSE(lend(client.id, 7, kLentBytes, 0));
   EXPECT_FALSE(lend(client.id, 7, kLentBytes, 2));
@@ -241,7 +209,7 @@ TEST_F(ResultsTest, WorkerThatLendsNonsenseIsEnded) {
   answer_encode(7, {4096});
 }
 
-TEST_F(ResultsTest, ReplyOfAnotherKindThanTheRequestEndsTheWorker) {
+TEST_F(Results, ReplyOfAnotherKindThanTheRequestEndsTheWorker) {
   send(client, 1, encode_for(model));
   from_worker(last_encode(), generated("words"));
   EXPECT_EQ(worker.kills, 1);
@@ -252,7 +220,7 @@ TEST_F(ResultsTest, ReplyOfAnotherKindThanTheRequestEndsTheWorker) {
   lose_worker();
 }
 
-TEST_F(ResultsTest, TensorsThatTheWorkerMayNotHandOverAreAnInternalError) {
+TEST_F(Results, TensorsThatTheWorkerMayNotHandOverAreAnInternalError) {
   join();
   hold_results(other, 1, model, 9, {4096});
   hold_results(client, 1, model, 7, {4096});
@@ -273,138 +241,6 @@ TEST_F(ResultsTest, TensorsThatTheWorkerMayNotHandOverAreAnInternalError) {
   EXPECT_EQ(client.error_code(20), "internal");
   EXPECT_EQ(last_release().offsets, std::vector<std::uint64_t>{16384});  // once, the good one
   EXPECT_EQ(core().accounts.held_by(1000).tensors, 2u);
-}
-
-TEST_F(ResultsTest, ResultOfACancelledRequestGoesBackToTheWorker) {
-  send(client, 1, encode_for(model, 2));
-  EXPECT_TRUE(lend(client.id, 7));
-  send(client, 1, contract::Cancel{});
-  answer_encode(7, {4096, 8192});  // it was made before the worker read of the cancel
-  EXPECT_EQ(client.error_code(1), "cancelled");
-  EXPECT_EQ(last_release().arena, 7u);
-  EXPECT_EQ(last_release().offsets, (std::vector<std::uint64_t>{4096, 8192}));
-  EXPECT_EQ(core().out_arenas.results(), 0u);
-  EXPECT_EQ(core().accounts.held_by(1000).tensors, 0u);
-}
-
-TEST_F(ResultsTest, ClientThatDiesWithResultsIsForgottenByTheWorker) {
-  hold_results(client, 1, model, 7, {4096, 8192});
-  hold_results(client, 2, model, 8, {4096});
-  broker->disconnect(client.id);
-  ASSERT_EQ(forgotten(), 1u);
-  const auto message = contract::unpack<contract::ForgetClient>(
-      bytes_of(worker.last<contract::ForgetClient>().body));
-  EXPECT_EQ(message->client, client.id);
-  EXPECT_EQ(worker.count<contract::ReleaseSlots>(), 0u);
-  EXPECT_EQ(core().out_arenas.size(), 0u);
-  EXPECT_EQ(core().arena_bytes_asked, 0u);
-  EXPECT_TRUE(core().accounts.empty());
-  EXPECT_TRUE(take_back(8));  // sent before the worker heard of it
-}
-
-TEST_F(ResultsTest, ClientWithoutResultsIsNotMentionedToTheWorker) {
-  send(client, 1, request_for(model));
-  from_worker(worker.last<contract::Generate>().request_id, generated("x"));
-  broker->disconnect(client.id);
-  EXPECT_EQ(forgotten(), 0u);
-}
-
-TEST_F(ResultsTest, ArenaThatArrivesAfterItsClientIsGoneIsClosedAndNotCounted) {
-  send(client, 1, encode_for(model));
-  const JobId job = last_encode();
-  broker->disconnect(client.id);
-  ASSERT_EQ(forgotten(), 1u);
-  EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
-  EXPECT_EQ(worker.sent.back().type, contract::ForgetClient::kType);  // after the cancel
-  const int adopted = off_loop.adopted;
-  EXPECT_TRUE(lend(client.id, 7));
-  EXPECT_EQ(off_loop.adopted, adopted + 1);
-  EXPECT_EQ(core().out_arenas.size(), 0u);
-  EXPECT_EQ(core().arena_bytes_asked, 0u);
-  from_worker(job, encoded({tensor_at(7, 4096)}));
-  EXPECT_EQ(worker.count<contract::ReleaseSlots>(), 0u);  // it went with the client
-  EXPECT_EQ(core().jobs.size(), 0u);
-}
-
-TEST_F(ResultsTest, LostWorkersEmptyArenasGoAndTheOthersStayUntilReleased) {
-  const ArenaId empty = hold_results(client, 1, model, 7, {4096});
-  release(client, 2, {{empty, 4096}});
-  const ArenaId full = hold_results(client, 3, model, 8, {4096, 8192});
-  const std::size_t forwarded = worker.count<contract::ReleaseSlots>();
-  lose_worker();
-  auto gone = gone_arenas(client);
-  std::sort(gone.begin(), gone.end());
-  EXPECT_EQ(gone, (std::vector<ArenaId>{empty, full}));
-  EXPECT_EQ(core().out_arenas.size(), 1u);
-  EXPECT_EQ(core().arena_bytes_asked, kLentBytes);
-  EXPECT_EQ(status(client, 4).results, 2u);
-  release(client, 5, {{full, 4096}});
-  client.answer<contract::Released>(5);
-  EXPECT_EQ(core().out_arenas.size(), 1u);
-  release(client, 6, {{full, 8192}});
-  client.answer<contract::Released>(6);
-  EXPECT_EQ(core().out_arenas.size(), 0u);
-  EXPECT_EQ(core().arena_bytes_asked, 0u);
-  EXPECT_EQ(core().accounts.held_by(1000).tensors, 0u);
-  EXPECT_EQ(worker.count<contract::ReleaseSlots>(), forwarded);
-  release(client, 7, {{full, 8192}});
-  EXPECT_EQ(client.error_code(7), "bad_request");
-}
-
-TEST_F(ResultsTest, SecondLossTellsNobodyTwice) {
-  hold_results(client, 1, model, 7, {4096});
-  lose_worker();
-  come_back();
-  lose_worker();
-  EXPECT_EQ(gone_arenas(client).size(), 1u);
-}
-
-TEST_F(ResultsTest, NextWorkerMayUseTheSameIdsAndKnowsNoClient) {
-  const ArenaId old = hold_results(client, 1, model, 7, {4096});
-  lose_worker();
-  come_back();
-  EXPECT_FALSE(lend(client.id, 7));  // nothing was assigned to this worker
-  send(client, 2, encode_for(model));
-  recognise();
-  finish_load();
-  EXPECT_TRUE(lend(client.id, 7));
-  answer_encode(7, {4096});
-  const ArenaId now = arena_of(client);
-  EXPECT_NE(now, old);
-  EXPECT_EQ(client.answer<contract::Encoded>(2).tensors.at(0).arena, now);
-  release(client, 3, {{old, 4096}, {now, 4096}});
-  client.answer<contract::Released>(3);
-  ASSERT_EQ(worker.count<contract::ReleaseSlots>(), 1u);
-  EXPECT_EQ(last_release().arena, 7u);
-}
-
-TEST_F(ResultsTest, ClientThatDiesWithResultsOfALostWorkerLeavesNothing) {
-  hold_results(client, 1, model, 7, {4096});
-  lose_worker();
-  broker->disconnect(client.id);
-  EXPECT_EQ(forgotten(), 0u);
-  EXPECT_EQ(core().out_arenas.size(), 0u);
-  EXPECT_TRUE(core().accounts.empty());
-}
-
-TEST_F(ResultsTest, RequestOpenWhenTheWorkerIsLostGivesItsTensorsBack) {
-  send(client, 1, encode_for(model, 3));
-  EXPECT_TRUE(lend(client.id, 7));
-  EXPECT_EQ(core().accounts.held_by(1000).tensors, 3u);
-  lose_worker();
-  EXPECT_EQ(client.error_code(1), "worker_lost");
-  EXPECT_EQ(core().accounts.held_by(1000).tensors, 0u);
-  EXPECT_EQ(core().out_arenas.size(), 0u);
-}
-
-TEST_F(ResultsTest, NothingIsSentAfterTheServiceHasStopped) {
-  send(client, 1, encode_for(model));
-  hold_results(client, 2, model, 7, {4096});
-  broker->stop("test");
-  tick_after(Milliseconds(2000));
-  EXPECT_TRUE(client.closed);
-  EXPECT_TRUE(lend(client.id, 8));
-  lose_worker();
 }
 
 }  // namespace

@@ -104,4 +104,40 @@ class ResultsForTest : public BrokerTest {
   }
 };
 
+// One client with a hot model; a second one may join.
+class ResultsTest : public ResultsForTest {
+ protected:
+  void SetUp() override {
+    connect(client);
+    start_worker(2);
+    model = hold_hot_model(client, 1000);
+  }
+  // Every test ends with everybody gone and nothing left.
+  void TearDown() override {
+    for (FakeClient* each : {&client, &other}) broker->disconnect(each->id);
+    end_cancelled_jobs();
+    expect_empty_ledger();
+  }
+  void join() {
+    connect(other);
+    contract::OfferModel message;
+    message.labels = {"model.safetensors"};
+    std::vector<Fd> fds;
+    fds.push_back(folder.open("a"));
+    send(other, 1000, message, std::move(fds));
+    off_loop.run_all();
+  }
+  void lose_worker() { broker->worker_gone("it was ended by Killed"); }
+  void come_back() {
+    tick_after(Milliseconds(5000));
+    worker_is_ready();
+  }
+  const Core& core() const { return broker->core(); }
+  std::size_t forgotten() const { return worker.count<contract::ForgetClient>(); }
+
+  FakeClient client;
+  FakeClient other;
+  std::string model;
+};
+
 }  // namespace hearth::broker
