@@ -11,6 +11,7 @@ class Builder {
   void linear(Buffer in, Buffer out, const Linear& linear) {
     ops_.push_back({.kind = OpKind::kLinear, .in = in, .out = out, .linear = &linear});
   }
+  void tap(std::int32_t state) { ops_.push_back({.kind = OpKind::kTap, .state = state}); }
   void add(Op op) { ops_.push_back(op); }
   std::vector<Op> finish() && { return std::move(ops_); }
 
@@ -38,6 +39,11 @@ void mlp(Builder& plan, const LayerWeights& weights) {
 }
 
 void head(Builder& plan, const Weights& weights) {
+  plan.add({.kind = OpKind::kTap,
+            .in = Buffer::kHidden,
+            .out = Buffer::kNormed,
+            .state = static_cast<std::int32_t>(weights.layers.size()),
+            .weight = &weights.final_norm});
   plan.add({.kind = OpKind::kChooseRows, .in = Buffer::kHidden, .out = Buffer::kChosen});
   plan.norm(OpKind::kRmsNorm, Buffer::kChosen, Buffer::kChosen, weights.final_norm);
   plan.linear(Buffer::kChosen, Buffer::kLogits, weights.head);
@@ -48,6 +54,7 @@ void head(Builder& plan, const Weights& weights) {
 std::vector<Op> build_plan(const Description& description, const Weights& weights) {
   Builder plan;
   plan.add({.kind = OpKind::kEmbed, .out = Buffer::kHidden, .weight = &weights.embedding});
+  plan.tap(0);
   // Whether the branch of the layer before still waits to be added: the next norm does it.
   bool waits = false;
   const auto layers = static_cast<std::int32_t>(weights.layers.size());
@@ -55,11 +62,13 @@ std::vector<Op> build_plan(const Description& description, const Weights& weight
     const LayerWeights& layer = weights.layers[static_cast<std::size_t>(i)];
     plan.norm(waits ? OpKind::kAddRmsNorm : OpKind::kRmsNorm, Buffer::kHidden, Buffer::kNormed,
               layer.attention_norm);
+    if (waits) plan.tap(i);
     attention(plan, i, layer);
     mlp(plan, layer);
     waits = i >= description.deepstack_layers && i + 1 < layers;
     if (waits) continue;
     plan.add({.kind = OpKind::kAdd, .in = Buffer::kBranch, .out = Buffer::kHidden});
+    if (i + 1 < layers) plan.tap(i + 1);  // what the last layer leaves is tapped as its norm
     if (i < description.deepstack_layers)
       plan.add({.kind = OpKind::kAddDeepstack, .out = Buffer::kHidden, .level = i});
   }

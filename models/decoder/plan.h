@@ -39,6 +39,7 @@ enum class OpKind : std::uint8_t {
   kSwiGlu,           // out = silu(gate) * up
   kAdd,              // hidden += branch
   kAddDeepstack,     // hidden += feature level `level` at picture rows
+  kTap,              // hands out hidden state `state`: in, or out = norm(in) when it has a weight
   kChooseRows,       // out = the rows of `in` whose logits are wanted; ends a run that wants none
 };
 
@@ -48,8 +49,9 @@ struct Op {
   Buffer out = Buffer::kHidden;
   std::int32_t layer = 0;              // of the cache
   std::int32_t level = 0;              // of DeepStack
+  std::int32_t state = 0;              // kTap: counted as in generate::Taps
   const Linear* linear = nullptr;      // kLinear
-  const WeightView* weight = nullptr;  // norms; kQkNormRopeWrite (absent: no norm); kEmbed
+  const WeightView* weight = nullptr;  // norms, kEmbed; kTap and kQkNormRopeWrite: may be absent
 };
 
 // `weights` must outlive the plan.

@@ -40,8 +40,10 @@ class TokenBytes {
 
 // The hidden states that an encode request wants of its prompt. They are counted as in
 // transformers' output_hidden_states: 0 is what the first decoder layer reads, pictures' features
-// placed; i is the residual stream that decoder layer i - 1 leaves, before a DeepStack level is
-// added to it; the last one is the final norm of all that.
+// placed; i is the residual stream as decoder layer i - 1 (from 0) leaves it; the last one, in the
+// place of what the last layer leaves, is the final norm. transformers (5.23) records a layer's
+// output before a DeepStack level is added to it, so at picture tokens state i is not yet what
+// layer i reads; the final norm has seen every level.
 struct Taps {
   std::vector<std::int32_t> states;  // none negative; in the order wanted, one may come twice
   DType dtype = DType::kF32;         // of the result: f32, f16 or bf16

@@ -27,7 +27,7 @@ std::string_view name_of_type(at::ScalarType type) {
   return type == at::kBFloat16 ? "bfloat16" : "float32";
 }
 
-class Model : public models::Model, public models::Generates {
+class Model : public models::Model, public models::Generates, public models::Encodes {
  public:
   Model(Parts parts, const models::LoadOptions& options)
       : rules_(std::move(parts.rules)),
@@ -40,8 +40,16 @@ class Model : public models::Model, public models::Generates {
   std::string_view dtype() const override { return dtype_; }
   std::uint64_t resident_bytes() const override { return resident_bytes_; }
   models::Generates* generates() override { return this; }
+  models::Encodes* encodes() override { return this; }
 
   Result<std::unique_ptr<models::Prompt>> prepare(const contract::Generate& request,
+                                                  std::span<const TensorView> tensors,
+                                                  const models::Job& job) const override {
+    TRY(auto prompt, make_prompt(request, tensors, job, rules_));
+    return std::unique_ptr<models::Prompt>(std::move(prompt));
+  }
+
+  Result<std::unique_ptr<models::Prompt>> prepare(const contract::Encode& request,
                                                   std::span<const TensorView> tensors,
                                                   const models::Job& job) const override {
     TRY(auto prompt, make_prompt(request, tensors, job, rules_));
@@ -151,6 +159,9 @@ Result<void> load_weights(const files::WeightIndex& index, const Config& config,
   CHECK_OK(index.check_unchanged());
   const engine::ExecutorLimits limits = choose_limits(config, parts.type, options);
   parts.rules.context_tokens = limits.context_tokens;
+  parts.rules.hidden = {static_cast<std::int32_t>(config.text.layers.size()) + 1,
+                        config.text.hidden_size,
+                        parts.type == at::kBFloat16 ? DType::kBF16 : DType::kF32};
   parts.weight_bytes = reader.placed_bytes();
   parts.decoder = std::make_unique<engine::SlotDecoder>(
       config.text, std::move(loaded), std::move(tower), limits,

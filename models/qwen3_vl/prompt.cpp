@@ -16,11 +16,19 @@ namespace {
 
 using Spans = std::vector<decoder::MediaSpan>;
 
+// What every request with a chat says of its prompt.
+struct Chat {
+  std::span<const contract::ChatMessage> messages;
+  std::int64_t min_pixels = 0;
+  std::int64_t max_pixels = 0;
+  bool generation_prompt = true;
+};
+
 // The request's pixel limits over the model's own. One of them alone moves the other along when it
 // has to.
-Result<image::PictureRules> limited(const contract::Generate& request, image::PictureRules rules) {
-  const std::int64_t min = request.min_pixels;
-  const std::int64_t max = request.max_pixels;
+Result<image::PictureRules> limited(const Chat& chat, image::PictureRules rules) {
+  const std::int64_t min = chat.min_pixels;
+  const std::int64_t max = chat.max_pixels;
   if (min > 0 && max > 0 && min > max)
     return fail(Code::kBadRequest,
                 fmt::format("min_pixels {} is larger than max_pixels {}", min, max));
@@ -102,36 +110,61 @@ std::size_t count_media(std::span<const text::Piece> pieces) {
       [](const text::Piece& piece) { return piece.kind == text::Piece::Kind::kMedia; }));
 }
 
+Result<void> check_room(const decoder::MediaPrompt& prompt, std::size_t tokens,
+                        std::int32_t context_tokens) {
+  if (prompt.taps) return generate::check_encoding(tokens, *prompt.taps, context_tokens);
+  return generate::check_length(tokens, prompt.sampling.max_tokens, context_tokens);
+}
+
+// All of a prompt but what was asked of it: sampling or taps, which are there already.
+Result<void> lay_out(const Chat& chat, std::span<const TensorView> tensors, const models::Job& job,
+                     const PromptRules& rules, decoder::MediaPrompt& prompt) {
+  const auto start = models::Clock::now();
+  TRY(const image::PictureRules pictures, limited(chat, rules.pictures));
+  TRY(const std::vector<text::Piece> pieces,
+      text::lay_out_chat(chat.messages, chat.generation_prompt));
+  if (count_media(pieces) != tensors.size())
+    return fail(Code::kBadRequest, fmt::format("the messages name {} pictures, {} were sent",
+                                               count_media(pieces), tensors.size()));
+  TRY(const std::vector<std::int32_t> counts, count_all_tokens(tensors, pictures));
+  const auto image_tokens = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  CHECK_OK(check_room(prompt, static_cast<std::size_t>(image_tokens) + 1, rules.context_tokens));
+  TRY(prompt.ids, text::encode_chat(*rules.tokenizer, pieces, counts));
+  CHECK_OK(check_room(prompt, prompt.ids.size(), rules.context_tokens));
+  TRY(prompt.pictures, read_pictures(tensors, pictures, job));
+  prompt.spans = find_spans(prompt.ids, counts, rules.image_token);
+  place(prompt, pictures.merge_size);
+  prompt.image_tokens = static_cast<std::uint32_t>(image_tokens);
+  prompt.end_ids = rules.defaults.end_ids;
+  prompt.vocabulary = rules.tokenizer;
+  prompt.warnings = rules.warnings;
+  prompt.preprocess_ms =
+      std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Generate& request,
                                                           std::span<const TensorView> tensors,
                                                           const models::Job& job,
                                                           const PromptRules& rules) {
-  const auto start = models::Clock::now();
   auto prompt = std::make_unique<decoder::MediaPrompt>();
   TRY(prompt->sampling, generate::resolve_sampling(request, rules.defaults.sampling));
-  TRY(const image::PictureRules pictures, limited(request, rules.pictures));
-  TRY(const std::vector<text::Piece> pieces, text::lay_out_chat(request.messages));
-  if (count_media(pieces) != tensors.size())
-    return fail(Code::kBadRequest, fmt::format("the messages name {} pictures, {} were sent",
-                                               count_media(pieces), tensors.size()));
-  TRY(const std::vector<std::int32_t> counts, count_all_tokens(tensors, pictures));
-  const auto image_tokens = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  CHECK_OK(generate::check_length(static_cast<std::size_t>(image_tokens) + 1,
-                                  prompt->sampling.max_tokens, rules.context_tokens));
-  TRY(prompt->ids, text::encode_chat(*rules.tokenizer, pieces, counts));
-  CHECK_OK(generate::check_length(prompt->ids.size(), prompt->sampling.max_tokens,
-                                  rules.context_tokens));
-  TRY(prompt->pictures, read_pictures(tensors, pictures, job));
-  prompt->spans = find_spans(prompt->ids, counts, rules.image_token);
-  place(*prompt, pictures.merge_size);
-  prompt->image_tokens = static_cast<std::uint32_t>(image_tokens);
-  prompt->end_ids = rules.defaults.end_ids;
-  prompt->vocabulary = rules.tokenizer;
-  prompt->warnings = rules.warnings;
-  prompt->preprocess_ms =
-      std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
+  const Chat chat{request.messages, request.min_pixels, request.max_pixels};
+  CHECK_OK(lay_out(chat, tensors, job, rules, *prompt));
+  return prompt;
+}
+
+Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Encode& request,
+                                                          std::span<const TensorView> tensors,
+                                                          const models::Job& job,
+                                                          const PromptRules& rules) {
+  auto prompt = std::make_unique<decoder::MediaPrompt>();
+  TRY(prompt->taps, generate::resolve_taps(request, rules.hidden));
+  const Chat chat{request.messages, request.min_pixels, request.max_pixels,
+                  request.generation_prompt};
+  CHECK_OK(lay_out(chat, tensors, job, rules, *prompt));
   return prompt;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "models/decoder/media_prompt.h"
+#include "models/generate/request.h"
 #include "models/image/patchify.h"
 #include "models/model.h"
 #include "models/qwen3_vl/defaults.h"
@@ -23,6 +24,7 @@ struct PromptRules {
   image::PictureRules pictures;
   Defaults defaults;
   std::int32_t context_tokens = 0;
+  generate::HiddenShape hidden;
   std::vector<std::string> warnings;  // go into every reply
 };
 
@@ -30,6 +32,12 @@ struct PromptRules {
 // touched. Errors: bad_picture naming the picture, bad_request, too_long, unsupported for video,
 // cancelled.
 Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Generate& request,
+                                                          std::span<const TensorView> tensors,
+                                                          const models::Job& job,
+                                                          const PromptRules& rules);
+
+// The same chat to encode. Errors also: out_of_memory for a result too large for one request.
+Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Encode& request,
                                                           std::span<const TensorView> tensors,
                                                           const models::Job& job,
                                                           const PromptRules& rules);

@@ -64,7 +64,8 @@ Result<void> lay_out_part(const contract::ContentPart& part, std::string_view ro
 
 }  // namespace
 
-Result<std::vector<Piece>> lay_out_chat(std::span<const contract::ChatMessage> messages) {
+Result<std::vector<Piece>> lay_out_chat(std::span<const contract::ChatMessage> messages,
+                                        bool generation_prompt) {
   if (messages.empty())
     return fail(Code::kBadRequest, "There is no message to answer.", "Send at least one message.");
   Layout layout;
@@ -76,7 +77,7 @@ Result<std::vector<Piece>> lay_out_chat(std::span<const contract::ChatMessage> m
     for (const auto& part : message.content) CHECK_OK(lay_out_part(part, message.role, layout));
     layout.close_turn();
   }
-  layout.open_turn("assistant");
+  if (generation_prompt) layout.open_turn("assistant");
   return std::move(layout).pieces();
 }
 

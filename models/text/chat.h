@@ -30,12 +30,14 @@ struct Piece {
 };
 
 // ChatML as Qwen3-VL's own template lays it out: no default system turn, pictures of user turns in
-// content order, then the assistant's header. No two text pieces are neighbours.
+// content order, then the assistant's header if an answer shall follow. No two text pieces are
+// neighbours.
 // Errors: bad_request for a system turn that is not the first, for pictures outside user turns and
 // for no message at all; unsupported for video.
-Result<std::vector<Piece>> lay_out_chat(std::span<const contract::ChatMessage> messages);
+Result<std::vector<Piece>> lay_out_chat(std::span<const contract::ChatMessage> messages,
+                                        bool generation_prompt = true);
 
-// What transformers' apply_chat_template(tokenize=False, add_generation_prompt=True) gives.
+// What transformers' apply_chat_template(tokenize=False, add_generation_prompt=…) gives.
 std::string render(std::span<const Piece> pieces);
 
 // Token ids of the pieces; media piece n becomes media_tokens[n] times its placeholder.

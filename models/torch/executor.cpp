@@ -19,6 +19,17 @@ namespace hearth::engine {
 using decoder::Buffer;
 using decoder::OpKind;
 
+namespace {
+
+// -1 without taps.
+std::int32_t deepest(std::span<const Tap> taps) {
+  std::int32_t state = -1;
+  for (const Tap& tap : taps) state = std::max(state, tap.state);
+  return state;
+}
+
+}  // namespace
+
 Executor::Executor(const decoder::Description& description, const decoder::Weights& weights,
                    ExecutorLimits limits, at::TensorOptions options)
     : description_(description),
@@ -42,9 +53,11 @@ Executor::Executor(const decoder::Description& description, const decoder::Weigh
 
 void Executor::run(const Run& run) {
   begin(run);
+  const std::int32_t last = run.taps_only ? deepest(run.taps) : -1;
   for (const BoundOp& bound : ops_) {
     if (bound.op.kind == OpKind::kChooseRows && run.chosen.empty()) return;
     execute(bound, run);
+    if (bound.op.kind == OpKind::kTap && bound.op.state == last) return;
   }
   publish_logits();
 }
@@ -94,6 +107,8 @@ void Executor::execute(const BoundOp& bound, const Run& run) {
       return;
     case OpKind::kAddDeepstack:
       return add_deepstack(bound, run);
+    case OpKind::kTap:
+      return tap(bound, run);
     case OpKind::kChooseRows:
       return choose_rows(bound, run);
   }
@@ -206,6 +221,15 @@ void Executor::add_deepstack(const BoundOp& bound, const Run& run) {
         .narrow(0, media.row, media.count)
         .add_(level.narrow(0, media.feature_row, media.count));
   }
+}
+
+void Executor::tap(const BoundOp& bound, const Run& run) {
+  const auto wanted = [&](const Tap& tap) { return tap.state == bound.op.state; };
+  if (std::none_of(run.taps.begin(), run.taps.end(), wanted)) return;
+  if (bound.weight.defined()) norm(bound);
+  const at::Tensor& state = buffer(bound.weight.defined() ? bound.op.out : bound.op.in);
+  for (const Tap& tap : run.taps)
+    if (wanted(tap)) tap.rows.copy_(state);
 }
 
 void Executor::choose_rows(const BoundOp& bound, const Run& run) {

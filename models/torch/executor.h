@@ -44,12 +44,21 @@ struct MediaRows {
   std::int32_t feature_row = 0;
 };
 
+// Takes hidden state `state` of all rows of a run.
+struct Tap {
+  std::int32_t state = 0;  // counted as in generate::Taps
+  at::Tensor rows;         // [rows, hidden] on the host, in whatever floating type is wanted
+};
+
 struct Run {
   std::span<const std::int32_t> ids;        // [rows]
   std::span<const std::int32_t> positions;  // [3, rows]: time, height, width
   std::span<const Segment> segments;        // cover all rows in order
   std::span<const MediaRows> media;
   std::span<const std::int32_t> chosen;  // rows whose logits are wanted; may be none
+  std::span<const Tap> taps = {};
+  // Ends with the deepest tap: no logits, and the caches of deeper layers stay unwritten.
+  bool taps_only = false;
 };
 
 class Executor {
@@ -83,6 +92,7 @@ class Executor {
   void attention(const BoundOp& bound, const Run& run);
   void swiglu(const BoundOp& bound);
   void add_deepstack(const BoundOp& bound, const Run& run);
+  void tap(const BoundOp& bound, const Run& run);
   void choose_rows(const BoundOp& bound, const Run& run);
   void publish_logits();
   bool is_f32() const { return options_.dtype() == at::kFloat; }

@@ -6,6 +6,8 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
+#include "models/torch/tensors.h"
+
 namespace hearth::engine {
 
 SlotDecoder::SlotDecoder(const decoder::Description& description, LoadedDecoder loaded,
@@ -40,8 +42,9 @@ Result<bool> SlotDecoder::encode_picture(models::OnEngine on, std::int32_t index
 
 Result<void> SlotDecoder::prefill(models::OnEngine, const generate::Chunk& chunk) {
   const c10::InferenceMode guard;
-  const auto [index, first, count, hidden] = chunk;
-  Slot& slot = slots_[static_cast<std::size_t>(index)];
+  const std::int32_t first = chunk.first;
+  const std::int32_t count = chunk.count;
+  Slot& slot = slots_[static_cast<std::size_t>(chunk.slot)];
   const decoder::MediaPrompt& prompt = *slot.prompt;
   const auto total = static_cast<std::int32_t>(prompt.ids.size());
   if (first < 0 || count < 1 || count > prefill_chunk_tokens() || first + count > total)
@@ -53,18 +56,30 @@ Result<void> SlotDecoder::prefill(models::OnEngine, const generate::Chunk& chunk
     positions_.insert(positions_.end(), begin, begin + count);
   }
   find_media(slot, first, count);
+  find_taps(slot, chunk);
   const bool last = first + count == total;
-  chosen_.assign(last ? 1 : 0, count - 1);
-  const Segment segment{index, 0, count, first};
+  chosen_.assign(last && !prompt.taps ? 1 : 0, count - 1);
+  const Segment segment{chunk.slot, 0, count, first};
   executor_.run(
       {.ids = std::span(prompt.ids)
                   .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)),
        .positions = positions_,
        .segments = {&segment, 1},
        .media = media_,
-       .chosen = chosen_});
+       .chosen = chosen_,
+       .taps = taps_,
+       .taps_only = prompt.taps.has_value()});
+  taps_.clear();  // they view memory that is only lent for the chunk
   if (last) slot.features.clear();
   return {};
+}
+
+void SlotDecoder::find_taps(const Slot& slot, const generate::Chunk& chunk) {
+  taps_.clear();
+  if (!slot.prompt->taps) return;
+  const generate::Taps& taps = *slot.prompt->taps;
+  for (std::size_t i = 0; i < taps.states.size(); ++i)
+    taps_.push_back({taps.states[i], rows_in(chunk.hidden[i], taps.dtype, chunk.count)});
 }
 
 // The parts of the prompt's pictures that fall into tokens [first, first + count).

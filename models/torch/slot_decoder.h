@@ -44,6 +44,7 @@ class SlotDecoder : public generate::Decoder {
     std::vector<Features> features;                // of prompt->pictures, until prefill is done
   };
 
+  void find_taps(const Slot& slot, const generate::Chunk& chunk);
   void find_media(const Slot& slot, std::int32_t first, std::int32_t count);
 
   const std::int32_t vocabulary_size_;
@@ -58,6 +59,7 @@ class SlotDecoder : public generate::Decoder {
   std::vector<std::int32_t> chosen_;
   std::vector<Segment> segments_;
   std::vector<MediaRows> media_;
+  std::vector<Tap> taps_;
 };
 
 }  // namespace hearth::engine

@@ -59,6 +59,11 @@ decoder::WeightView view_of(const at::Tensor& tensor) {
           tensor.is_cuda() ? tensor.device().index() : -1};
 }
 
+at::Tensor rows_in(std::span<std::byte> bytes, DType dtype, std::int64_t rows) {
+  const std::int64_t width = static_cast<std::int64_t>(bytes.size() / item_bytes(dtype)) / rows;
+  return at::for_blob(bytes.data(), {rows, width}).options(scalar_type(dtype)).make_tensor();
+}
+
 std::vector<float> to_floats(const at::Tensor& tensor) {
   const at::Tensor host = tensor.to(at::Device(at::kCPU), at::kFloat).contiguous();
   const float* values = host.const_data_ptr<float>();

@@ -20,6 +20,9 @@ at::Device device_of(const models::Device& device);
 at::Tensor view_of(const decoder::WeightView& weight);  // undefined when absent
 decoder::WeightView view_of(const at::Tensor& tensor);  // absent when undefined
 
+// A view of host memory as [rows, bytes / rows / item size].
+at::Tensor rows_in(std::span<std::byte> bytes, DType dtype, std::int64_t rows);
+
 // A copy on the host, row-major.
 std::vector<float> to_floats(const at::Tensor& tensor);
 // A copy of `values` with this shape on the host. f32

@@ -79,8 +79,31 @@ TEST(Plan, DeepstackFeaturesFollowTheirWholeLayer) {
   for (std::size_t i = 0; i < plan.size(); ++i) {
     if (plan[i].kind != OpKind::kAddDeepstack) continue;
     EXPECT_EQ(plan[i].level, level++);
-    EXPECT_EQ(plan[i - 1].kind, OpKind::kAdd);
+    EXPECT_EQ(plan[i - 1].kind, OpKind::kTap);  // transformers records what is there before
+    EXPECT_EQ(plan[i - 2].kind, OpKind::kAdd);
     EXPECT_EQ(plan[i + 1].kind, OpKind::kRmsNorm);
+  }
+}
+
+TEST(Plan, EveryHiddenStateIsTappedOnceInOrder) {
+  for (const std::int32_t deepstack_layers : {0, 1, 3, 4}) {
+    Weights weights;
+    weights.layers.resize(4);
+    const auto plan = build_plan(small(4, deepstack_layers), weights);
+    std::vector<std::int32_t> states;
+    for (const Op& op : plan)
+      if (op.kind == OpKind::kTap) states.push_back(op.state);
+    EXPECT_EQ(states, (std::vector<std::int32_t>{0, 1, 2, 3, 4})) << deepstack_layers;
+    // Only the last one is normalised, and a run without logits comes past it.
+    EXPECT_EQ(std::count_if(plan.begin(), plan.end(),
+                            [&](const Op& op) {
+                              return op.kind == OpKind::kTap && op.weight == &weights.final_norm;
+                            }),
+              1);
+    const auto choose = std::find_if(plan.begin(), plan.end(),
+                                     [](const Op& op) { return op.kind == OpKind::kChooseRows; });
+    ASSERT_NE(choose, plan.end());
+    EXPECT_EQ((choose - 1)->state, 4);
   }
 }
 

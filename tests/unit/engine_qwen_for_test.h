@@ -57,8 +57,10 @@ inline void must(Result<void> result) {
 // oracle.safetensors of one case.
 class Oracle {
  public:
-  explicit Oracle(const std::string& name)
-      : index_(must(files::WeightIndex::read(oracle_file(name)))) {}
+  explicit Oracle(const std::string& name) : Oracle(case_folder(name), "oracle.safetensors") {}
+  // One file of a folder.
+  Oracle(const std::filesystem::path& folder, const std::string& label)
+      : index_(must(files::WeightIndex::read(only(folder, label)))) {}
 
   bool has(const std::string& name) const { return index_.find(name) != nullptr; }
   std::vector<std::int64_t> shape(const std::string& name) const { return entry(name).shape; }
@@ -71,10 +73,9 @@ class Oracle {
   }
 
  private:
-  static models::ModelFiles oracle_file(const std::string& name) {
-    models::ModelFiles files = models::open_folder(case_folder(name));
-    std::erase_if(files,
-                  [](const models::ModelFile& file) { return file.label != "oracle.safetensors"; });
+  static models::ModelFiles only(const std::filesystem::path& folder, const std::string& label) {
+    models::ModelFiles files = models::open_folder(folder);
+    std::erase_if(files, [&](const models::ModelFile& file) { return file.label != label; });
     return files;
   }
   const files::WeightEntry& entry(const std::string& name) const {

@@ -43,6 +43,14 @@ inline contract::Generate ask(const std::string& text, std::size_t pictures = 0)
   return request;
 }
 
+// The same turn to encode.
+inline contract::Encode encode(const contract::Generate& chat, std::vector<std::int32_t> layers) {
+  contract::Encode request;
+  request.messages = chat.messages;
+  request.layers = std::move(layers);
+  return request;
+}
+
 class LoadedModel {
  public:
   explicit LoadedModel(const ModelFiles& files, const std::string& dtype = "float32",
@@ -60,17 +68,20 @@ class LoadedModel {
 
   Result<std::unique_ptr<Prompt>> prepare(const contract::Generate& request,
                                           const std::vector<StoredPicture>& pictures = {}) {
-    std::vector<TensorView> views;
-    for (const StoredPicture& picture : pictures) views.push_back(picture.view());
-    return model_->generates()->prepare(request, views, Job(1));
+    return model_->generates()->prepare(request, views_of(pictures), Job(1));
+  }
+  Result<std::unique_ptr<Prompt>> prepare(const contract::Encode& request,
+                                          const std::vector<StoredPicture>& pictures = {}) {
+    return model_->encodes()->prepare(request, views_of(pictures), Job(1));
   }
 
-  std::shared_ptr<generate::Recorder> submit(const contract::Generate& request,
+  template <class Request>
+  std::shared_ptr<generate::Recorder> submit(const Request& request,
                                              const std::vector<StoredPicture>& pictures = {}) {
     auto heard = std::make_shared<generate::Recorder>();
     auto prompt = prepare(request, pictures);
     if (prompt)
-      model_->submit(on_, std::make_shared<Job>(++submitted_), *std::move(prompt), heard);
+      model_->submit(on_, job = std::make_shared<Job>(++submitted_), *std::move(prompt), heard);
     else
       heard->failed(prompt.error());
     return heard;
@@ -85,14 +96,25 @@ class LoadedModel {
     FAIL() << "the model never ends";
   }
 
-  std::shared_ptr<generate::Recorder> answer(const contract::Generate& request,
+  Result<bool> advance() { return model_->advance(on_); }
+
+  template <class Request>
+  std::shared_ptr<generate::Recorder> answer(const Request& request,
                                              const std::vector<StoredPicture>& pictures = {}) {
     auto heard = submit(request, pictures);
     finish();
     return heard;
   }
 
+  std::shared_ptr<Job> job;  // of the last submit
+
  private:
+  static std::vector<TensorView> views_of(const std::vector<StoredPicture>& pictures) {
+    std::vector<TensorView> views;
+    for (const StoredPicture& picture : pictures) views.push_back(picture.view());
+    return views;
+  }
+
   const OnEngine on_ = EngineThreadForTest::on_engine();
   std::shared_ptr<Model> model_;
   std::uint32_t submitted_ = 0;

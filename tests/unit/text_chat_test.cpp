@@ -47,6 +47,13 @@ TEST(Chat, RendersWhatTransformersRendersFromTheOfficialTemplate) {
   }
 }
 
+TEST(Chat, WithoutAGenerationPromptItEndsWithItsLastTurn) {
+  const std::vector<ChatMessage> messages = {{"user", {text_part("a")}}};
+  const auto pieces = lay_out_chat(messages, false);
+  ASSERT_TRUE(pieces) << pieces.error().what;
+  EXPECT_EQ(render(*pieces), "<|im_start|>user\na<|im_end|>\n");
+}
+
 TEST(Chat, JoinsNeighbouringTextAndNumbersPictures) {
   const std::vector<ChatMessage> messages = {
       {"user", {text_part("a"), text_part(""), text_part("b"), image_part(), image_part()}}};
