@@ -18,8 +18,9 @@ target_compile_options(
   hearth_common INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wnon-virtual-dtor>
                           $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${HEARTH_WERROR}>>:-Werror>)
 if(HEARTH_SANITIZE)
+  # UBSan's findings end the program, too; by themselves they are only printed.
   target_compile_options(hearth_common INTERFACE -fsanitize=${HEARTH_SANITIZE}
-                                                 -fno-omit-frame-pointer)
+                                                 -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(hearth_common INTERFACE -fsanitize=${HEARTH_SANITIZE})
 endif()
 
