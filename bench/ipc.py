@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import mmap
+import random
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ from harness import median, milliseconds, percentile
 from hearth.slots import Arena
 
 SIDE = 1024
+WARM = 5  # exchanges of a turn, so that most find their memory in the caches, as memcpy does
 OFFSET = 4096  # of the first slot in an arena
 FRAMES, SAMPLED, HEIGHT, WIDTH = 128, 16, 720, 1280
 
@@ -140,15 +142,17 @@ def fake_model(**settings):
 
 
 def in_turn(contenders, rounds):
-    """{name: all samples} of {name: function that returns samples}; who begins changes."""
+    """{name: all samples} of {name: function that returns samples}, in a new order each round:
+    what one leaves in the caches is not always the same one's burden."""
     samples = {name: [] for name in contenders}
     order = list(contenders)
+    shuffle = random.Random(4).shuffle
     for name in order:
         contenders[name]()  # warm
     for _ in range(rounds):
+        shuffle(order)
         for name in order:
             samples[name] += contenders[name]()
-        order = order[1:] + order[:1]
     return samples
 
 
@@ -178,10 +182,10 @@ def empty_requests(border, peers, rounds, table):
 def pictures_in(border, peers, rounds, table):
     """A float picture, used once, into memory that the other side can read."""
     private = torch.empty(1, SIDE, SIDE, 3)
-    fresh = Fresh(rounds)
+    fresh = Fresh()
     contenders = {
-        "hearth": lambda: milliseconds(lambda: border.send_raw(fresh.take()), 1),
-        "memcpy": lambda: milliseconds(lambda: private.copy_(fresh.take()), 1),
+        "hearth": lambda: milliseconds(lambda: border.send_raw(fresh.take()), WARM),
+        "memcpy": lambda: milliseconds(lambda: private.copy_(fresh.take()), WARM),
     }
     contenders |= peers_with(peers, "take", fresh)
     samples = in_turn(contenders, rounds)
@@ -199,7 +203,7 @@ def pictures_in(border, peers, rounds, table):
 class Fresh:
     """Pictures that nobody has sent yet, in warm private memory: take() only when asked."""
 
-    def __init__(self, rounds):
+    def __init__(self):
         self._source = torch.rand(1, SIDE, SIDE, 3)
         self._ready = [self._source.clone() for _ in range(2)]
         self._next = 0
@@ -253,12 +257,12 @@ def node_path(border, rounds, table):
 
     samples = in_turn(
         {
-            "hearth": lambda: milliseconds(lambda: border.send_u8(pixels), 1),
-            "torch, warm": lambda: milliseconds(warm, 1),
+            "hearth": lambda: milliseconds(lambda: border.send_u8(pixels), WARM),
+            "torch, warm": lambda: milliseconds(warm, WARM),
             "as nodes write it": lambda: milliseconds(
-                lambda: (picture * 255).round().clamp(0, 255).to(torch.uint8), 1
+                lambda: (picture * 255).round().clamp(0, 255).to(torch.uint8), WARM
             ),
-            "ours, private": lambda: milliseconds(lambda: convert(pixels, private), 1),
+            "ours, private": lambda: milliseconds(lambda: convert(pixels, private), WARM),
         },
         rounds,
     )
@@ -277,26 +281,31 @@ def node_path(border, rounds, table):
 def pictures_in_and_out(border, peers, rounds, table):
     """A float picture there and as many bytes back into private memory. Ours goes to the engine
     process as u8 and comes back as hidden states; what the model computed is taken off."""
-    if not hasattr(border.client, "encode"):
-        print("In and out is left out: this client has no encode().")
-        return
-    fresh = Fresh(rounds)
+    fresh = Fresh()
     private, back = torch.empty(1, SIDE, SIDE, 3), torch.empty(1, SIDE, SIDE, 3)
 
     def hearth_():
         chat = [{"role": "user", "content": [fresh.take(), "!hidden 3072"]}]
         began = time.perf_counter()
-        encoded = border.client.encode(border.model, chat, layers=[-1])
+        encoded = border.client.encode(border.model, chat, dtype="f32")
         wall = 1000 * (time.perf_counter() - began)
         receipt = encoded.receipt
         return [wall - receipt.preprocess_ms - receipt.vision_ms - receipt.prefill_ms]
 
+    def several():
+        return [sample for _ in range(WARM) for sample in hearth_()]
+
     contenders = {
-        "hearth": hearth_,
-        "memcpy": lambda: milliseconds(lambda: private.copy_(fresh.take()), 1),
+        "hearth": several,
+        "memcpy": lambda: milliseconds(lambda: private.copy_(fresh.take()), WARM),
         "memcpy twice": lambda: milliseconds(lambda: back.copy_(private.copy_(fresh.take())), 1),
     }
     contenders |= peers_with(peers, "send_back", fresh)
+    try:
+        hearth_()
+    except harness.hearth.client.HearthError as error:
+        print(f"In and out is left out: {error}")
+        return
     samples = in_turn(contenders, max(rounds // 2, 3))
     middle = {name: median(values) for name, values in samples.items()}
     add_with_peers(

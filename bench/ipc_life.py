@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import socket
+import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -70,12 +73,15 @@ def idle_clients(path, folder, table):
     picture = torch.rand(1, SIDE, SIDE, 3)
     with contextlib.ExitStack() as stack:
         observer = stack.enter_context(hearth.client.connect(path))
-        before = observer.status()
+        before, empty = observer.status(), memfd_bytes(path)
         clients = [stack.enter_context(hearth.client.connect(path)) for _ in range(CLIENTS)]
         for client in clients:
             model = client.offer_model(folder)
             client.generate(model, chat(picture, "!count 1"), max_tokens=1)
-        status = observer.status()
+        status, filled = observer.status(), memfd_bytes(path)
+        for client in clients:
+            client.trim()  # as it does by itself at its first call after a minute's pause
+        trimmed = memfd_bytes(path)
         table.add(
             f"broker's memory with {CLIENTS} idle clients",
             status.rss_bytes / 2**20,
@@ -83,8 +89,25 @@ def idle_clients(path, folder, table):
             f"{before.rss_bytes / 2**20:.3g} with one",
             30,
         )
-        shared = (status.arena_bytes - before.arena_bytes) / CLIENTS / 2**20
-        table.add("shared memory of an idle client", shared, "MiB", "", 128)
+        granted = (status.arena_bytes - before.arena_bytes) / CLIENTS / 2**20
+        shared = (filled - empty) / CLIENTS / 2**20
+        table.add("shared memory of an idle client", shared, "MiB", f"granted {granted:.3g}", 128)
+        shared = (trimmed - empty) / CLIENTS / 2**20
+        table.add("the same after a minute", shared, "MiB", "", 8)
+
+
+def memfd_bytes(path):
+    """Memory in all arenas that the broker holds, in bytes that exist."""
+    with socket.socket(socket.AF_UNIX) as asker:
+        asker.connect(os.fspath(path))
+        credentials = asker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    folder = Path(f"/proc/{struct.unpack('3i', credentials)[0]}/fd")
+    blocks = 0
+    for fd in folder.iterdir():
+        with contextlib.suppress(OSError):
+            if os.readlink(fd).startswith("/memfd:"):
+                blocks += fd.stat().st_blocks
+    return 512 * blocks
 
 
 def tokens(path, folder, rounds, table):
