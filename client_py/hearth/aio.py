@@ -203,6 +203,7 @@ class AsyncClient(Caller):
         if loop is not None and connection is not None and not loop.is_closed():
             loop.remove_reader(connection.fileno())
             loop.remove_writer(connection.fileno())
+            connection.on_blocked = lambda: None  # what waits is sent when a loop watches again
         if self._trimming is not None:
             self._trimming.cancel()
             self._trimming = None
@@ -330,6 +331,7 @@ async def shared(
         lent.borrowers -= 1
         if lent.borrowers == 0:
             del _lent[key]
+            lent.client._tidy()
             lent.client._detach()
             _pool.give_back(lent.client)
 

@@ -97,7 +97,7 @@ def reconnected(ready: Any, error: errors.HearthError) -> Steps[None]:
             if not connection.leaving:
                 return
             gone = error
-        except (errors.NotReachable, errors.ShuttingDown) as failed:
+        except errors.HearthError as failed:
             gone = failed
         # Many clients lose one service at the same time: they shall not come back at the same time.
         jittered_s = wait_s * random.uniform(0.5, 1.0)
