@@ -16,6 +16,7 @@
 #include "daemon/worker/link.h"
 #include "shm/contract/messages.h"
 #include "shm/frame.h"
+#include "shm/segment.h"
 #include "tests/unit/model_files_for_test.h"
 
 namespace hearth::worker {
@@ -45,6 +46,7 @@ struct Heard {
   int inputs_done = 0;
   int replies = 0;  // terminal frames
   std::optional<contract::Generated> generated;
+  std::optional<contract::Encoded> encoded;
   std::optional<contract::Error> error;
   std::optional<contract::ModelLoaded> loaded;
   std::optional<contract::ModelOffered> offered;
@@ -102,8 +104,16 @@ class BrokerSide {
     return end_of(id);
   }
 
+  // An out arena, mapped as a client does.
+  struct Lent {
+    contract::LendArena message;
+    Mapping mapping;
+  };
+
   std::map<std::uint32_t, Heard> heard;
   std::optional<contract::WorkerReady> ready;
+  std::map<std::uint32_t, Lent> lent;  // also those that were taken back
+  std::vector<std::uint32_t> taken_back;
 
  private:
   void send_bytes(std::uint32_t id, std::uint8_t type, const std::string& body,
@@ -129,7 +139,7 @@ class BrokerSide {
               static_cast<ssize_t>(body.size()));
   }
 
-  void note(const Frame& frame) {
+  void note(Frame& frame) {
     using namespace contract;
     Heard& about = heard[frame.header.request_id];
     if (kind_of_type(frame.header.type) == Kind::kReply) {
@@ -143,6 +153,15 @@ class BrokerSide {
         break;
       case Generated::kType:
         take(frame, about.generated);
+        break;
+      case Encoded::kType:
+        take(frame, about.encoded);
+        break;
+      case LendArena::kType:
+        take(frame);
+        break;
+      case TakeBackArena::kType:
+        taken_back.push_back(unpack<TakeBackArena>(frame.body)->arena);
         break;
       case contract::Error::kType:
         take(frame, about.error);
@@ -175,6 +194,15 @@ class BrokerSide {
     auto message = contract::unpack<Message>(frame.body);
     ASSERT_TRUE(message) << message.error().what;
     into = *std::move(message);
+  }
+
+  void take(Frame& frame) {
+    const auto message = contract::unpack<contract::LendArena>(frame.body);
+    ASSERT_TRUE(message && frame.fds.size() == 1);
+    ASSERT_TRUE(check_segment(frame.fds[0], message->nbytes, Direction::kOut));
+    auto mapping = Mapping::map(frame.fds[0], message->nbytes, Access::kReadOnly);
+    ASSERT_TRUE(mapping) << mapping.error().what;
+    EXPECT_TRUE(lent.emplace(message->arena, Lent{*message, *std::move(mapping)}).second);
   }
 
   int raw_ = -1;

@@ -1,60 +1,14 @@
 // A whole worker in this process, behind a real socketpair, with the fake family.
 
-#include <atomic>
-#include <thread>
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "daemon/worker/worker.h"
 #include "models/fake/prompt.h"
 #include "shm/segment.h"
-#include "tests/unit/generate_for_test.h"
-#include "tests/unit/worker_for_test.h"
+#include "tests/unit/served_for_test.h"
 
 namespace hearth::worker {
 namespace {
-
-class Served : public testing::Test {
- protected:
-  Served() : Served(make_sockets()) {}
-  explicit Served(SocketPair sockets)
-      : broker(std::move(sockets.broker)), worker_(std::move(sockets.worker), settings()) {
-    thread_ = std::thread([this] { worker_.serve(); });
-  }
-  ~Served() override {
-    broker.send(0, contract::StopWorker{});
-    thread_.join();
-  }
-
-  void generate(std::uint32_t id, const std::string& text, const std::string& model = "m") {
-    contract::Generate request = generate::chat(text);
-    request.model = model;
-    request.temperature = 0.0;
-    request.max_tokens = 4000;
-    broker.send(id, request);
-  }
-  void make_hot(const std::string& model = "m", const std::string& more = "") {
-    broker.attach_fake(++setup_id_, model, more);
-    ASSERT_TRUE(broker.load(++setup_id_, model).loaded);
-  }
-
-  std::atomic<int> losses{0};
-  BrokerSide broker;
-
- private:
-  Settings settings() {
-    Settings settings;
-    settings.slots = 3;
-    settings.engine.device.name = "test device";
-    settings.on_device_lost = [this] { ++losses; };
-    return settings;
-  }
-
-  Worker worker_;
-  std::thread thread_;
-  std::uint32_t setup_id_ = 1000;
-};
 
 TEST_F(Served, IntroducesItselfFirst) {
   ASSERT_TRUE(broker.read_one());
