@@ -60,6 +60,12 @@ Result<Engine> cuda_engine(const engine::Driver& driver, std::uint32_t threads) 
   engine.device.kind = DeviceKind::kCuda;
   engine.device.name = driver.device_name;
   engine.device.memory_bytes = driver.device_bytes;
+  engine.pinning.pin = [](std::span<const std::byte> memory, HostAccess access) {
+    return engine::pin_host_memory(memory, access == HostAccess::kRead);
+  };
+  engine.pinning.unpin = [](std::span<const std::byte> memory) {
+    engine::unpin_host_memory(memory);
+  };
   return engine;
 }
 

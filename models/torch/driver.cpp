@@ -36,10 +36,37 @@ void ask_first_device(const Library& cuda, Driver& driver) {
   if (cuda.call("cuDeviceTotalMem_v2", &bytes, device)) driver.device_bytes = bytes;
 }
 
+const Library& library() {
+  static const Library cuda;
+  return cuda;
+}
+
+// The context that libtorch uses as well, current on this thread while the object lives.
+class Context {
+ public:
+  Context() {
+    void* context = nullptr;
+    int device = 0;
+    current_ = library().call("cuInit", 0U) && library().call("cuDeviceGet", &device, 0) &&
+               library().call("cuDevicePrimaryCtxRetain", &context, device) &&
+               library().call("cuCtxPushCurrent_v2", context);
+  }
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  ~Context() {
+    void* context = nullptr;
+    if (current_) library().call("cuCtxPopCurrent_v2", &context);
+  }
+  explicit operator bool() const { return current_; }
+
+ private:
+  bool current_ = false;
+};
+
 }  // namespace
 
 std::optional<Driver> find_driver() {
-  const Library cuda;
+  const Library& cuda = library();
   if (!cuda) return std::nullopt;
   Driver driver;
   cuda.call("cuDriverGetVersion", &driver.cuda_version);
@@ -47,6 +74,23 @@ std::optional<Driver> find_driver() {
       driver.devices > 0)
     ask_first_device(cuda, driver);
   return driver;
+}
+
+// The primary context stays retained: this process uses the device until its end.
+bool pin_host_memory(std::span<const std::byte> memory, bool read_only) {
+  constexpr unsigned kPortable = 1;  // CU_MEMHOSTREGISTER_PORTABLE
+  constexpr unsigned kReadOnly = 8;  // CU_MEMHOSTREGISTER_READ_ONLY, refused by older devices
+  if (!library()) return false;
+  const Context context;
+  void* address = const_cast<std::byte*>(memory.data());
+  return context && library().call("cuMemHostRegister_v2", address, memory.size(),
+                                   kPortable | (read_only ? kReadOnly : 0U));
+}
+
+void unpin_host_memory(std::span<const std::byte> memory) {
+  const Context context;
+  void* address = const_cast<std::byte*>(memory.data());
+  if (context) library().call("cuMemHostUnregister", address);
 }
 
 }  // namespace hearth::engine

@@ -1,8 +1,11 @@
-// The NVIDIA driver, asked directly: what there is before libtorch's CUDA part is opened.
+// The NVIDIA driver, asked directly: what there is before libtorch's CUDA part is opened, and the
+// page-locking of host memory, whose failure through the runtime would surface in a later call.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 
 namespace hearth::engine {
@@ -16,5 +19,10 @@ struct Driver {
 
 // Empty when this machine has no NVIDIA driver. Any thread; the driver's library stays loaded.
 std::optional<Driver> find_driver();
+
+// Page-locks mapped memory for device 0; `read_only`: the mapping may not be written. Any thread,
+// on a machine with a device. False: the driver refuses, and nothing has changed.
+bool pin_host_memory(std::span<const std::byte> memory, bool read_only);
+void unpin_host_memory(std::span<const std::byte> memory);
 
 }  // namespace hearth::engine
