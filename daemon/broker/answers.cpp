@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "daemon/broker/keys.h"
 #include "daemon/broker/results.h"
 
 namespace hearth::broker {
@@ -43,6 +44,7 @@ void answer_with(Core& core, const Job& job, const InFrame& terminal) {
   complete_receipt(core, job, reply->receipt);
   if (auto handed = hand_over_from(core, job, *reply); !handed)
     return core.fail(job.caller, handed.error());
+  remember(core, job, *reply);
   core.reply(job.caller, *reply);
 }
 

@@ -6,6 +6,9 @@
 #include <fmt/format.h>
 
 #include "daemon/broker/handlers/handlers.h"
+#include "daemon/broker/heartbeat.h"
+#include "daemon/broker/keys.h"
+#include "daemon/broker/places.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
@@ -51,6 +54,11 @@ void Broker::start() {
 }
 
 Result<void> Broker::check_connection(Peer peer) const {
+  const std::vector<uid_t>& allowed = core_.config.allowed_users;
+  if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), peer.uid) == allowed.end())
+    return fail(Code::kNotReachable, fmt::format("User {} may not use this service.", peer.uid),
+                "Start the service with --allow-uid for this user, or without any, so that the "
+                "socket's owner, group and mode decide.");
   if (core_.clients.size() < core_.config.connections)
     return core_.accounts.check(peer.uid, {.connections = 1});
   return fail(Code::kBusy, fmt::format("All {} connections are in use.", core_.config.connections));
@@ -76,6 +84,7 @@ void Broker::receive(ConnectionId id, InFrame frame) {
   if (client == core_.clients.end()) return;
   receive_from_client(core_, client->second, std::move(frame));
   remove_if_ended(id);
+  stop_tick();
 }
 
 void Broker::violated(ConnectionId id, const Error& error) {
@@ -130,6 +139,9 @@ void Broker::tick() {
   greetings_tick();
   offers_tick(core_);
   examinations_tick(core_);
+  keys_tick(core_);
+  places_tick(core_);
+  heartbeats_tick();
   stop_tick();
 }
 
@@ -148,22 +160,27 @@ void Broker::greetings_tick() {
   for (const ConnectionId id : late) violated(id, error);
 }
 
+void Broker::heartbeats_tick() {
+  const std::vector<ConnectionId> given_up = heartbeat_tick(core_);
+  const Error error = fail(Code::kNotReachable, "The client has not answered pings for long.");
+  for (const ConnectionId id : given_up) violated(id, error);
+}
+
 void Broker::stop(const std::string& reason) {
   if (std::exchange(core_.stopping, true)) return;
   log::info("stopping: {}", reason);
   core_.drain_deadline = core_.now() + core_.config.drain;
   core_.timer.wake_at(core_.drain_deadline);
-  contract::Goaway goaway;
-  goaway.drain_ms = static_cast<std::uint32_t>(core_.config.drain.count());
-  goaway.reason = reason;
+  core_.stop_reason = reason;
   for (auto& [id, client] : core_.clients)
-    if (client.greeted) client.port->send(make_frame(0, goaway));
+    if (client.greeted) client.port->send(make_frame(0, core_.goaway()));
   stop_tick();
 }
 
 bool Broker::is_idle() const {
-  return std::all_of(core_.clients.begin(), core_.clients.end(),
-                     [](const auto& entry) { return entry.second.open.empty(); });
+  return std::all_of(core_.clients.begin(), core_.clients.end(), [](const auto& entry) {
+    return entry.second.greeted && entry.second.open.empty();
+  });
 }
 
 void Broker::stop_tick() {

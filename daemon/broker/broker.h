@@ -45,6 +45,7 @@ class Broker {
   void end_engine_work(const Error& error);
   void remove_if_ended(ConnectionId client);
   void greetings_tick();
+  void heartbeats_tick();
   void stop_tick();
   bool is_idle() const;
 

@@ -43,6 +43,9 @@ struct Client {
   bool ended = false;  // the connection has been given up; removed after the current input
   TimePoint hello_deadline;
   int unknown_in_a_row = 0;
+  TimePoint heard;       // its last frame came
+  bool pinged = false;   // and has not been heard since
+  bool stalled = false;  // it does not answer pings; its work has been dropped
   std::unordered_map<std::uint32_t, OpenRequest> open;
   std::set<ArenaId> arenas;        // of direction in
   std::set<ArenaId> out_arenas;    // with results; also those of a lost worker

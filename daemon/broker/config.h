@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "daemon/broker/fair_queue.h"
+#include "daemon/broker/recent.h"
 #include "shm/contract/messages.h"
 
 namespace hearth::broker {
@@ -38,6 +40,13 @@ struct Config {
   std::size_t model_files = 4096;               // open at once, of all clients
   std::uint64_t all_arena_bytes = kArenaBytes;  // of all clients
 
+  FairQueue::Rules queue;
+  Recent::Rules recent;
+  std::vector<uid_t> allowed_users;  // empty: whoever can open the socket
+
+  std::chrono::milliseconds return_within{5'000};  // how long a job with a key waits for its caller
+  std::chrono::milliseconds heartbeat{10'000};     // 0: nobody is pinged
+  std::chrono::milliseconds close_stalled{30'000};
   std::chrono::milliseconds hello{2'000};
   std::chrono::milliseconds examine{5'000};  // for looking at a client's files
   std::chrono::milliseconds drain{1'500};    // for open requests when the service stops

@@ -1,5 +1,6 @@
 #include "daemon/broker/core.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "shm/base/log.h"
@@ -19,6 +20,8 @@ Core::Core(Config config_values, Ports ports)
       off_loop(ports.off_loop),
       started(ports.timer.now()),
       accounts(config.user),
+      queue(config.queue),
+      recent(config.recent),
       supervisor(config, ports.worker, ports.timer) {}
 
 JobId Core::next_job_id() {
@@ -26,6 +29,14 @@ JobId Core::next_job_id() {
     ++last_job;
   } while (last_job == 0 || jobs.contains(last_job) || model_calls.contains(last_job));
   return last_job;
+}
+
+contract::Goaway Core::goaway() {
+  contract::Goaway message;
+  const auto left = std::chrono::ceil<Milliseconds>(drain_deadline - now());
+  message.drain_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
+  message.reason = stop_reason;
+  return message;
 }
 
 Caller Core::open(Client& client, std::uint32_t request_id, RequestKind kind,

@@ -5,6 +5,7 @@
 // except where a function says that it removes one.
 #pragma once
 
+#include <deque>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -52,9 +53,16 @@ struct Core {
   Jobs jobs;
   std::unordered_map<JobId, ModelCall> model_calls;
   FairQueue queue;
+  Recent recent;
   Quarantine quarantine;
   Supervisor supervisor;
   contract::WorkerReady engine;  // of the present worker; slots 0 while there is none
+
+  std::deque<JobId> left_jobs;  // whose callers are gone and may come back, longest gone first
+
+  bool places_due = false;  // somebody's place in the queue may have changed
+  TimePoint places_next;    // when callers may next be told
+  TimePoint next_heartbeat = TimePoint::max();
 
   std::uint32_t running = 0;            // jobs the worker has
   std::uint64_t arena_bytes_asked = 0;  // of all clients, granted and pending
@@ -62,6 +70,7 @@ struct Core {
   std::uint64_t failed = 0;
   bool stopping = false;
   bool stopped = false;
+  std::string stop_reason;
   TimePoint drain_deadline = TimePoint::max();
   ConnectionId last_connection = 0;
   JobId last_job = 0;
@@ -76,6 +85,8 @@ struct Core {
 
   TimePoint now() { return timer.now(); }
   JobId next_job_id();
+  // Says when the service will be gone, while it is stopping.
+  contract::Goaway goaway();
 
   // Opens a request under an id that is not in use. `tensors` count for its user until it ends. The
   // answer's way.

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "daemon/broker/clients.h"
+#include "daemon/broker/fair_queue.h"
+#include "daemon/broker/recent.h"
 
 namespace hearth::broker {
 
@@ -15,12 +17,22 @@ struct Job {
   std::string model;
   std::string body;  // the request, packed, its model id resolved; emptied when dispatched
   std::vector<ArenaId> arenas;
+  Priority priority = Priority::kInteractive;
+  std::int64_t cost_tokens = 1;  // estimated work, as the queue counts it
   bool running = false;
   bool cancelled = false;  // the worker has been told
   TimePoint arrived;
   TimePoint dispatched;
   TimePoint first_token;  // epoch: none yet
   double load_ms = 0.0;
+
+  static constexpr std::uint64_t kNotTold = ~0ull;
+  std::uint64_t told_place = kNotTold;  // jobs ahead of it, as its caller last heard
+
+  RequestKey key;
+  std::uint64_t fingerprint = 0;            // with a key: of what was asked
+  std::vector<std::string> said;            // with a key: its token events, in order
+  TimePoint left_until = TimePoint::max();  // its caller is gone; until then it may come back
 };
 
 using Jobs = std::unordered_map<JobId, Job>;

@@ -26,6 +26,9 @@ struct Arguments {
   std::string device = "auto";
   unsigned threads = 0;
   unsigned slots = 4;
+  double drain_s = 1.5;
+  double heartbeat_s = 10.0;
+  std::vector<uid_t> users;
   unsigned user_connections = Config{}.user.connections;
   std::uint64_t user_memory_mib = 0;
   std::vector<std::string> models;
@@ -57,6 +60,15 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--slots", arguments.slots, "requests computed at once")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+  app.add_option("--drain", arguments.drain_s, "seconds for open requests when it stops")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  app.add_option("--heartbeat", arguments.heartbeat_s,
+                 "seconds of silence after which a client with open requests is pinged; 0: never")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  app.add_option("--allow-uid", arguments.users,
+                 "serve this user id only; may be repeated; default: whoever may open the socket");
   app.add_option("--user-connections", arguments.user_connections,
                  "connections that one user may have")
       ->check(CLI::Range(1, 65536))
@@ -112,6 +124,10 @@ void add_models(Options& options, const Arguments& arguments) {
   }
 }
 
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
 Options make_options(const Arguments& arguments) {
   Options options;
   options.socket = arguments.socket;
@@ -123,6 +139,9 @@ Options make_options(const Arguments& arguments) {
                               "--log-level", arguments.log_level};
   if (arguments.fake) options.worker.arguments.emplace_back("--fake");
   options.config.server = "hearthd " HEARTH_VERSION;
+  options.config.drain = milliseconds(arguments.drain_s);
+  options.config.heartbeat = milliseconds(arguments.heartbeat_s);
+  options.config.allowed_users = arguments.users;
   options.config.boot_id = random_id();
   set_limits(options.config, arguments);
   add_models(options, arguments);

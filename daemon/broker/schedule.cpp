@@ -5,6 +5,7 @@
 
 #include "daemon/broker/answers.h"
 #include "daemon/broker/arena_budget.h"
+#include "daemon/broker/places.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
 #include "shm/base/log.h"
@@ -43,11 +44,13 @@ Job remove(Core& core, JobId id) {
   auto node = core.jobs.extract(id);
   Job job = std::move(node.mapped());
   release_arenas(core, job);
+  core.recent.end(job.key, job.id);
   Model* model = core.models.find(job.model);
   if (job.running) {
     --core.running;
   } else {
-    core.queue.remove(job.caller.connection, job.id);
+    core.queue.remove(job.id);
+    places_changed(core);
   }
   if (model != nullptr) --(job.running ? model->running_jobs : model->waiting_jobs);
   return job;
@@ -81,24 +84,28 @@ void enqueue(Core& core, Job job) {
   Model& model = *core.models.find(job.model);
   for (const ArenaId id : job.arenas) ++core.arenas.find(id)->jobs;
   ++model.waiting_jobs;
-  core.queue.push(job.caller.connection, job.id);
+  core.queue.push({job.id, job.caller.connection, job.priority, job.cost_tokens}, core.now());
+  if (job.key) core.recent.begin(job.key, {job.id, job.fingerprint});
   core.jobs.emplace(job.id, std::move(job));
   advance(core, model);
   dispatch(core);
+  places_changed(core);
 }
 
 void dispatch(Core& core) {
   if (!core.supervisor.is_ready()) return;
   while (core.running < core.engine.slots) {
-    const JobId id = core.queue.take([&](JobId job) { return may_run(core, job); });
+    const JobId id = core.queue.take(core.now(), [&](JobId job) { return may_run(core, job); });
     if (id == 0) return;
     start(core, core.jobs.at(id));
+    places_changed(core);
   }
 }
 
 void job_event(Core& core, Job& job, InFrame frame) {
   if (frame.type == contract::Token::kType && job.first_token == TimePoint{})
     job.first_token = core.now();
+  if (frame.type == contract::Token::kType && job.key) job.said.push_back(frame.body);
   core.event(job.caller, OutFrame{frame.type, 0, std::move(frame.body), {}});
 }
 

@@ -276,6 +276,17 @@ class BrokerTest : public testing::Test {
     if (worker.count<contract::AttachModel>() > attached) recognise();
     return client.answer<contract::ModelOffered>(request_id).model;
   }
+  // Offers the files that another client has offered before, unchanged.
+  std::string hold_same_model(FakeClient& client, std::uint32_t request_id,
+                              const std::string& file = "a") {
+    contract::OfferModel message;
+    message.labels = {"model.safetensors"};
+    std::vector<Fd> fds;
+    fds.push_back(folder.open(file));
+    send(client, request_id, message, std::move(fds));
+    off_loop.run_all();
+    return client.answer<contract::ModelOffered>(request_id).model;
+  }
   std::string hold_hot_model(FakeClient& client, std::uint32_t request_id,
                              const std::string& file = "a") {
     const std::string model = hold_model(client, request_id, file);

@@ -6,6 +6,7 @@
 
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
+#include "daemon/broker/keys.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/schedule.h"
 #include "shm/tensor.h"
@@ -74,6 +75,38 @@ std::uint32_t n_results(const contract::Encode& message) {
   return static_cast<std::uint32_t>(message.layers.size());
 }
 
+// The work of a request before it is known, in decode steps, for sharing the engine fairly. The
+// answer counts with the most it may have. A prompt is read many tokens at a time, so eight of them
+// count as one step; its text is taken at four bytes a token, its pictures at 32 x 32 pixels.
+constexpr std::int64_t kPromptTokensPerStep = 8;
+constexpr std::int64_t kBytesPerToken = 4;
+constexpr std::int64_t kPixelsPerToken = 1024;
+
+std::int64_t prompt_tokens(const std::vector<contract::ChatMessage>& chat) {
+  std::uint64_t text_bytes = 0;
+  std::uint64_t pixel_bytes = 0;
+  for (const contract::ChatMessage& turn : chat) {
+    for (const contract::ContentPart& part : turn.content) {
+      text_bytes += part.text.size();
+      if (part.tensor) pixel_bytes += part.tensor->nbytes;
+    }
+  }
+  return static_cast<std::int64_t>(text_bytes / kBytesPerToken +
+                                   pixel_bytes / (3 * kPixelsPerToken));
+}
+
+std::int64_t cost_tokens(const contract::Generate& message) {
+  return message.max_tokens + prompt_tokens(message.messages) / kPromptTokensPerStep;
+}
+std::int64_t cost_tokens(const contract::Encode& message) {
+  return prompt_tokens(message.messages) / kPromptTokensPerStep;
+}
+
+Priority priority_of(const std::string& word) {
+  if (word == "batch") return Priority::kBatch;
+  return word == "maintenance" ? Priority::kMaintenance : Priority::kInteractive;
+}
+
 struct Checked {
   Job job;
   std::uint32_t n_tensors = 0;  // of input and result
@@ -95,6 +128,10 @@ Result<Checked> check(Core& core, const Client& client, M& message) {
   job.model = model->id;
   job.arenas = std::move(input.arenas);
   job.body = contract::pack(message);
+  job.priority = priority_of(message.priority);
+  job.cost_tokens = cost_tokens(message);
+  job.key = {client.peer.uid, message.key};
+  if (job.key) job.fingerprint = fingerprint_of(message);
   job.arrived = core.now();
   return Checked{std::move(job), n_tensors};
 }
@@ -107,9 +144,10 @@ void accept(Core& core, Client& client, std::uint32_t request_id, M message) {
       core.open(client, request_id, RequestKind::kJob, checked ? checked->n_tensors : 0);
   if (!checked) return core.fail(caller, checked.error());
   Job& job = checked->job;
-  core.find_open(caller)->job = job.id;
   job.caller = caller;
   hold(*core.models.find(job.model), client.id);
+  if (resume(core, job)) return;
+  core.find_open(caller)->job = job.id;
   enqueue(core, std::move(job));
 }
 

@@ -16,6 +16,7 @@ contract::Welcome welcome_for(const Core& core, const Client& client, std::uint3
   welcome.boot_id = core.config.boot_id;
   welcome.connection = client.id;
   welcome.limits = core.config.limits;
+  welcome.heartbeat_ms = static_cast<std::uint32_t>(core.config.heartbeat.count());
   welcome.quota = core.accounts.quota();
   if (core.supervisor.is_ready()) welcome.devices.push_back(core.engine.device);
   welcome.schema_hash = std::string(contract::kSchemaHash);
@@ -44,12 +45,13 @@ void greet(Core& core, Client& client, const InFrame& frame) {
   if (!hello) return core.end_connection(client, hello.error());
   const auto version = common_version(*hello);
   if (!version) return core.end_connection(client, version.error());
-  if (core.stopping)
+  if (core.stopped)
     return core.end_connection(client, fail(Code::kShuttingDown, "The service is stopping."));
   client.greeted = true;
   client.name = hello->client;
   client.port->allow_large_frames();
   client.port->send(make_frame(0, welcome_for(core, client, *version)));
+  if (core.stopping) client.port->send(make_frame(0, core.goaway()));
   log::debug("connection {}: {} (pid {})", client.id, printable(client.name), client.peer.pid);
 }
 

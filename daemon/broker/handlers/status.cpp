@@ -54,6 +54,7 @@ contract::ClientEntry entry_of(const Core& core, const Client& client) {
   entry.client = client.name;
   entry.pid = client.peer.pid;
   entry.uid = client.peer.uid;
+  entry.stalled = client.stalled;
   entry.open_requests = static_cast<std::uint32_t>(client.open.size());
   entry.arenas = client.arenas_asked;
   entry.arena_bytes = client.arena_bytes;

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "daemon/broker/handlers/handlers.h"
+#include "daemon/broker/heartbeat.h"
+#include "daemon/broker/keys.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
@@ -87,6 +89,7 @@ Result<void> check_admission(const Core& core, const Client& client, const InFra
 
 void handle_greeted(Core& core, Client& client, InFrame frame) {
   if (frame.type == contract::Cancel::kType) return cancel(core, client, frame.request_id);
+  if (frame.type == contract::Pong::kType) return;  // it was heard: that is all it is for
   const Row* row = find_row(frame.type);
   if (row == nullptr) return refuse_unknown(core, client, frame);
   client.unknown_in_a_row = 0;
@@ -111,6 +114,7 @@ void receive_from_client(Core& core, Client& client, InFrame frame) {
     return core.end_connection(
         client, fail(Code::kBadRequest, "Descriptors came with a message that carries none."));
   }
+  heard_from(core, client);
   if (!client.greeted) return greet(core, client, frame);
   handle_greeted(core, client, std::move(frame));
 }
@@ -136,8 +140,9 @@ void forget_client(Core& core, ConnectionId id) {
   for (const auto& [request_id, request] : client.open) {
     core.uncount(client, request);
     const auto job = core.jobs.find(request.job);
-    if (request.kind == RequestKind::kJob && job != core.jobs.end()) cancel_job(core, job->second);
+    if (request.kind == RequestKind::kJob && job != core.jobs.end()) leave(core, job->second);
   }
+  core.queue.forget(id);
   core.accounts.release(client.peer.uid, {.connections = 1});
   forget_results_of(core, client);
   release_models_of(core, id);

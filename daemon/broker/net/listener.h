@@ -21,6 +21,8 @@ class Listener {
 
   // Hands the listening descriptor to the caller.
   int release() { return socket_.release(); }
+  // Whether this process made the socket: nobody serves it afterwards.
+  bool is_ours() const { return static_cast<bool>(lock_); }
   // Removes the socket file, if it is ours. Idempotent.
   void remove();
   const std::string& path() const { return path_; }

@@ -68,6 +68,9 @@ class Service {
 
  private:
   asio::awaitable<void> accept();
+  int take_connection();
+  void serve(int socket);
+  void close_door();
   asio::awaitable<void> stop();
   asio::awaitable<void> pause(std::chrono::milliseconds time);
   void announce(const contract::WorkerReady& engine);
@@ -104,6 +107,11 @@ asio::awaitable<void> Service::pause(std::chrono::milliseconds time) {
   co_await timer.async_wait(asio::use_awaitable);
 }
 
+// Asio's own accept leaves the socket open to every process that is started later.
+int Service::take_connection() {
+  return accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+}
+
 asio::awaitable<void> Service::accept() {
   while (acceptor_.is_open()) {
     SystemError ended;
@@ -113,18 +121,35 @@ asio::awaitable<void> Service::accept() {
       if (acceptor_.is_open()) co_await pause(kAcceptPause);
       continue;
     }
-    // Asio's own accept leaves the socket open to every process that is started later.
-    const int socket = accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+    const int socket = take_connection();
     if (socket < 0) {
       if (errno != EAGAIN && errno != EINTR) co_await pause(kAcceptPause);
       continue;
     }
-    UnixStream stream(loop_, asio::local::stream_protocol(), socket);
-    std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
-    auto session = std::make_shared<Session>(std::move(stream), broker_, off_loop_);
-    sessions_.push_back(session);
-    session->start();
+    serve(socket);
   }
+}
+
+void Service::serve(int socket) {
+  UnixStream stream(loop_, asio::local::stream_protocol(), socket);
+  std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
+  auto session = std::make_shared<Session>(std::move(stream), broker_, off_loop_);
+  sessions_.push_back(session);
+  session->start();
+}
+
+// Who connected before the end gets an answer. A socket that is passed on is another matter: who
+// waits there is served by the next process.
+void Service::close_door() {
+  SystemError ignored;
+  if (!listener_.is_ours()) return static_cast<void>(acceptor_.close(ignored));
+  listener_.remove();
+  for (;;) {
+    const int socket = take_connection();
+    if (socket < 0) break;
+    serve(socket);
+  }
+  acceptor_.close(ignored);
 }
 
 // Says that the service can work, and on what: once on standard output, each time to systemd.
@@ -146,9 +171,7 @@ bool Service::is_any_open() const {
 
 asio::awaitable<void> Service::stop() {
   sd_notify(0, "STOPPING=1");
-  SystemError ignored;
-  acceptor_.close(ignored);
-  listener_.remove();
+  close_door();
   broker_.stop("the service was asked to stop");
   while (!broker_.is_stopped()) co_await pause(kStep);
   TimePoint deadline = Clock::now() + kFarewell;

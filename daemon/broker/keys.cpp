@@ -1,0 +1,123 @@
+#include "daemon/broker/keys.h"
+
+#include <functional>
+
+#include "daemon/broker/schedule.h"
+
+namespace hearth::broker {
+namespace {
+
+template <class M>
+std::uint64_t hash_of(M& message) {
+  message.key.clear();
+  message.priority.clear();
+  for (contract::ChatMessage& turn : message.messages) {
+    for (contract::ContentPart& part : turn.content) {
+      if (part.tensor) part.tensor->arena = 0;
+      if (part.tensor) part.tensor->offset = 0;
+    }
+  }
+  return std::hash<std::string>()(contract::pack(message));
+}
+
+Error another_request() {
+  return fail(Code::kBadRequest, "key: it belongs to another request, which asked something else.",
+              "Give every request a random key of its own.");
+}
+
+// What a caller needs to hear that the first caller heard.
+void catch_up(Core& core, const Job& sent, const std::vector<std::string>& said) {
+  if (!sent.arenas.empty()) core.event(sent.caller, make_frame(0, contract::InputsDone{}));
+  for (const std::string& body : said)
+    core.event(sent.caller, OutFrame{contract::Token::kType, 0, body, {}});
+}
+
+// Its result will lie in memory that only the first caller's connection has.
+bool is_bound_elsewhere(const Job& job, const Caller& caller) {
+  return job.type == contract::Encode::kType && job.running &&
+         job.caller.connection != caller.connection;
+}
+
+bool take_over(Core& core, Job& job, const Job& sent) {
+  if (job.cancelled || is_bound_elsewhere(job, sent.caller)) {
+    cancel_job(core, job);
+    return false;
+  }
+  const Caller before = std::exchange(job.caller, sent.caller);
+  core.find_open(sent.caller)->job = job.id;
+  core.queue.hand_over(job.id, sent.caller.connection);
+  job.left_until = TimePoint::max();
+  job.told_place = Job::kNotTold;
+  catch_up(core, sent, job.said);
+  core.fail(before, fail(Code::kCancelled,
+                         "The same request was sent again; its answer goes "
+                         "there."));
+  return true;
+}
+
+void replay(Core& core, const Job& sent, const std::string& body) {
+  const auto generated = contract::unpack<contract::Generated>(bytes_of(body));
+  if (!generated) return core.fail(sent.caller, fail(Code::kInternal, generated.error().what));
+  contract::Token whole;
+  whole.text = generated->text;
+  whole.token_ids = generated->token_ids;
+  catch_up(core, sent, {contract::pack(whole)});
+  core.finish(sent.caller, OutFrame{contract::Generated::kType, sent.caller.request_id, body, {}});
+}
+
+}  // namespace
+
+std::uint64_t fingerprint_of(contract::Generate message) {
+  return hash_of(message);
+}
+
+std::uint64_t fingerprint_of(contract::Encode message) {
+  return hash_of(message);
+}
+
+bool resume(Core& core, const Job& sent) {
+  if (!sent.key) return false;
+  const Recent::Running* running = core.recent.find_running(sent.key);
+  const Recent::Answer* answer = core.recent.find_answer(sent.key, core.now());
+  if (running == nullptr && answer == nullptr) return false;
+  const std::uint64_t before = running != nullptr ? running->fingerprint : answer->fingerprint;
+  if (before != sent.fingerprint) {
+    core.fail(sent.caller, another_request());
+    return true;
+  }
+  if (running != nullptr) return take_over(core, core.jobs.at(running->job), sent);
+  replay(core, sent, answer->body);
+  return true;
+}
+
+void leave(Core& core, Job& job) {
+  const bool may_be_resumed = job.key && job.running && !job.cancelled && !core.stopping &&
+                              job.type == contract::Generate::kType;
+  if (!may_be_resumed) return cancel_job(core, job);
+  job.left_until = core.now() + core.config.return_within;
+  core.left_jobs.push_back(job.id);
+  core.timer.wake_at(job.left_until);
+}
+
+void remember(Core& core, const Job& job, const contract::Generated& reply) {
+  if (!job.key) return;
+  contract::Generated again = reply;
+  again.receipt.replayed = true;
+  core.recent.keep(job.key, {job.fingerprint, contract::pack(again)}, core.now());
+  if (const auto next = core.recent.expire(core.now())) core.timer.wake_at(*next);
+}
+
+void keys_tick(Core& core) {
+  if (const auto next = core.recent.expire(core.now())) core.timer.wake_at(*next);
+  // All wait equally long: the first to be left is the first to be given up.
+  while (!core.left_jobs.empty()) {
+    const auto job = core.jobs.find(core.left_jobs.front());
+    const bool is_left = job != core.jobs.end() && job->second.left_until != TimePoint::max();
+    if (is_left && core.now() < job->second.left_until)
+      return core.timer.wake_at(job->second.left_until);
+    if (is_left) cancel_job(core, job->second);
+    core.left_jobs.pop_front();
+  }
+}
+
+}  // namespace hearth::broker

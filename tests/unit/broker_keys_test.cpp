@@ -1,0 +1,373 @@
+// Requests that are sent again with their key.
+#include "tests/unit/broker_for_test.h"
+
+namespace hearth::broker {
+namespace {
+
+class RecentTest : public testing::Test {
+ protected:
+  void keep(uid_t user, const std::string& word, std::size_t n_bytes = 10) {
+    recent.keep({user, word}, {1, std::string(n_bytes, 'x')}, now);
+  }
+  bool has(uid_t user, const std::string& word) {
+    return recent.find_answer({user, word}, now) != nullptr;
+  }
+
+  Recent recent{{.user_answers = 3, .user_bytes = 1000, .all_bytes = 2500}};
+  TimePoint now = TimePoint(std::chrono::hours(1));
+};
+
+TEST_F(RecentTest, AnswersOfAUserAreBoundedInNumberTheOldestGoFirst) {
+  for (const char* word : {"a", "b", "c", "d"}) keep(1, word);
+  keep(2, "a");
+  EXPECT_FALSE(has(1, "a"));
+  EXPECT_TRUE(has(1, "b") && has(1, "c") && has(1, "d"));
+  EXPECT_TRUE(has(2, "a"));
+}
+
+TEST_F(RecentTest, AnswersOfAUserAreBoundedInBytes) {
+  keep(1, "a", 500);
+  keep(1, "b", 400);
+  keep(1, "c", 400);
+  EXPECT_FALSE(has(1, "a"));
+  EXPECT_TRUE(has(1, "b") && has(1, "c"));
+  keep(1, "d", 1001);
+  EXPECT_FALSE(has(1, "d"));
+  EXPECT_TRUE(has(1, "b") && has(1, "c"));
+}
+
+TEST_F(RecentTest, AnswersOfAllAreBoundedInBytes) {
+  for (uid_t user = 1; user <= 3; ++user) keep(user, "a", 900);
+  EXPECT_FALSE(has(1, "a"));
+  EXPECT_TRUE(has(2, "a") && has(3, "a"));
+  EXPECT_LE(recent.bytes(), 2500u);
+}
+
+TEST_F(RecentTest, AnswersGoAfterAMinute) {
+  keep(1, "a");
+  now += std::chrono::seconds(30);
+  keep(1, "b");
+  EXPECT_EQ(recent.expire(now), now + std::chrono::seconds(30));
+  now += std::chrono::seconds(30);
+  EXPECT_FALSE(has(1, "a"));
+  EXPECT_TRUE(has(1, "b"));
+  now += std::chrono::seconds(30);
+  EXPECT_EQ(recent.expire(now), std::nullopt);
+  EXPECT_EQ(recent.bytes(), 0u);
+}
+
+TEST_F(RecentTest, AnAnswerUnderTheSameKeyTakesTheEarliersPlace) {
+  keep(1, "a", 900);
+  keep(1, "a", 800);
+  EXPECT_EQ(recent.answers(), 1u);
+  EXPECT_EQ(recent.bytes(), 801u);
+}
+
+TEST_F(RecentTest, AJobThatNoLongerStandsForItsKeyDoesNotEndAnothers) {
+  recent.begin({1, "a"}, {7, 1});
+  recent.begin({1, "a"}, {8, 1});
+  recent.end({1, "a"}, 7);
+  ASSERT_NE(recent.find_running({1, "a"}), nullptr);
+  EXPECT_EQ(recent.find_running({1, "a"})->job, 8u);
+  EXPECT_EQ(recent.find_running({2, "a"}), nullptr);
+  recent.end({1, "a"}, 8);
+  EXPECT_EQ(recent.find_running({1, "a"}), nullptr);
+}
+
+class KeysTest : public BrokerTest {
+ protected:
+  void SetUp() override {
+    connect(client);
+    start_worker(1);
+    model = hold_hot_model(client, 1000);
+    request = request_for(model);
+    request.key = "k";
+  }
+  void join(FakeClient& other) {
+    connect(other);
+    hold_same_model(other, 1000);
+  }
+  JobId last_job() const { return worker.last<contract::Generate>().request_id; }
+  std::size_t dispatched() const { return worker.count<contract::Generate>(); }
+  static contract::Token token(const std::string& text) {
+    contract::Token message;
+    message.text = text;
+    return message;
+  }
+  static std::string said(const FakeClient& to, std::uint32_t request_id) {
+    std::string text;
+    for (const OutFrame& frame : to.of(request_id)) {
+      if (frame.type != contract::Token::kType) continue;
+      text += contract::unpack<contract::Token>(bytes_of(frame.body))->text;
+    }
+    return text;
+  }
+  void end_with_error(const std::string& code) {
+    contract::Error error;
+    error.code = code;
+    from_worker(last_job(), error);
+  }
+
+  FakeClient client;
+  std::string model;
+  contract::Generate request;
+};
+
+TEST_F(KeysTest, SentAgainWhileItRunsTheNewRequestGetsTheAnswerAndAllThatWasSaid) {
+  send(client, 1, request);
+  from_worker(last_job(), token("one "));
+  FakeClient other;
+  join(other);
+  send(other, 5, request);
+  EXPECT_EQ(client.error_code(1), "cancelled");
+  from_worker(last_job(), token("two"));
+  from_worker(last_job(), generated("one two"));
+  EXPECT_EQ(dispatched(), 1u);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
+  EXPECT_EQ(said(other, 5), "one two");
+  const auto reply = other.answer<contract::Generated>(5);
+  EXPECT_EQ(reply.text, "one two");
+  EXPECT_FALSE(reply.receipt.replayed);
+  EXPECT_TRUE(broker->core().jobs.empty());
+}
+
+TEST_F(KeysTest, SentAgainWhileItWaitsItKeepsItsPlaceUnderTheNewConnection) {
+  auto other_request = request_for(model);
+  send(client, 1, other_request);  // runs
+  send(client, 2, request);
+  send(client, 3, other_request);
+  FakeClient other;
+  join(other);
+  send(other, 5, request);
+  EXPECT_EQ(client.error_code(2), "cancelled");
+  EXPECT_EQ(broker->core().queue.size(), 2u);
+  broker->disconnect(client.id);  // takes its own two along, not the one it lost
+  end_with_error("cancelled");
+  EXPECT_EQ(dispatched(), 2u);
+  from_worker(last_job(), generated("kept"));
+  EXPECT_EQ(other.answer<contract::Generated>(5).text, "kept");
+}
+
+TEST_F(KeysTest, SentAgainOnTheSameConnectionTheLatestIsAnswered) {
+  send(client, 1, request);
+  send(client, 2, request);
+  send(client, 3, request);
+  EXPECT_EQ(client.error_code(1), "cancelled");
+  EXPECT_EQ(client.error_code(2), "cancelled");
+  from_worker(last_job(), generated("x"));
+  client.answer<contract::Generated>(3);
+  EXPECT_EQ(dispatched(), 1u);
+}
+
+TEST_F(KeysTest, SentAgainAfterItsEndTheAnswerIsRepeated) {
+  send(client, 1, request);
+  from_worker(last_job(), generated("words"));
+  EXPECT_FALSE(client.answer<contract::Generated>(1).receipt.replayed);
+  FakeClient other;
+  join(other);
+  tick_after(Milliseconds(59'000));
+  send(other, 5, request);
+  const auto reply = other.answer<contract::Generated>(5);
+  EXPECT_EQ(reply.text, "words");
+  EXPECT_TRUE(reply.receipt.replayed);
+  EXPECT_EQ(said(other, 5), "words");
+  EXPECT_EQ(dispatched(), 1u);
+  tick_after(Milliseconds(1'001));
+  EXPECT_EQ(broker->core().recent.answers(), 0u);
+  send(other, 6, request);
+  EXPECT_EQ(dispatched(), 2u);
+}
+
+TEST_F(KeysTest, AfterALostWorkerOrAnyErrorItRunsAnew) {
+  send(client, 1, request);
+  broker->worker_gone("killed by signal 9");
+  EXPECT_EQ(client.error_code(1), "worker_lost");
+  send(client, 2, request);
+  tick_after(Milliseconds(200));
+  worker_is_ready(1);
+  recognise();
+  finish_load();
+  EXPECT_EQ(dispatched(), 2u);
+  end_with_error("not_finite");
+  EXPECT_EQ(client.error_code(2), "not_finite");
+  send(client, 3, request);
+  EXPECT_EQ(dispatched(), 3u);
+  from_worker(last_job(), generated("third time"));
+  EXPECT_EQ(client.answer<contract::Generated>(3).text, "third time");
+}
+
+TEST_F(KeysTest, ARunningJobWhoseConnectionDiedWaitsFiveSecondsForItsReturn) {
+  send(client, 1, request);
+  from_worker(last_job(), token("begun "));
+  broker->disconnect(client.id);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
+  EXPECT_TRUE(timer.will_wake_by(timer.now() + Milliseconds(5'000)));
+  from_worker(last_job(), token("unheard "));
+  tick_after(Milliseconds(4'900));
+  FakeClient other;
+  join(other);
+  send(other, 1, request);
+  tick_after(Milliseconds(10'000));
+  EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
+  from_worker(last_job(), token("heard"));
+  from_worker(last_job(), generated("begun unheard heard"));
+  EXPECT_EQ(said(other, 1), "begun unheard heard");
+  other.answer<contract::Generated>(1);
+  EXPECT_EQ(dispatched(), 1u);
+}
+
+TEST_F(KeysTest, IfNobodyComesBackItIsCancelled) {
+  send(client, 1, request);
+  broker->disconnect(client.id);
+  tick_after(Milliseconds(4'999));
+  EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
+  tick_after(Milliseconds(1));
+  EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
+  FakeClient other;
+  join(other);
+  send(other, 1, request);  // too late for that one: it runs anew when there is room
+  EXPECT_EQ(other.terminals(1), 0u);
+  end_with_error("cancelled");
+  EXPECT_EQ(dispatched(), 2u);
+  EXPECT_EQ(other.terminals(1), 0u);
+  from_worker(last_job(), generated("second"));
+  EXPECT_EQ(other.answer<contract::Generated>(1).text, "second");
+}
+
+TEST_F(KeysTest, WithoutAKeyTheWorkOfADeadConnectionIsCancelledAtOnce) {
+  request.key.clear();
+  send(client, 1, request);
+  broker->disconnect(client.id);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
+}
+
+TEST_F(KeysTest, AnAnswerThatCameWhileNobodyWasThereIsKept) {
+  send(client, 1, request);
+  broker->disconnect(client.id);
+  from_worker(last_job(), generated("unheard"));
+  FakeClient other;
+  join(other);
+  send(other, 1, request);
+  const auto reply = other.answer<contract::Generated>(1);
+  EXPECT_EQ(reply.text, "unheard");
+  EXPECT_TRUE(reply.receipt.replayed);
+  EXPECT_EQ(dispatched(), 1u);
+}
+
+TEST_F(KeysTest, TheMemoryOfADeadConnectionLivesUntilItsJobEnds) {
+  const ArenaId arena = grant_arena(client, 7);
+  add_picture(request, arena);
+  send(client, 1, request);
+  broker->disconnect(client.id);
+  EXPECT_EQ(worker.count<contract::DetachArena>(), 0u);
+  FakeClient other;
+  join(other);
+  const ArenaId another = grant_arena(other, 7);
+  auto again = request_for(model);
+  again.key = "k";
+  add_picture(again, another, 8192);  // lies elsewhere, asks the same
+  send(other, 1, again);
+  ASSERT_EQ(other.of(1).size(), 1u);
+  EXPECT_EQ(other.of(1)[0].type, contract::InputsDone::kType) << "its copy is not needed";
+  from_worker(last_job(), generated("seen"));
+  EXPECT_EQ(other.answer<contract::Generated>(1).text, "seen");
+  EXPECT_EQ(worker.count<contract::DetachArena>(), 1u);
+  EXPECT_EQ(dispatched(), 1u);
+}
+
+TEST_F(KeysTest, AnotherRequestUnderTheKeyIsRefused) {
+  send(client, 1, request);
+  auto different = request;
+  different.seed = 5;
+  send(client, 2, different);
+  EXPECT_EQ(client.error_code(2), "bad_request");
+  EXPECT_EQ(client.terminals(1), 0u);
+  from_worker(last_job(), generated("x"));
+  send(client, 3, different);
+  EXPECT_EQ(client.error_code(3), "bad_request");
+  different = request;
+  different.priority = "batch";  // how urgent it is does not change what is asked
+  send(client, 4, different);
+  client.answer<contract::Generated>(4);
+  EXPECT_EQ(dispatched(), 1u);
+}
+
+TEST_F(KeysTest, KeysOfAnotherUserAreNoneOfOurs) {
+  send(client, 1, request);
+  from_worker(last_job(), generated("secret"));
+  FakeClient stranger;
+  stranger.id = broker->connect(stranger, Peer{4712, 1001});
+  contract::Hello hello;
+  hello.oldest = contract::kOldestProtocolVersion;
+  hello.newest = contract::kProtocolVersion;
+  send(stranger, 0, hello);
+  hold_same_model(stranger, 1000);
+  send(stranger, 1, request);
+  EXPECT_EQ(stranger.terminals(1), 0u);
+  EXPECT_EQ(dispatched(), 2u);
+}
+
+TEST_F(KeysTest, WhoeverMayNotUseTheModelGetsNoAnswerByItsKey) {
+  send(client, 1, request);
+  from_worker(last_job(), generated("words"));
+  FakeClient other;
+  connect(other);
+  send(other, 1, request);
+  EXPECT_EQ(other.error_code(1), "unknown_model");
+}
+
+TEST_F(KeysTest, ACancelledRequestRunsAnewWhenSentAgain) {
+  send(client, 1, request);
+  const JobId first = last_job();
+  send(client, 1, contract::Cancel{});
+  send(client, 2, request);
+  contract::Error cancelled;
+  cancelled.code = "cancelled";
+  from_worker(first, cancelled);
+  EXPECT_EQ(client.error_code(1), "cancelled");
+  EXPECT_EQ(client.terminals(2), 0u);
+  EXPECT_EQ(dispatched(), 2u);
+  send(client, 3, request);  // the first one's end has not taken the key along
+  EXPECT_EQ(client.error_code(2), "cancelled");
+  from_worker(last_job(), generated("x"));
+  client.answer<contract::Generated>(3);
+  EXPECT_EQ(dispatched(), 2u);
+}
+
+TEST_F(KeysTest, TheEndOfAConnectionWhoseJobWasTakenOverChangesNothing) {
+  send(client, 1, request);
+  FakeClient other;
+  join(other);
+  send(other, 1, request);
+  broker->disconnect(client.id);
+  tick_after(Milliseconds(6'000));
+  EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
+  from_worker(last_job(), generated("x"));
+  other.answer<contract::Generated>(1);
+}
+
+TEST_F(KeysTest, AnEncodingThatRunsForAnotherConnectionIsCancelledAndRunsAnew) {
+  contract::Encode encode;
+  encode.model = model;
+  encode.messages = request.messages;
+  encode.layers = {-1};
+  encode.key = "e";
+  send(client, 1, encode);
+  send(client, 2, encode);  // the same connection: the same memory
+  EXPECT_EQ(client.error_code(1), "cancelled");
+  EXPECT_EQ(worker.count<contract::Encode>(), 1u);
+  FakeClient other;
+  join(other);
+  send(other, 1, encode);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
+  EXPECT_EQ(worker.count<contract::Encode>(), 1u) << "two of a kind never run at once";
+  contract::Error cancelled;
+  cancelled.code = "cancelled";
+  from_worker(worker.last<contract::Encode>().request_id, cancelled);
+  EXPECT_EQ(client.error_code(2), "cancelled");
+  EXPECT_EQ(worker.count<contract::Encode>(), 2u);
+  EXPECT_EQ(other.terminals(1), 0u);
+}
+
+}  // namespace
+}  // namespace hearth::broker
