@@ -2,21 +2,14 @@
 
 #include <algorithm>
 
+#include "shm/base/text.h"
+
 namespace hearth::broker {
 namespace {
 
 constexpr std::size_t kMaxWhatBytes = 4096;
 constexpr std::size_t kMaxHintBytes = 1024;
 constexpr std::size_t kMaxLoggedBytes = 128;
-
-// Cuts before a character, never inside one: the receiver refuses broken UTF-8.
-std::string cut(std::string text, std::size_t max_bytes) {
-  if (text.size() <= max_bytes) return text;
-  std::size_t end = max_bytes;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  text.resize(end);
-  return text;
-}
 
 bool is_control(char c) {
   return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "shm/base/log.h"
 
@@ -13,13 +12,6 @@ namespace {
 
 constexpr auto kFlushLimit = std::chrono::milliseconds(300);
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
-
-std::uint64_t ram_bytes() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES);
-  const long page_bytes = ::sysconf(_SC_PAGESIZE);
-  if (pages <= 0 || page_bytes <= 0) return 0;
-  return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
-}
 
 double ms_since(models::Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
@@ -67,7 +59,7 @@ Worker::Worker(Fd link, Settings settings)
     : settings_(std::move(settings)),
       link_(std::move(link)),
       pinned_(settings_.engine.pinning,
-              settings_.pinned_bytes.value_or(pinned_arena_budget(ram_bytes()))),
+              settings_.pinned_bytes.value_or(pinned_arena_budget(machine_ram_bytes()))),
       arenas_([this](std::span<const std::byte> memory) {
         return pinned_.pin(memory, models::HostAccess::kRead);
       }),
