@@ -1,5 +1,6 @@
 #include "daemon/broker/net/session.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -23,6 +24,12 @@ int pidfd_of(int socket, pid_t pid) {
   socklen_t size = sizeof(pidfd);
   if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0) return pidfd;
   return pid > 0 ? static_cast<int>(syscall(SYS_pidfd_open, pid, 0)) : -1;
+}
+
+// An event is no proof: Asio may deliver one that was meant for a descriptor closed just before.
+bool is_readable(int fd) {
+  pollfd asked{fd, POLLIN, 0};
+  return poll(&asked, 1, 0) > 0;
 }
 
 }  // namespace
@@ -68,9 +75,16 @@ void Session::watch_process() {
   const int pidfd = pidfd_of(channel_.native_handle(), peer_.pid);
   if (pidfd < 0) return;
   process_.assign(pidfd);
+  await_its_end();
+}
+
+void Session::await_its_end() {
   process_.async_wait(asio::posix::stream_descriptor::wait_read,
                       [self = shared_from_this()](SystemError cancelled) {
-                        if (!cancelled) self->channel_.close();
+                        if (cancelled) return;
+                        if (!is_readable(self->process_.native_handle()))
+                          return self->await_its_end();
+                        self->channel_.close();
                       });
 }
 

@@ -26,6 +26,7 @@ class Session : public ClientPort, public std::enable_shared_from_this<Session> 
   static asio::awaitable<void> read(std::shared_ptr<Session> self);
   static asio::awaitable<void> write(std::shared_ptr<Session> self);
   void watch_process();
+  void await_its_end();
 
   Channel channel_;
   Broker& broker_;

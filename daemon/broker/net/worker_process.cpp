@@ -33,9 +33,11 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
   }
 
   void start() {
-    process_.assign(static_cast<int>(syscall(SYS_pidfd_open, pid_, 0)));
-    process_.async_wait(asio::posix::stream_descriptor::wait_read,
-                        [self = shared_from_this()](SystemError) { self->exited(); });
+    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
+    if (pidfd >= 0) {  // else the end of the stream must do
+      process_.assign(pidfd);
+      await_its_end();
+    }
     asio::co_spawn(channel_.executor(), read(shared_from_this()), asio::detached);
     asio::co_spawn(channel_.executor(), write(shared_from_this()), asio::detached);
   }
@@ -61,9 +63,16 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
     co_await self->channel_.write();
   }
 
+  void await_its_end() {
+    process_.async_wait(asio::posix::stream_descriptor::wait_read,
+                        [self = shared_from_this()](SystemError) { self->exited(); });
+  }
   void exited() {
     int status = 0;
-    if (waitpid(pid_, &status, 0) == pid_) how_ = describe_exit(status);
+    const pid_t ended = waitpid(pid_, &status, WNOHANG);
+    // Asio may deliver an event that was meant for a descriptor closed just before.
+    if (ended == 0) return await_its_end();
+    if (ended == pid_) how_ = describe_exit(status);
     reaped_ = true;
     SystemError ignored;
     process_.close(ignored);
