@@ -328,6 +328,7 @@ class Connection:
     def leave_to_parent(self) -> None:
         """In a forked child: let go without a word, and leave the parent's event loop alone."""
         if self.lost is None:
+            self.arenas.renew_locks()
             self._drop(
                 errors.NotReachable(
                     "The connection belongs to the parent process.", "", retryable=False

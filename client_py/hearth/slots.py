@@ -199,6 +199,11 @@ class Arenas:
         """Use this one, too."""
         self._arenas = [*self._arenas, arena]  # a new list: trim() may be reading the old one
 
+    def renew_locks(self) -> None:
+        """In a forked child: a thread that is not here may have held one."""
+        for arena in self._arenas:
+            arena.lock = threading.RLock()
+
     def trim(self, quiet_s: float = IDLE_S) -> float:
         """When no slot was taken or given back for `quiet_s`, returns the memory of what is free to
         the system, but KEPT_BYTES. Returns after how many seconds there may be more to do, infinity

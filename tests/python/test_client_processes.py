@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 import threading
 
 import numpy
@@ -25,7 +26,12 @@ def in_child(function):
         except BaseException as error:
             print(f"in the child: {error!r}", flush=True)
             os._exit(1)
-    return os.waitpid(child, 0)[1] == 0
+    try:
+        return os.waitpid(child, 0)[1] == 0
+    except BaseException:  # the watchdog: the child must not outlive the test
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
 
 
 def test_a_forked_child_leaves_the_parent_s_connection_alone(client, service):
@@ -158,6 +164,32 @@ def test_a_forked_child_has_a_pool_of_its_own(service):
         client.generate("ember", CHAT)
     assert len(service.peers) == 2
     assert len(parent.messages_of(messages.Generate)) == 2
+
+
+def test_a_fork_while_another_thread_trims_leaves_the_child_free(client, service):
+    """The child has a copy of the lock that the thread held, and nobody to open it."""
+    service.on[messages.Generate] = silent
+    stream = client.generate("ember", CHAT, stream=True)
+    locked, forked = threading.Event(), threading.Event()
+
+    def trim():
+        with client._connection.arenas._arenas[0].lock:
+            locked.set()
+            forked.wait(30)
+
+    thread = threading.Thread(target=trim)
+    thread.start()
+    assert locked.wait(30)
+
+    def child():
+        client.ping()
+
+    try:
+        assert in_child(child)
+    finally:
+        forked.set()
+        thread.join(30)
+    stream.cancel()
 
 
 def test_a_forked_child_s_pictures_and_streams_end_without_a_word(client, service):

@@ -227,11 +227,50 @@ def test_a_release_is_sent_while_another_request_waits(client, service):
     kept = [client.encode("ember", TEXT, copy=False).hidden]
 
     def interrupted():
-        kept.clear()
+        if service.peer.messages_of(messages.Generate):
+            kept.clear()
         return bool(service.peer.released)
 
     with pytest.raises(errors.Cancelled):
         client.generate("ember", TEXT, interrupted=interrupted)
+
+
+def test_a_release_goes_with_any_frame(client, service):
+    service.on[messages.Encode] = encodes(STATES)
+    service.on[messages.Generate] = silent
+    kept = [client.encode("ember", TEXT, copy=False).hidden]
+    stream = client.generate("ember", TEXT, stream=True)
+    kept.clear()
+    stream.cancel()
+    wait_until(lambda: service.peer.messages_of(messages.Cancel))
+    assert service.peer.released == [(1, 4096)]
+
+
+def mapped(fds):
+    """How many mappings this process has of these files."""
+    inodes = {os.fstat(fd).st_ino for fd in fds}
+    with open("/proc/self/maps") as maps:
+        return sum(int(line.split()[4]) in inodes for line in maps)
+
+
+@pytest.mark.parametrize("end", ["close", "loss"])
+def test_a_connection_that_has_ended_keeps_no_memory(client, service, end):
+    service.on[messages.Encode] = encodes(STATES)
+    held = client.put(PICTURE)
+    client.encode("ember", TEXT)
+    peer = service.peer
+    fds = [os.dup(fd) for fd in (*peer.arenas.values(), *peer.out.values())]
+    assert mapped(fds) == 3
+    if end == "close":
+        client.close()
+    else:
+        service.on[messages.Ping] = lambda peer, *_: peer.close()
+        with pytest.raises(errors.NotReachable):
+            client.ping()
+    gc.collect()
+    assert mapped(fds) == 0 and not held.is_closed
+    for fd in fds:
+        os.close(fd)
 
 
 def test_an_answer_that_comes_too_late_is_released(client, service):
