@@ -221,7 +221,9 @@ def test_a_view_of_an_arena_that_is_gone_is_not_released(client, service):
     assert service.peer.released == []
 
 
-def test_a_release_is_sent_while_another_request_waits(client, service):
+def test_a_release_is_sent_while_another_request_waits(client, service, monkeypatch):
+    monkeypatch.setattr("hearth.connection.PING_AFTER_S", 3600.0)  # with which it would go, too
+    monkeypatch.setattr("hearth.connection.SILENT_AFTER_S", 3600.0)
     service.on[messages.Encode] = encodes(STATES)
     service.on[messages.Generate] = silent
     kept = [client.encode("ember", TEXT, copy=False).hidden]
