@@ -140,9 +140,10 @@ def test_after_the_first_piece_the_error_says_that_the_answer_was_cut_off(client
 def test_pieces_that_nobody_saw_are_taken_back(client, service):
     service.on[messages.Generate] = first(half_then(closes))
     assert client.generate("ember", TEXT).text == "a red circle"
+    service.on[messages.Generate] = first(half_then(closes))
     stream = client.generate("ember", TEXT, stream=True)
-    assert list(stream) == ["a red ", "circle"]
-    assert stream.text == "a red circle"
+    assert stream.reply.text == stream.text == "a red circle"
+    assert len(set(keys(service))) == 2 and len(keys(service)) == 4
 
 
 def test_a_stream_that_was_lost_before_its_first_piece_begins_again(client, service):
@@ -258,6 +259,51 @@ def test_a_service_that_is_leaving_is_not_asked_again(client, service):
 
     service.on[messages.Generate] = first(leaves)
     assert client.generate("ember", TEXT).text == "a red circle"
+    assert len(service.peers) == 2
+
+
+def test_a_request_waits_until_a_service_that_is_leaving_has_left(service):
+    """The connection stays while another request is open on it; asking there again is useless."""
+
+    def leaves(peer, frame, request):
+        if request.messages[0].content[0].text == "open":
+            return
+        peer.send(messages.Goaway(drain_ms=5000))
+        fails("shutting_down", retryable=True)(peer, frame, request)
+
+    async def main():
+        async with await hearth.aio.connect(service.path) as client:
+            service.on[messages.Generate] = leaves
+            chat = [{"role": "user", "content": "open"}]
+            waiting = asyncio.ensure_future(client.generate("ember", chat))
+            while not keys(service):
+                await asyncio.sleep(0.002)
+            refused = asyncio.ensure_future(client.generate("ember", TEXT))
+            while not len(keys(service)) == 2:
+                await asyncio.sleep(0.002)
+            for _ in range(20):  # time enough for a second attempt, if it were made
+                await asyncio.sleep(0.01)
+            service.on.clear()
+            leaving = service.peers[0]
+            leaving.send(generated("the end"), leaving.ids_of(messages.Generate)[0])
+            assert (await waiting).text == "the end"
+            assert (await refused).text == "a red circle"
+
+    asyncio.run(main())
+    assert [len(peer.messages_of(messages.Generate)) for peer in service.peers] == [2, 1]
+
+
+def test_an_update_during_the_restart_ends_the_wait_at_once(client, service):
+    def too_new(peer, _frame, _hello):
+        peer.send(messages.Error(code="version", what="hearthd 9 speaks 7 to 9."))
+
+    def leave(peer, _frame, _request):
+        service.on[messages.Hello] = too_new
+        peer.close()
+
+    service.on[messages.Generate] = leave
+    with pytest.raises(errors.Version, match="speaks 7 to 9"):
+        client.generate("ember", TEXT)
     assert len(service.peers) == 2
 
 

@@ -13,7 +13,7 @@ import pytest
 import hearth.aio
 import hearth.client
 import server as fake
-from hearth import messages, slots
+from hearth import messages, pool, slots
 from server import silent, wait_until
 
 MIB = 1 << 20
@@ -164,7 +164,10 @@ def test_trimming_from_another_thread_never_touches_a_slot():
     assert len(trims) > 10 and arenas._arenas[0].free.ranges == whole
 
 
-def test_idle_clients_of_the_pool_are_trimmed_from_any_thread(service, clock):
+def test_idle_clients_of_the_pool_are_trimmed_from_any_thread(service, clock, monkeypatch):
+    for module in (hearth.aio, hearth.client):
+        monkeypatch.setattr(module, "_pool", pool.Pool())  # nobody else's clients
+
     async def main():
         async with hearth.aio.shared(service.path) as client:
             await client.generate("ember", CHAT)
