@@ -1,5 +1,6 @@
 #include "daemon/broker/results.h"
 
+#include <cassert>
 #include <map>
 #include <set>
 
@@ -23,8 +24,7 @@ void send_releases(Core& core, const OffsetsByArena& released) {
   }
 }
 
-// Takes the arena, and what is held in it, out of every count. Its client has been told, or is
-// gone.
+// Takes the arena, and what is held in it, out of every count.
 void erase(Core& core, const OutArena& arena) {
   const Payer payer = arena.payer;
   const auto n_held = static_cast<std::uint32_t>(arena.held.size());
@@ -41,6 +41,14 @@ void tell_gone(Core& core, const OutArena& arena) {
   contract::OutArenaGone message;
   message.arena = arena.id;
   client->second.port->send(make_frame(0, message));
+}
+
+// Its client is told only now that nothing in it is held: what it was told of before, it can still
+// read and release, also a reply that it has not got to yet.
+void drop_empty(Core& core, const OutArena& arena) {
+  assert(arena.held.empty());
+  tell_gone(core, arena);
+  erase(core, arena);
 }
 
 // Errors: which tensor is not what the worker may hand to `client`.
@@ -133,8 +141,7 @@ bool take_back_arena(Core& core, const InFrame& frame) {
   const OutArena* arena = core.out_arenas.find_at_worker(taken->arena);
   if (arena == nullptr) return true;  // its client is gone, which the worker learns next
   if (!arena->held.empty()) return false;
-  tell_gone(core, *arena);
-  erase(core, *arena);
+  drop_empty(core, *arena);
   return true;
 }
 
@@ -176,7 +183,7 @@ Result<void> release_slots(Core& core, Client& client, const std::vector<contrac
     if (!arena.orphaned) {
       at_worker[arena.worker_id].push_back(slot.offset);
     } else if (arena.held.empty()) {
-      erase(core, arena);
+      drop_empty(core, arena);
     }
   }
   send_releases(core, at_worker);
@@ -196,9 +203,8 @@ void results_lose_worker(Core& core) {
   for (const ArenaId id : core.out_arenas.all()) {
     OutArena& arena = core.out_arenas.at(id);
     if (arena.orphaned) continue;
-    tell_gone(core, arena);
     core.out_arenas.orphan(arena);
-    if (arena.held.empty()) erase(core, arena);
+    if (arena.held.empty()) drop_empty(core, arena);
   }
 }
 
