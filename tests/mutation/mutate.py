@@ -101,7 +101,8 @@ def forgotten_sites(mutants: list[Mutant], listed: dict) -> list[str]:
     forgotten = []
     for path, number, line in sites(listed):
         ignored = any(
-            matches(path, [entry["path"]]) and entry["text"] in line for entry in listed.get("ignored", [])
+            matches(path, [entry["path"]]) and entry["text"] in line
+            for entry in listed.get("ignored", [])
         )
         if not ignored and (path, number) not in covered:
             forgotten.append(f"{path}:{number}: {line}")
@@ -215,8 +216,9 @@ def try_mutant(mutant: Mutant, tree: Path, objects: Path) -> None:
 def prove_baseline(mutants: list[Mutant], tree: Path, objects: Path) -> bool:
     """Unchanged, every test passes; otherwise all that follows would mean nothing."""
     tests = sorted({test for mutant in mutants for test in mutant.tests})
-    built = build(objects, targets_of(tests))
-    if built.returncode != 0:
+    targets = targets_of(tests)
+    built = build(objects, targets) if targets else None
+    if built and built.returncode != 0:
         print(built.stdout[-4000:])
         return False
     failing = [test for test in tests if run_test(test, tree, objects)]

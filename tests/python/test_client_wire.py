@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 
+import msgpack
 import pytest
 
 from hearth import errors, messages, wire
@@ -68,6 +69,26 @@ def test_a_broken_header_is_refused_before_anything_is_allocated(header, complai
 def test_a_body_that_lies_is_refused(body):
     with pytest.raises(wire.BrokenFrame):
         wire.decode(wire.Frame(messages.LoadModel.TYPE, 1, body, []))
+
+
+@pytest.mark.parametrize(
+    "most, too_much",
+    [
+        ([0] * 4096, [0] * 4097),
+        ({str(i): 0 for i in range(256)}, {str(i): 0 for i in range(257)}),
+        ("a" * wire.MAX_TEXT_BYTES, "a" * (wire.MAX_TEXT_BYTES + 1)),
+        (b"a" * 512 * 1024, b"a" * (512 * 1024 + 1)),
+        (0, msgpack.ExtType(5, b"a")),
+    ],
+    ids=["items", "entries", "text", "bytes", "extension"],
+)
+def test_values_of_newer_services_keep_to_the_limits_all_the_same(most, too_much):
+    def decode(value):
+        return wire.decode(wire.Frame(messages.Pong.TYPE, 1, msgpack.packb({"later": value}), []))
+
+    assert decode(most) == messages.Pong()
+    with pytest.raises(wire.BrokenFrame):
+        decode(too_much)
 
 
 def test_random_bodies_never_do_worse_than_being_refused():
@@ -163,8 +184,9 @@ def test_descriptors_that_nobody_takes_are_closed():
     exchanges = wire.Exchanges()
     abandoned = exchanges.begin()
     abandoned.abandoned = True
-    fds = [pair(), pair(), pair()]
+    fds = [pair(), pair(), pair(), pair()]
     deliver(exchanges, 99, PONG, [fds[0]])
+    deliver(exchanges, abandoned.request_id, messages.InputsDone(), [fds[3]])
     deliver(exchanges, abandoned.request_id, PONG, [fds[1]])
     reader = wire.FrameReader()
     reader.feed(b"HRT1", [fds[2]])
