@@ -2,7 +2,8 @@
 // broker knows which client it lent which arena to, and which results in it are not yet released.
 //
 // An arena goes when its worker takes it back, or with its client. When its worker is lost while
-// results in it are held, it stays, `orphaned`, until they are released: the client still maps it.
+// results in it are held, it stays, `orphaned`, until they are released: the client still maps it,
+// and hears that it is gone only then.
 #pragma once
 
 #include <map>
