@@ -28,6 +28,7 @@ struct Arguments {
   unsigned slots = 4;
   double drain_s = 1.5;
   double heartbeat_s = 10.0;
+  double restart_pause_s = 5.0;
   std::vector<uid_t> users;
   unsigned user_connections = Config{}.user.connections;
   std::uint64_t user_memory_mib = 0;
@@ -66,6 +67,10 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--heartbeat", arguments.heartbeat_s,
                  "seconds of silence after which a client with open requests is pinged; 0: never")
       ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  app.add_option("--restart-pause", arguments.restart_pause_s,
+                 "most seconds before a lost engine is started again")
+      ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
   app.add_option("--allow-uid", arguments.users,
                  "serve this user id only; may be repeated; default: whoever may open the socket");
@@ -141,6 +146,7 @@ Options make_options(const Arguments& arguments) {
   options.config.server = "hearthd " HEARTH_VERSION;
   options.config.drain = milliseconds(arguments.drain_s);
   options.config.heartbeat = milliseconds(arguments.heartbeat_s);
+  options.config.restart_most = milliseconds(arguments.restart_pause_s);
   options.config.allowed_users = arguments.users;
   options.config.boot_id = random_id();
   set_limits(options.config, arguments);
