@@ -99,6 +99,14 @@ void Broker::disconnect(ConnectionId id) {
   stop_tick();
 }
 
+bool Broker::awaits_return(ConnectionId id) const {
+  return hearth::broker::awaits_return(core_, id);
+}
+
+void Broker::process_gone(ConnectionId id) {
+  give_up_left_jobs(core_, id);
+}
+
 void Broker::remove_if_ended(ConnectionId id) {
   const auto client = core_.clients.find(id);
   if (client != core_.clients.end() && client->second.ended) forget_client(core_, id);

@@ -25,6 +25,10 @@ class Broker {
   void violated(ConnectionId client, const Error& error);
   void disconnect(ConnectionId client);
 
+  // Work of a lost connection may wait for its process to come back for it, as long as that lives.
+  bool awaits_return(ConnectionId client) const;
+  void process_gone(ConnectionId client);
+
   void receive_from_worker(InFrame frame);
   void worker_gone(const std::string& how);
 

@@ -65,6 +65,16 @@ void replay(Core& core, const Job& sent, const std::string& body) {
   core.finish(sent.caller, OutFrame{contract::Generated::kType, sent.caller.request_id, body, {}});
 }
 
+std::vector<JobId> left_jobs_of(const Core& core, ConnectionId connection) {
+  std::vector<JobId> jobs;
+  for (const JobId id : core.left_jobs) {
+    const auto job = core.jobs.find(id);
+    if (job == core.jobs.end() || job->second.left_until == TimePoint::max()) continue;
+    if (job->second.caller.connection == connection) jobs.push_back(id);
+  }
+  return jobs;
+}
+
 }  // namespace
 
 std::uint64_t fingerprint_of(contract::Generate message) {
@@ -97,6 +107,18 @@ void leave(Core& core, Job& job) {
   job.left_until = core.now() + core.config.return_within;
   core.left_jobs.push_back(job.id);
   core.timer.wake_at(job.left_until);
+}
+
+bool awaits_return(const Core& core, ConnectionId connection) {
+  return !left_jobs_of(core, connection).empty();
+}
+
+void give_up_left_jobs(Core& core, ConnectionId connection) {
+  for (const JobId id : left_jobs_of(core, connection)) {
+    Job& job = core.jobs.at(id);
+    job.left_until = TimePoint::max();
+    cancel_job(core, job);
+  }
 }
 
 void remember(Core& core, const Job& job, const contract::Generated& reply) {

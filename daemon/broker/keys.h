@@ -21,6 +21,11 @@ bool resume(Core& core, const Job& sent);
 // while; any other is cancelled.
 void leave(Core& core, Job& job);
 
+// Whether a job of this connection, which is gone, waits to be asked for again.
+bool awaits_return(const Core& core, ConnectionId connection);
+// The process at the other end is gone as well: nobody has its keys.
+void give_up_left_jobs(Core& core, ConnectionId connection);
+
 // Keeps the answer for whoever sends the request again.
 void remember(Core& core, const Job& job, const contract::Generated& reply);
 inline void remember(Core&, const Job&, const contract::Encoded&) {

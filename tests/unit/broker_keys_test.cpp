@@ -234,6 +234,24 @@ TEST_F(KeysTest, IfNobodyComesBackItIsCancelled) {
   EXPECT_EQ(other.answer<contract::Generated>(1).text, "second");
 }
 
+TEST_F(KeysTest, IfItsProcessIsGoneTooNobodyWillComeBack) {
+  send(client, 1, request);
+  FakeClient other;
+  join(other);
+  broker->process_gone(client.id);  // known before the end of the connection
+  EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
+  broker->disconnect(client.id);
+  EXPECT_TRUE(broker->awaits_return(client.id));
+  EXPECT_FALSE(broker->awaits_return(other.id));
+  broker->process_gone(other.id);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
+  broker->process_gone(client.id);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
+  EXPECT_FALSE(broker->awaits_return(client.id));
+  tick_after(Milliseconds(5'000));
+  EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
+}
+
 TEST_F(KeysTest, WithoutAKeyTheWorkOfADeadConnectionIsCancelledAtOnce) {
   request.key.clear();
   send(client, 1, request);

@@ -39,7 +39,8 @@ Session::Session(UnixStream stream, Broker& broker, OffLoop& off_loop)
       broker_(broker),
       off_loop_(off_loop),
       peer_(peer_of(channel_.native_handle())),
-      process_(channel_.executor()) {}
+      process_(channel_.executor()),
+      return_(channel_.executor()) {}
 
 void Session::start() {
   id_ = broker_.connect(*this, peer_);
@@ -62,8 +63,7 @@ asio::awaitable<void> Session::read(std::shared_ptr<Session> self) {
   }
   self->broker_.disconnect(self->id_);
   self->channel_.close_when_sent();
-  SystemError ignored;
-  self->process_.close(ignored);
+  self->let_process_go();
 }
 
 asio::awaitable<void> Session::write(std::shared_ptr<Session> self) {
@@ -84,8 +84,25 @@ void Session::await_its_end() {
                         if (cancelled) return;
                         if (!is_readable(self->process_.native_handle()))
                           return self->await_its_end();
+                        self->process_gone_ = true;
                         self->channel_.close();
+                        self->broker_.process_gone(self->id_);
                       });
+}
+
+// The connection is gone. Its process is watched on while it may come back for its work.
+void Session::let_process_go() {
+  if (process_gone_) broker_.process_gone(id_);
+  if (!broker_.awaits_return(id_)) {
+    SystemError ignored;
+    process_.close(ignored);
+    return;
+  }
+  return_.expires_after(broker_.core().config.return_within);
+  return_.async_wait([self = shared_from_this()](SystemError) {
+    SystemError ignored;
+    self->process_.close(ignored);
+  });
 }
 
 }  // namespace hearth::broker

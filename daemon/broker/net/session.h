@@ -27,12 +27,15 @@ class Session : public ClientPort, public std::enable_shared_from_this<Session> 
   static asio::awaitable<void> write(std::shared_ptr<Session> self);
   void watch_process();
   void await_its_end();
+  void let_process_go();
 
   Channel channel_;
   Broker& broker_;
   OffLoop& off_loop_;
   Peer peer_;
   asio::posix::stream_descriptor process_;  // the peer's pidfd
+  asio::steady_timer return_;               // until then the peer may come back for its work
+  bool process_gone_ = false;
   ConnectionId id_ = 0;
 };
 
