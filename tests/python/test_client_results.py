@@ -275,6 +275,19 @@ def test_a_connection_that_has_ended_keeps_no_memory(client, service, end):
         os.close(fd)
 
 
+def test_an_exception_of_the_caller_s_own_function_cancels_the_request(client, service):
+    def handler(peer, frame, _request):
+        peer.send(messages.Progress(stage="prefill"), frame.request_id)
+
+    def on_progress(_progress):
+        raise ZeroDivisionError
+
+    service.on[messages.Encode] = handler
+    with pytest.raises(ZeroDivisionError):
+        client.encode("ember", TEXT, on_progress=on_progress)
+    wait_until(lambda: service.peer.is_gone or service.peer.messages_of(messages.Cancel))
+
+
 def test_an_answer_that_comes_too_late_is_released(client, service):
     service.on[messages.Encode] = silent
     with pytest.raises(errors.Cancelled):

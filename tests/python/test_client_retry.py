@@ -73,6 +73,18 @@ def test_a_request_whose_connection_was_lost_is_sent_again_on_another(client, se
     assert service.peer.arena_bytes(tensor) == PICTURE.tobytes()
 
 
+def test_a_loss_before_the_request_was_sent_is_a_loss_like_any_other(client, service):
+    """Here it waits for shared memory."""
+
+    def close_once(peer, _frame, _ask):
+        service.on.clear()
+        peer.close()
+
+    service.on[messages.ArenaAsk] = close_once
+    assert client.generate("ember", CHAT).text == "a red circle"
+    assert len(keys(service)) == 1 and len(service.peers) == 2
+
+
 def test_encode_is_sent_again_as_well(client, service):
     service.on[messages.Encode] = first(closes, encodes(STATES))
     assert client.encode("ember", CHAT).hidden.tolist() == STATES.tolist()
@@ -83,8 +95,9 @@ def test_encode_is_sent_again_as_well(client, service):
 def test_it_is_sent_again_once_and_not_twice(client, service):
     service.on[messages.Generate] = fails("worker_lost", retryable=True)
     service.on[messages.Encode] = closes
-    with pytest.raises(errors.WorkerLost):
+    with pytest.raises(errors.WorkerLost) as raised:
         client.generate("ember", TEXT)
+    assert "cut off" not in str(raised.value), "there was nothing to cut"
     with pytest.raises(errors.NotReachable):
         client.encode("ember", TEXT)
     assert len(keys(service)) == len(keys(service, messages.Encode)) == 2
@@ -279,7 +292,7 @@ def test_a_request_waits_until_a_service_that_is_leaving_has_left(service):
             while not keys(service):
                 await asyncio.sleep(0.002)
             refused = asyncio.ensure_future(client.generate("ember", TEXT))
-            while not len(keys(service)) == 2:
+            while len(keys(service)) != 2:
                 await asyncio.sleep(0.002)
             for _ in range(20):  # time enough for a second attempt, if it were made
                 await asyncio.sleep(0.01)
