@@ -285,7 +285,16 @@ def test_an_exception_of_the_caller_s_own_function_cancels_the_request(client, s
     service.on[messages.Encode] = handler
     with pytest.raises(ZeroDivisionError):
         client.encode("ember", TEXT, on_progress=on_progress)
-    wait_until(lambda: service.peer.is_gone or service.peer.messages_of(messages.Cancel))
+    wait_until(lambda: service.peer.is_gone)
+
+    async def main():
+        async with await hearth.aio.connect(service.path) as client:
+            with pytest.raises(ZeroDivisionError):
+                await client.encode("ember", TEXT, on_progress=on_progress)
+            await client.ping()
+
+    asyncio.run(main())
+    assert service.peer.ids_of(messages.Cancel) == service.peer.ids_of(messages.Encode)
 
 
 def test_an_answer_that_comes_too_late_is_released(client, service):

@@ -203,3 +203,24 @@ def test_a_loop_that_runs_on_trims_by_itself(service, monkeypatch):
             raise AssertionError("waited in vain")
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("act", ["take", "give_back", "trim"])
+def test_the_lists_are_changed_by_one_thread_at_a_time(act):
+    fd = os.memfd_create("arena")
+    os.ftruncate(fd, MIB)
+    arena = slots.Arena.map(1, MIB, fd)
+    offset = arena.take(4096)
+    acts = {
+        "take": lambda: arena.take(64),
+        "give_back": lambda: arena.give_back(offset, 4096),
+        "trim": lambda: arena.trim(slots.RESERVED_BYTES),
+    }
+    thread = threading.Thread(target=acts[act])
+    with arena.lock:
+        before = arena.free.ranges
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive() and arena.free.ranges == before
+    thread.join(30)
+    assert not thread.is_alive()
