@@ -198,11 +198,11 @@ def try_mutant(mutant: Mutant, tree: Path, objects: Path) -> None:
     began = time.monotonic()
     file.write_text(original.replace(mutant.before, mutant.after))
     try:
-        targets = targets_of(mutant.tests) if not is_python(mutant.path) else set()
-        if targets and build(objects, targets).returncode != 0:
-            mutant.outcome = "INVALID: does not compile"
-            return
         for test in mutant.tests:
+            targets = set() if is_python(mutant.path) else targets_of([test])
+            if targets and build(objects, targets).returncode != 0:
+                mutant.outcome = "INVALID: does not compile"
+                return
             how = run_test(test, tree, objects)
             if how:
                 mutant.outcome = f"caught: {test} {how}"
