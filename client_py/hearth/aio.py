@@ -271,9 +271,14 @@ class AsyncClient(Caller):
         limit_s = self._connection.tick()
         if exchange.ready:
             return
-        changed = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        changed = loop.create_future()
         exchange.on_change = lambda: None if changed.done() else changed.set_result(None)
-        await asyncio.wait([changed], timeout=limit_s if at_most_s is None else at_most_s)
+        timer = loop.call_later(limit_s if at_most_s is None else at_most_s, exchange.on_change)
+        try:
+            await changed
+        finally:
+            timer.cancel()
 
     async def _give_up(self, exchange: Exchange) -> None:
         """Cancels, and leaves the service a moment to agree."""

@@ -33,6 +33,7 @@ class Caller:
         self.paths = tuple(socket_paths(path))
         self._timeout_s = timeout_s
         self._connection: Connection | None = None
+        self._welcomed: Connection | None = None  # whose welcome was looked at
         self._is_closed = False
 
     def _attach(self, connection: Connection) -> None:
@@ -54,7 +55,9 @@ class Caller:
             if connection is None or not _is_usable(connection):
                 connection = yield from self._connect()
             if connection.greeting.outcome is not None:
-                _check_welcome(connection)
+                if self._welcomed is not connection:
+                    _check_welcome(connection)
+                    self._welcomed = connection
                 self._tidy()
                 return connection
             yield 0.001  # another task is connecting
@@ -90,10 +93,12 @@ class Caller:
         connection = self._connection
         if connection is None or connection.lost is not None:
             return math.inf
+        connection.send_releases()
+        if not connection.arenas:
+            return math.inf
         connection.held.collect()
         left_s = connection.arenas.trim(quiet_s)
         drop_arenas(connection, connection.arenas.take_idle(quiet_s))
-        connection.send_releases()
         return left_s
 
     # --- calls ---
@@ -244,7 +249,7 @@ def _instance() -> str:
 
 def _is_usable(connection: Connection) -> bool:
     """Whether a new request may go there. Notices what happened while nobody was looking."""
-    connection.receive()
+    connection.catch_up()
     if connection.leaving and not connection.exchanges:
         connection.lose(errors.ShuttingDown("The service is stopping."))
     return connection.lost is None

@@ -237,7 +237,8 @@ class Client(Caller):
 
     def _drive(self, steps: Steps[T], interrupted: Interrupted | None) -> T:
         while True:
-            self._stop_if(interrupted)
+            if interrupted is not None:
+                self._stop_if(interrupted)
             try:
                 step = next(steps)
             except StopIteration as end:

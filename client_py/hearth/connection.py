@@ -27,6 +27,11 @@ GREETING_S = 5.0  # for welcome: a service that is being started may have us in 
 _FOREVER_S = 3600.0
 _SYSTEM_SOCKET = "/run/hearth/hearth.sock"
 _ELSEWHERE = "If it listens elsewhere, set HEARTH_SOCKET to the path of its socket."
+_READ_BYTES = 16 * 1024  # of one read: many tokens, and any usual answer
+# As plain numbers: the arithmetic of Python's enums takes longer than a system call.
+_CLOSE_ON_EXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+_CUT_SHORT = int(getattr(socket, "MSG_CTRUNC", 0))
+_NO_SIGNAL = int(getattr(socket, "MSG_NOSIGNAL", 0))
 _FD_ROOM = socket.CMSG_SPACE(4 * 8) if hasattr(socket, "CMSG_SPACE") else 0
 
 
@@ -113,8 +118,9 @@ class Connection:
         self.on_blocked: Callable[[], None] = _no_hook
         self.on_close: Callable[[], None] = _no_hook
         self._socket = dialled
-        self._poll = select.poll()
-        self._poll.register(dialled, select.POLLIN)
+        self._readable, self._movable = select.poll(), select.poll()
+        self._readable.register(dialled, select.POLLIN)
+        self._movable.register(dialled, select.POLLIN | select.POLLOUT)
         self._reader = wire.FrameReader()
         self._outbox: deque[_Outgoing] = deque()
         self._greeting_s = max(timeout_s, GREETING_S)
@@ -176,10 +182,12 @@ class Connection:
         """Looks after time limits and returns in how many seconds to call again."""
         if self.lost is not None or not self.exchanges:
             return _FOREVER_S
-        greeted = self.greeting.outcome is not None
+        greeted, silence = self.greeting.outcome is not None, self._silence()
+        if greeted and silence < PING_AFTER_S:
+            return PING_AFTER_S - silence  # at nearly every call
         first, last = (PING_AFTER_S, SILENT_AFTER_S) if greeted else (self._greeting_s,) * 2
         if self._silence() >= first:
-            self.receive()  # after a pause of ours, what was said may wait in the socket
+            self.catch_up()  # after a pause of ours, what was said may wait in the socket
         if self.lost is None and self._silence() >= last:
             took = "" if greeted else " took the connection and"
             self.lose(
@@ -198,11 +206,11 @@ class Connection:
         if self.lost is not None:
             return
         self.send_releases()
-        wanted = select.POLLIN | (select.POLLOUT if self._outbox else 0)
-        self._poll.modify(self._socket, wanted)
-        if self._poll.poll(timeout_s * 1000):
+        watched = self._movable if self._outbox else self._readable
+        if watched.poll(timeout_s * 1000):
             self.receive()
-            self.flush()
+            if self._outbox:
+                self.flush()
 
     # --- bytes out ---
 
@@ -232,31 +240,32 @@ class Connection:
         except BlockingIOError:
             self.on_blocked()
         except OSError as error:
-            self.receive()  # the service may have said why it closed
+            self.catch_up()  # the service may have said why it closed
             self._closed(error)
 
     def _send(self, frame: _Outgoing) -> None:
         if frame.fds:
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", frame.fds))
             header = frame.data[: wire.HEADER.size]
-            sent = self._socket.sendmsg([header], [rights], socket.MSG_NOSIGNAL)
+            sent = self._socket.sendmsg([header], [rights], _NO_SIGNAL)
             wire.close_all(frame.fds)
             frame.fds = []
         else:
-            sent = self._socket.send(frame.data, socket.MSG_NOSIGNAL)
+            sent = self._socket.send(frame.data, _NO_SIGNAL)
         frame.data = frame.data[sent:]
 
     # --- bytes in ---
 
+    def catch_up(self) -> None:
+        """Reads what arrived while nobody was looking, to the end."""
+        while self.lost is None and self._readable.poll(0):
+            self.receive()
+
     def receive(self) -> None:
-        """Reads what has arrived."""
+        """Reads what has arrived, or most of it: a watcher of the socket calls again."""
         try:
-            while self.lost is None:
-                data, fds = self._read()
-                frame = self._reader.feed(data, fds)
-                self._heard_at, self._pinged = time.monotonic(), False
-                if frame is not None:
-                    self._handle(frame)
+            while self.lost is None and self._receive_some():
+                pass
         except BlockingIOError:
             pass
         except OSError as error:
@@ -264,26 +273,31 @@ class Connection:
         except wire.BrokenFrame as error:
             self.lose(errors.Internal(f"The service sent something unintelligible: {error}."))
 
-    def _read(self) -> tuple[bytes, list[int]]:
-        if not self._reader.in_header:
-            data, fds = self._socket.recv(self._reader.wanted), []
-        else:
-            data, ancillary, flags, _ = self._socket.recvmsg(
-                self._reader.wanted, _FD_ROOM, socket.MSG_CMSG_CLOEXEC
-            )
-            fds = wire.received_fds(ancillary)
-            if flags & socket.MSG_CTRUNC:
-                wire.close_all(fds)
-                raise wire.BrokenFrame("more descriptors than a reply may carry")
+    def _receive_some(self) -> bool:
+        """One read and what it brought. Returns whether more may be waiting: the kernel gave all
+        that was asked for, or stopped behind descriptors."""
+        size = max(_READ_BYTES, self._reader.wanted)
+        data, ancillary, flags, _ = self._socket.recvmsg(size, _FD_ROOM, _CLOSE_ON_EXEC)
+        fds = wire.received_fds(ancillary) if ancillary else []
+        if flags & _CUT_SHORT:
+            wire.close_all(fds)
+            raise wire.BrokenFrame("more descriptors than a reply may carry")
         if not data:
             wire.close_all(fds)
             raise ConnectionResetError
-        return data, fds
+        self._heard_at, self._pinged = time.monotonic(), False
+        frame = self._reader.feed(data, fds)
+        while frame is not None:
+            self._handle(frame)
+            frame = self._reader.next() if self.lost is None else None
+        return len(data) == size or bool(fds)
 
     def _handle(self, frame: wire.Frame) -> None:
         message = wire.decode(frame)
         if message is None or message.KIND == "link":
             wire.close_all(frame.fds)
+        elif frame.request_id and message.KIND in ("reply", "event"):
+            self._deliver(frame, message)
         elif isinstance(message, messages.Ping):
             self._post(wire.encode(messages.Pong(), frame.request_id), [])
         elif isinstance(message, messages.Goaway):
@@ -295,12 +309,16 @@ class Connection:
             self.results.forget(message.arena)
         elif isinstance(message, messages.Error) and frame.request_id == 0:
             self.lose(errors.from_reply(message))
-        elif message.KIND in ("event", "reply") or isinstance(message, messages.Welcome):
-            if isinstance(message, messages.Welcome):
-                self.welcome = message
-                self._reader.max_body_bytes = wire.MAX_FRAME_BYTES
-            if not self.exchanges.deliver(frame, message) and isinstance(message, messages.Encoded):
-                self.results.discard(message.tensors)
+        elif isinstance(message, messages.Welcome):
+            self.welcome = message
+            self._reader.max_body_bytes = wire.MAX_FRAME_BYTES
+            self._deliver(frame, message)
+        else:
+            wire.close_all(frame.fds)
+
+    def _deliver(self, frame: wire.Frame, message: messages.Struct) -> None:
+        if not self.exchanges.deliver(frame, message) and isinstance(message, messages.Encoded):
+            self.results.discard(message.tensors)
 
     # --- the end ---
 

@@ -100,56 +100,71 @@ def received_fds(ancillary: Iterable[tuple[int, int, bytes]]) -> list[int]:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames, and says how many bytes to read next.
+    """Cuts a stream of bytes into frames.
 
-    Descriptors arrive with a header's bytes only, so exactly `wanted` bytes must be read each time.
+    The kernel ends a read after the bytes that descriptors came with, and those bytes begin with
+    the header of their frame. So the descriptors at hand belong to the last frame of what was read,
+    and any number of bytes may be read at once.
     """
 
     def __init__(self, max_body_bytes: int = MAX_GREETING_BYTES) -> None:
         self.max_body_bytes = max_body_bytes
-        self._part = bytearray()
+        self._data = b""
+        self._at = 0  # what lies before it was taken
         self._fds: list[int] = []
         self._header: tuple[int, int, int, int] | None = None  # body_len, request_id, type, n_fds
 
     @property
-    def in_header(self) -> bool:
-        """Whether the next bytes may bring descriptors."""
-        return self._header is None
-
-    @property
     def wanted(self) -> int:
-        """How many bytes to read next, at most."""
+        """How many bytes are missing of the header or body that comes next."""
         size = HEADER.size if self._header is None else self._header[0]
-        return size - len(self._part)
+        return max(0, size - (len(self._data) - self._at))
 
     def feed(self, data: bytes, fds: list[int]) -> Frame | None:
-        """Takes at most `wanted` bytes and returns a frame when one is whole. Owns `fds`."""
-        self._part += data
-        self._fds += fds
-        if self._header is None and len(self._part) == HEADER.size:
+        """Takes bytes and returns the first frame that is whole; next() has the others. Owns
+        `fds`."""
+        self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+        self._at = 0
+        if fds:
+            self._fds += fds
+        return self.next()
+
+    def next(self) -> Frame | None:
+        """Another frame that is whole already, or None."""
+        have = len(self._data) - self._at
+        if self._header is None:
+            if have < HEADER.size:
+                return None
             self._header = self._read_header()
-            self._part.clear()
-        if self._header is None or self.wanted:
+            self._at += HEADER.size
+            have -= HEADER.size
+        body_len, request_id, kind, n_fds = self._header
+        if have < body_len:
             return None
-        _, request_id, kind, _ = self._header
-        frame = Frame(kind, request_id, bytes(self._part), self._fds)
-        self._part, self._fds, self._header = bytearray(), [], None
-        return frame
+        if n_fds != len(self._fds) and have == body_len:
+            raise BrokenFrame(f"{n_fds} descriptors announced, {len(self._fds)} received")
+        begin, self._at = self._at, self._at + body_len
+        fds: list[int] = []
+        if n_fds:
+            fds, self._fds = self._fds[:n_fds], self._fds[n_fds:]  # more: those of the next frame
+        self._header = None
+        return Frame(kind, request_id, self._data[begin : self._at], fds)
 
     def _read_header(self) -> tuple[int, int, int, int]:
-        magic, body_len, request_id, kind, flags, n_fds = HEADER.unpack(self._part)
+        header = HEADER.unpack_from(self._data, self._at)
+        magic, body_len, request_id, kind, flags, n_fds = header
         if magic != MAGIC or flags:
-            raise BrokenFrame(f"a frame cannot begin with {bytes(self._part).hex()}")
+            raise BrokenFrame(f"a frame cannot begin with {HEADER.pack(*header).hex()}")
         if body_len > self.max_body_bytes:
             raise BrokenFrame(f"a body of {body_len} bytes: at most {self.max_body_bytes}")
-        if n_fds != len(self._fds):
+        if n_fds and n_fds != len(self._fds):
             raise BrokenFrame(f"{n_fds} descriptors announced, {len(self._fds)} received")
         return body_len, request_id, kind, n_fds
 
     def discard(self) -> None:
         """Closes the descriptors of a frame that will never be whole."""
         close_all(self._fds)
-        self._fds = []
+        self._fds, self._data, self._at, self._header = [], b"", 0, None
 
 
 class Releasable(Protocol):

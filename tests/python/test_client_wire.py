@@ -1,8 +1,10 @@
 """Frames and request states, without a socket."""
 
+import array
 import contextlib
 import os
 import random
+import socket
 import struct
 import subprocess
 import sys
@@ -36,6 +38,50 @@ def test_frames_are_found_however_the_bytes_arrive(piece_bytes):
     frames = feed_all(wire.FrameReader(), data, piece_bytes)
     assert [wire.decode(frame) for frame in frames] == sent
     assert [frame.request_id for frame in frames] == [7, 8, 9]
+
+
+def send_split(sender, data, fd):
+    """Descriptors travel with the header; the rest may come later."""
+    rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
+    sender.sendmsg([data[: wire.HEADER.size]], [rights])
+    sender.send(data[wire.HEADER.size :])
+
+
+@pytest.mark.parametrize("at_once", [1, 16, 23, 4096])
+def test_descriptors_reach_their_frame_however_much_is_read_at_once(at_once):
+    fds = [os.memfd_create(str(index)) for index in range(2)]
+    sender, receiver = socket.socketpair()
+    with sender, receiver:
+        plain = wire.encode(messages.Token(text="between", token_ids=b""), 1)
+        for index, fd in enumerate(fds):
+            sender.send(plain)
+            granted = messages.ArenaGrant(arena=index, nbytes=1)
+            send_split(sender, wire.encode(granted, 2, n_fds=1), fd)
+        sender.send(plain)
+        sender.shutdown(socket.SHUT_WR)
+        reader, seen = wire.FrameReader(), []
+        while True:
+            data, ancillary, _, _ = receiver.recvmsg(at_once, 1024)
+            if not data:
+                break
+            frame = reader.feed(data, wire.received_fds(ancillary))
+            while frame is not None:
+                seen.append([os.fstat(fd).st_ino for fd in frame.fds])
+                wire.close_all(frame.fds)
+                frame = reader.next()
+    first, second = (os.fstat(fd).st_ino for fd in fds)
+    wire.close_all(fds)
+    assert seen == [[], [first], [], [second], []]
+
+
+def test_a_descriptor_that_no_frame_announced_breaks_the_stream():
+    fd = os.memfd_create("stray")
+    reader = wire.FrameReader()
+    with pytest.raises(wire.BrokenFrame, match="0 descriptors announced, 1 received"):
+        reader.feed(wire.encode(PONG, 1), [fd])
+    reader.discard()
+    with pytest.raises(OSError):
+        os.fstat(fd)
 
 
 @pytest.mark.parametrize(
