@@ -103,6 +103,21 @@ def test_what_is_in_use_stays(client, service, clock):
     stream.cancel()
 
 
+def test_what_was_in_use_at_first_goes_back_a_minute_after_its_end(client, service, clock):
+    service.on[messages.Generate] = silent
+    picture = [{"role": "user", "content": [numpy.ones((4000, 4000, 3), "u1")]}]
+    stream = client.generate("ember", picture, stream=True)
+    clock[0] += 61
+    client.ping()
+    assert resident(service) > 40 * MIB
+    service.peer.send(messages.InputsDone(), service.peer.ids_of(messages.Generate)[0])
+    client.ping()
+    clock[0] += 61
+    client.ping()
+    assert resident(service) <= 8 * MIB
+    stream.cancel()
+
+
 def test_trimming_twice_costs_nothing(client, service, clock):
     client.generate("ember", CHAT)
     clock[0] += 61
