@@ -56,6 +56,20 @@ def test_a_picture_that_was_put_is_not_copied_again(client, service):
     assert service.peer.messages_of(messages.Generate)[1].messages[0].content[1].kind == "image"
 
 
+def test_giving_back_a_use_twice_does_not_take_another_s(client):
+    held = client.put(PICTURE)
+    uses = [client._connection.held.use(held) for _ in range(2)]
+    taken = written(client)
+    uses[0].release()
+    uses[0].release()
+    held.close()
+    client.ping()
+    assert written(client) == taken, "the second use is not over"
+    uses[1].release()
+    client._connection.held.collect()
+    assert written(client) < taken
+
+
 def test_equal_pictures_share_their_memory_whatever_they_are_made_of(client, service):
     torch = pytest.importorskip("torch")
     floats = torch.from_numpy(PICTURE.astype("f4") / 255)

@@ -67,6 +67,26 @@ def test_refused_memory_is_an_error_of_that_request_only(client, service):
     assert client.generate("ember", TEXT).text == "a red circle"
 
 
+def test_more_pictures_than_the_service_takes_are_not_even_copied(client, service):
+    client.ping()
+    too_many = [PICTURE] * (client.welcome.limits.tensors + 1)
+    with pytest.raises(errors.BadRequest, match="the service takes at most"):
+        client.generate("ember", [{"role": "user", "content": too_many}])
+    assert not service.peer.messages_of(messages.ArenaAsk)
+
+
+def test_a_grant_smaller_than_was_asked_for_is_refused(client, service):
+    def stingy(peer, frame, _ask):
+        fd = os.memfd_create("stingy")
+        os.ftruncate(fd, 4096 * 2)
+        peer.send(messages.ArenaGrant(arena=1, nbytes=4096 * 2), frame.request_id, [fd])
+        os.close(fd)
+
+    service.on[messages.ArenaAsk] = stingy
+    with pytest.raises(errors.Internal, match="8192 bytes granted"):
+        client.generate("ember", CHAT)
+
+
 def test_a_grant_without_its_descriptor_is_refused(client, service):
     service.on[messages.ArenaAsk] = fake.replies(messages.ArenaGrant(arena=1, nbytes=1 << 26))
     with pytest.raises(errors.Internal, match="0 descriptors"):

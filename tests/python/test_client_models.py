@@ -59,6 +59,14 @@ def test_a_single_file_brings_the_tokenizer_beside_it(client, service, tmp_path)
     assert service.peer.messages_of(messages.OfferModel)[1].labels == ["vocab.json"]
 
 
+def test_more_files_than_a_frame_carries_are_refused(client, service, tmp_path):
+    many = {f"{i}.json": tmp_path / "same.json" for i in range(241)}
+    (tmp_path / "same.json").write_text("{}")
+    with pytest.raises(errors.BadModel, match="241 files: at most 240"):
+        client.offer_model(many)
+    assert not service.peer.messages_of(messages.OfferModel)
+
+
 def test_a_name_keeps_the_dots_of_its_folder(client, tmp_path):
     folder = tmp_path / "Qwen2.5-VL-3B"
     folder.mkdir()
