@@ -31,13 +31,23 @@ class Reference:
             WEIGHTS, dtype=torch.float32
         ).eval()
 
-    def answer(self, image, prompt, max_tokens):
-        """Returns (prompt ids, generated ids) of greedy decoding."""
+    def inputs(self, image, prompt):
         content = [{"type": "image"}, {"type": "text", "text": prompt}]
         text = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
         )
-        inputs = self.processor(images=[image], text=[text], return_tensors="pt")
+        return self.processor(images=[image], text=[text], return_tensors="pt")
+
+    def hidden_states(self, image, prompt):
+        """Returns (prompt ids, one [tokens, hidden] for each state)."""
+        inputs = self.inputs(image, prompt)
+        with torch.inference_mode():
+            states = self.model(**inputs, output_hidden_states=True).hidden_states
+        return inputs["input_ids"][0].tolist(), [state[0] for state in states]
+
+    def answer(self, image, prompt, max_tokens):
+        """Returns (prompt ids, generated ids) of greedy decoding."""
+        inputs = self.inputs(image, prompt)
         with torch.inference_mode():
             ids = self.model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)[0]
         length = inputs["input_ids"].shape[1]
@@ -72,3 +82,23 @@ def test_token_ids_equal_transformers_and_words_are_true(daemon, reference):
     print(f"{PICTURES} pictures: attributes {right / total:.1%}, captions {exact / PICTURES:.1%}")
     assert right / total >= 0.98, f"ember told {right} of {total} attributes, seed {seed}"
     assert exact / PICTURES >= 0.92, f"{exact} of {PICTURES} captions are exact, seed {seed}"
+
+
+@pytest.mark.watchdog(120)
+def test_hidden_states_of_every_layer_equal_transformers(daemon, reference):
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"pictures drawn from seed {seed}")
+    worst = 0.0
+    with daemon.connect() as client:
+        model = client.offer_model(WEIGHTS, dtype="float32")
+        for index in range(5):
+            image, _ = world.draw(seed + index)
+            ids, states = reference.hidden_states(image, world.PROMPT)
+            messages = [{"role": "user", "content": [numpy.asarray(image), world.PROMPT]}]
+            layers = [*range(len(states)), -1, -2]
+            encoded = client.encode(model, messages, layer=layers)
+            assert list(encoded.prompt_token_ids) == ids
+            for layer, hidden in zip(layers, encoded.hidden, strict=True):
+                worst = max(worst, (hidden - states[layer]).abs().max().item())
+    print(f"largest difference {worst:.1e}")
+    assert worst <= 1e-4
