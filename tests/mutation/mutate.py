@@ -3,7 +3,7 @@
 
 mutate.py BUILD            make every change of mutants.toml in a copy of the tree, one at a time,
                            and run the tests named there; the table goes to BUILD/mutation.md
-mutate.py BUILD --only X   only files whose path contains X
+mutate.py BUILD --only X   only files whose path contains X; of the others, what BUILD remembers
 mutate.py --sites          only look for sites that mutants.toml forgets
 
 Ends with 1 when fewer than 95 % are caught, when a survivor has no explanation, when a mutant no
@@ -237,17 +237,32 @@ def table(mutants: list[Mutant]) -> str:
 
 def judge(mutants: list[Mutant]) -> tuple[bool, str]:
     caught = sum(mutant.outcome.startswith("caught") for mutant in mutants)
-    unexplained = [m for m in mutants if not m.outcome.startswith(("caught", "explained"))]
-    percent = 100 * caught / max(len(mutants), 1)
+    explained = sum(mutant.outcome == "explained" for mutant in mutants)
+    unexplained = [m for m in mutants if m.outcome.startswith(("SURVIVED", "INVALID"))]
+    n_run = sum(bool(mutant.outcome) for mutant in mutants)
+    percent = 100 * caught / max(n_run, 1)
     summary = (
-        f"{caught} of {len(mutants)} mutants caught ({percent:.1f} %), "
-        f"{len(mutants) - caught - len(unexplained)} survivors explained, "
-        f"{len(unexplained)} unexplained"
+        f"{caught} of {n_run} mutants caught ({percent:.1f} %), {explained} survivors explained, "
+        f"{len(unexplained)} unexplained, {len(mutants) - n_run} not run"
     )
     return percent >= WANTED_PERCENT and not unexplained, summary
 
 
+def remember(mutants: list[Mutant], folder: Path) -> None:
+    """Outcomes of an earlier run for the mutants that this one leaves out."""
+    memory = folder / "mutation.json"
+    earlier = json.loads(memory.read_text()) if memory.exists() else []
+    known = {(each["path"], each["before"], each["after"]): each for each in earlier}
+    for mutant in mutants:
+        found = known.get((mutant.path, mutant.before, mutant.after))
+        if found and not mutant.outcome:
+            mutant.outcome, mutant.seconds = found["outcome"], found["seconds"]
+        if mutant.survives and mutant.outcome == "SURVIVED":
+            mutant.outcome = "explained"
+
+
 def report(mutants: list[Mutant], folder: Path) -> bool:
+    remember(mutants, folder)
     good, summary = judge(mutants)
     (folder / "mutation.md").write_text(f"{summary}\n\n{table(mutants)}")
     (folder / "mutation.json").write_text(
@@ -268,17 +283,17 @@ def main() -> int:
     print("\n".join(f"no mutant and no reason: {site}" for site in forgotten))
     if asked.sites or asked.build is None:
         return 1 if forgotten else 0
-    mutants = [mutant for mutant in mutants if asked.only in mutant.path]
+    chosen = [mutant for mutant in mutants if asked.only in mutant.path]
     folder = asked.build.resolve()
     tree, objects = folder / "tree", folder / "objects"
     copy_tree(tree)
     configure(tree, objects)
-    if not prove_baseline(mutants, tree, objects):
+    if not prove_baseline(chosen, tree, objects):
         return 1
-    for number, mutant in enumerate(mutants, 1):
+    for number, mutant in enumerate(chosen, 1):
         try_mutant(mutant, tree, objects)
         print(
-            f"{number:3}/{len(mutants)} {mutant.seconds:5.1f} s  {mutant.outcome}  "
+            f"{number:3}/{len(chosen)} {mutant.seconds:5.1f} s  {mutant.outcome}  "
             f"[{mutant.path}: {mutant.guards}]",
             flush=True,
         )
