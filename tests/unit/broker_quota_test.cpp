@@ -261,6 +261,20 @@ TEST_F(QuotaTest, WhatIsLeftIsTheLeastOfConnectionUserAndAll) {
   EXPECT_EQ(left_for(a, 13), 0u);  // no further arena
 }
 
+TEST_F(QuotaTest, UserWithAllItsArenasGetsNoFurtherOneForResults) {
+  contract::Quota quota = plenty();
+  quota.arenas = 1;
+  allow(quota);
+  connect_all();
+  load_for(a, 1);
+  const ArenaId arena = grant_arena(b, 1);
+  send(a, 2, encode_for(kModel));
+  EXPECT_EQ(assigned_bytes(), 0u);
+  drop(b, 2, arena);
+  send(a, 3, encode_for(kModel));
+  EXPECT_EQ(assigned_bytes(), quota.arena_bytes);
+}
+
 TEST_F(QuotaTest, WorkerThatMakesTooMuchIsAccountedAllTheSame) {
   contract::Quota quota = plenty();
   quota.arena_bytes = 2 * kLentBytes;

@@ -105,10 +105,13 @@ TEST_F(ResultsDeaths, NextWorkerMayUseTheSameIdsAndKnowsNoClient) {
   const ArenaId now = arena_of(client);
   EXPECT_NE(now, old);
   EXPECT_EQ(client.answer<contract::Encoded>(2).tensors.at(0).arena, now);
-  release(client, 3, {{old, 4096}, {now, 4096}});
-  client.answer<contract::Released>(3);
-  ASSERT_EQ(worker.count<contract::ReleaseSlots>(), 1u);
+  release(client, 3, {{old, 4096}});
+  EXPECT_EQ(worker.count<contract::ReleaseSlots>(), 0u);
+  release(client, 4, {{now, 4096}});
+  client.answer<contract::Released>(4);
   EXPECT_EQ(last_release().arena, 7u);
+  EXPECT_TRUE(take_back(7));
+  EXPECT_EQ(gone_arenas(client), (std::vector<ArenaId>{old, now}));
 }
 
 TEST_F(ResultsDeaths, ClientThatDiesWithResultsOfALostWorkerLeavesNothing) {
@@ -132,7 +135,7 @@ TEST_F(ResultsDeaths, RequestOpenWhenTheWorkerIsLostGivesItsTensorsBack) {
 
 TEST_F(ResultsDeaths, NothingIsSentAfterTheServiceHasStopped) {
   send(client, 1, encode_for(model));
-  hold_results(client, 2, model, 7, {4096});
+  release(client, 3, {{hold_results(client, 2, model, 7, {4096}), 4096}});
   broker->stop("test");
   tick_after(Milliseconds(2000));
   EXPECT_TRUE(client.closed);

@@ -1,4 +1,6 @@
 // Results in shared memory: lent by the engine, held by a client, released, and who dies meanwhile.
+#include <algorithm>
+
 #include "tests/unit/results_for_test.h"
 
 namespace hearth::broker {
@@ -240,6 +242,10 @@ TEST_F(Results, TensorsThatTheWorkerMayNotHandOverAreAnInternalError) {
   from_worker(last_encode(), encoded({tensor_at(7, 16384), tensor_at(7, 16384)}));
   EXPECT_EQ(client.error_code(20), "internal");
   EXPECT_EQ(last_release().offsets, std::vector<std::uint64_t>{16384});  // once, the good one
+  for (const OutFrame& frame : worker.of_type(contract::ReleaseSlots::kType)) {
+    const auto freed = contract::unpack<contract::ReleaseSlots>(bytes_of(frame.body));
+    EXPECT_EQ(std::count(freed->offsets.begin(), freed->offsets.end(), 4096), 0);  // still held
+  }
   EXPECT_EQ(core().accounts.held_by(1000).tensors, 2u);
 }
 
