@@ -68,6 +68,7 @@ class Peer:
         self.events = []  # (request id, event), in order
         self.ended = {}  # request id: its terminal message
         self.fds = []  # all that were received
+        self.lent = {}  # out arena: its descriptor
         self._reader = wire.FrameReader(wire.MAX_FRAME_BYTES)
         self._ids = itertools.count(1)
         self._arenas = []
@@ -110,7 +111,10 @@ class Peer:
             whole = self._reader.feed(data, wire.received_fds(ancillary))
             if whole is not None:
                 self.fds += whole.fds
-                return whole.request_id, wire.decode(whole)
+                message = wire.decode(whole)
+                if isinstance(message, messages.OutArena):
+                    self.lent[message.arena] = whole.fds[0]
+                return whole.request_id, message
 
     def answer(self, request_id):
         """Reads until this request has ended and returns its terminal message."""
