@@ -146,7 +146,7 @@ def live(number, arrived, arguments):
 
 def window_s(rng):
     """How long a life may last. Mostly too short for its aim; sometimes long enough for all."""
-    return rng.choice([0.02] * 8 + [0.08, 0.2])
+    return rng.choice([0.02] * 8 + [0.1, 0.4])
 
 
 def main(path, model, kills, seed):
