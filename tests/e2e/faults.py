@@ -61,7 +61,10 @@ ROWS = {
         ),
     ),
     12: Row("A hole punched into a picture is black, not a signal.", (ARENAS,)),
-    13: Row("Memory that cannot be had is an error of its request.", (LIMITS,)),
+    13: Row(
+        "Memory that cannot be had is an error of its request.",
+        (LIMITS, "tests/unit/shm_segment_test.cpp::Segment.RefusesWhatCannotFitIntoMemory"),
+    ),
     14: Row("Without descriptors clients wait, and are served when there are some.", (LIMITS,)),
     15: Row(
         "Memory over a quota is refused or waits, and is there again after a release.",

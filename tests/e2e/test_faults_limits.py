@@ -50,13 +50,15 @@ def test_memory_that_cannot_be_had_is_an_error_of_its_request(start_daemon, mode
 
 
 @pytest.mark.fault(13)
-def test_more_memory_than_there_is_is_refused_before_it_is_touched(daemon, ledger):
-    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGESIZE")
-    with Peer(daemon.socket) as peer:
-        for nbytes in (16 << 30, 15 << 30):
-            error = peer.ask(messages.ArenaAsk(nbytes=nbytes))
-            assert error.code in ("busy", "out_of_memory"), available
-            assert str(nbytes) in error.what
+def test_more_memory_than_a_user_may_have_is_refused_with_the_numbers(start_daemon):
+    daemon = start_daemon("--user-memory", "8")
+    with Peer(daemon.socket) as peer, Peer(daemon.socket) as other:
+        peer.arena(4 * MIB)
+        for _ in range(20):
+            error = other.ask(messages.ArenaAsk(nbytes=5 * MIB))
+            assert error.code == "busy" and error.retryable
+            assert str(5 * MIB) in error.what and str(8 * MIB) in error.what
+        other.arena(4 * MIB)
 
 
 # --- descriptors ---
@@ -78,8 +80,11 @@ def test_clients_wait_while_descriptors_are_short_and_are_served_afterwards(star
                 first.ping()
                 time.sleep(0.05)
             assert cpu_seconds(daemon.process.pid) - spent < 0.7, "it waits, it does not spin"
-            with pytest.raises(errors.NotReachable):
-                daemon.connect(timeout=0.3)
+            with Peer(daemon.socket, greet=False) as late:
+                late.socket.settimeout(0.3)
+                late.send(messages.Hello(oldest=1, newest=messages.PROTOCOL_VERSION), 0)
+                with pytest.raises(TimeoutError):
+                    late.receive()
         with daemon.connect() as late:
             assert late.ping() >= 0 and first.ping() >= 0
 
