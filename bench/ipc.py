@@ -164,17 +164,16 @@ def empty_requests(border, peers, rounds, table):
             contenders[name] = lambda peer=peer, count=count: peer.ping(count)
     samples = in_turn(contenders, rounds)
     micro = {name: 1000 * median(values) for name, values in samples.items()}
-    for name in ("blocking", "aio"):
+    p99 = {name: 1000 * percentile(values, 0.99) for name, values in samples.items()}
+    for name, limit, limit_99 in (("blocking", 60, 500), ("aio", None, None)):
         beside = ", ".join(
             f"{other} {micro[other]:.3g} (x {micro[name] / micro[other]:.2g})"
             for other in micro
             if other in peers
         )
-        limit = 60 if name == "blocking" else None
+        beside_99 = ", ".join(f"{other} {p99[other]:.3g}" for other in micro if other in peers)
         table.add(f"empty request, {name}, p50", micro[name], "us", beside, limit)
-        p99 = 1000 * percentile(samples[name], 0.99)
-        limit = 500 if name == "blocking" else None
-        table.add(f"empty request, {name}, p99", p99, "us", "", limit)
+        table.add(f"empty request, {name}, p99", p99[name], "us", beside_99, limit_99)
     for name in peers.keys() & micro.keys():
         table.figures[f"empty_request_{name}_p50_us"] = round(micro[name], 2)
 

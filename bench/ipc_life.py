@@ -163,7 +163,7 @@ def deaths(path, folder, count, table):
         observer.load(observer.offer_model(folder))  # or the first child's would stay behind
         before = observer.status()
         samples = [die(path, folder, observer, before.arena_bytes) for _ in range(count)]
-        after = observer.status()
+        after = settled(observer, before.descriptors)
     table.add(
         "client's death to its memory back",
         median(samples),
@@ -178,6 +178,15 @@ def deaths(path, folder, count, table):
         "",
         0,
     )
+
+
+def settled(observer, descriptors):
+    """The status when the dead clients' descriptors are closed, or ten seconds have passed: the
+    service may watch a process for five seconds that can come back for its work."""
+    deadline = time.monotonic() + 10
+    while (status := observer.status()).descriptors > descriptors and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return status
 
 
 def die(path, folder, observer, baseline):
