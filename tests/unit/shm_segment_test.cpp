@@ -1,6 +1,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -161,6 +162,28 @@ TEST(Mapping, ReadOnlyGivesNothingToWrite) {
   EXPECT_TRUE(reader->writable_bytes().empty());
 }
 
+// What the kernel says of the mapping at `address`: "begin-end r--s …" and its flags, abbreviated.
+std::string mapping_at(const std::byte* address) {
+  std::ifstream maps("/proc/self/smaps");
+  char begin[32];
+  std::snprintf(begin, sizeof begin, "%lx-", reinterpret_cast<unsigned long>(address));
+  std::string line;
+  while (std::getline(maps, line) && !line.starts_with(begin)) continue;
+  const std::string first = line;
+  while (std::getline(maps, line) && !line.starts_with("VmFlags:")) continue;
+  return first + " " + line + " ";
+}
+
+TEST(Mapping, IsLeftOutOfForksAndCoreDumps) {
+  const auto fd = create_segment(kBytes);
+  ASSERT_TRUE(fd);
+  const auto mapping = Mapping::map(*fd, kBytes, Access::kReadOnly);
+  ASSERT_TRUE(mapping);
+  const std::string flags = mapping_at(mapping->bytes().data());
+  EXPECT_NE(flags.find(" dc "), std::string::npos) << flags;
+  EXPECT_NE(flags.find(" dd "), std::string::npos) << flags;
+}
+
 TEST(Mapping, KeepsNoDescriptorAndOutlivesIt) {
   const std::size_t before = open_descriptors();
   auto fd = create_segment(kBytes);
@@ -185,6 +208,15 @@ TEST(ArenaTable, FindsWhatWasAttachedAndClosesItsDescriptor) {
   ASSERT_TRUE(arena);
   EXPECT_EQ((*arena)->bytes().size(), kBytes);
   EXPECT_EQ(table.find(4).error().code, Code::kBadTensor);
+}
+
+TEST(ArenaTable, MapsForReadingOnly) {
+  auto fd = create_segment(kBytes);
+  ASSERT_TRUE(fd);
+  ArenaTable table;
+  ASSERT_TRUE(table.attach(1, *std::move(fd), kBytes));
+  const std::string mapping = mapping_at((*table.find(1))->bytes().data());
+  EXPECT_NE(mapping.find(" r--s "), std::string::npos) << mapping;
 }
 
 TEST(ArenaTable, RefusesAnIdTwiceAndAnUnfitDescriptor) {
