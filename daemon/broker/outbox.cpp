@@ -15,13 +15,9 @@ FrameHeaderBytes header_of(const OutFrame& frame) {
 }  // namespace
 
 void Outbox::push(OutFrame frame) {
-  if (queued_bytes_ > kCoalesceBytes && coalesced(frame)) return;
+  if (frame.type == contract::Token::kType && joined_to_last_token(frame)) return;
+  if (frame.type == contract::Progress::kType && queued_bytes_ > kCrowdedBytes) return;
   append(std::move(frame));
-}
-
-bool Outbox::coalesced(OutFrame& frame) {
-  if (frame.type == contract::Progress::kType) return true;
-  return frame.type == contract::Token::kType && joined_to_last_token(frame);
 }
 
 bool Outbox::joined_to_last_token(const OutFrame& frame) {

@@ -1,6 +1,6 @@
 // Frames that wait until a peer reads: bounded by coalescing, never by losing an answer.
 //
-// Over kCoalesceBytes, token events of a request are joined and progress is dropped. Over
+// Token events of a request that wait are joined. Over kCrowdedBytes, progress is dropped. Over
 // kFullBytes the owner must stop reading from the peer; replies and errors are still accepted.
 #pragma once
 
@@ -14,7 +14,7 @@ namespace hearth::broker {
 
 class Outbox {
  public:
-  static constexpr std::size_t kCoalesceBytes = 256 * 1024;
+  static constexpr std::size_t kCrowdedBytes = 256 * 1024;
   static constexpr std::size_t kFullBytes = 4 * 1024 * 1024;
   static constexpr std::size_t kJoinedTokenBytes = 16 * 1024;  // a joined event grows no further
 
@@ -39,7 +39,6 @@ class Outbox {
   void clear();
 
  private:
-  bool coalesced(OutFrame& frame);
   bool joined_to_last_token(const OutFrame& frame);
   void append(OutFrame frame);
 

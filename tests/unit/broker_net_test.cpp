@@ -211,6 +211,42 @@ TEST_F(ChannelTest, NothingIsReadWhileThePeerDoesNotRead) {
   EXPECT_TRUE(run_until(loop, [&] { return received.size() == 2; }));
 }
 
+TEST_F(ChannelTest, TokensThatFollowEachOtherComeTogetherAndNothingOvertakesThem) {
+  contract::Token word;
+  std::string sent;
+  for (int i = 0; i < 200; ++i) {
+    word.text = std::to_string(i) + ' ';
+    sent += word.text;
+    channel->send(make_frame(1, word));
+  }
+  channel->send(make_frame(1, contract::Pong{}));  // does not wait, and takes them along
+  std::string bytes(1 << 16, '\0');
+  bytes.resize(static_cast<std::size_t>(recv(peer.get(), bytes.data(), bytes.size(), 0)));
+  std::string text;
+  int frames = 0;
+  FrameHeader header;
+  for (std::size_t at = 0; at < bytes.size(); at += sizeof(FrameHeaderBytes) + header.body_len) {
+    FrameHeaderBytes packed;
+    std::memcpy(packed.data(), bytes.data() + at, packed.size());
+    header = *decode_header(packed, kMaxFrameBytes);
+    const std::string body = bytes.substr(at + packed.size(), header.body_len);
+    if (auto token = contract::unpack<contract::Token>(bytes_of(body))) text += token->text;
+    ++frames;
+  }
+  EXPECT_EQ(header.type, contract::Pong::kType);
+  EXPECT_EQ(text, sent);
+  EXPECT_LT(frames, 20);  // 3 where nothing holds this test up
+}
+
+TEST_F(ChannelTest, TokensAreSentThoughNothingFollows) {
+  contract::Token word;
+  word.text = "word";
+  channel->send(make_frame(1, word));
+  channel->send(make_frame(1, word));
+  const std::size_t one = make_frame(1, word).body.size() + sizeof(FrameHeaderBytes);
+  EXPECT_GE(drain(2 * one), 2 * one);
+}
+
 TEST_F(ChannelTest, WhatIsQueuedIsSentBeforeTheEnd) {
   const std::size_t n_bytes = 1 << 20;
   channel->send(OutFrame{36, 1, std::string(n_bytes, 'x'), {}});

@@ -1,7 +1,6 @@
 // Frames that wait for a slow reader.
 #include <gtest/gtest.h>
 
-#include "daemon/broker/fair_queue.h"
 #include "daemon/broker/outbox.h"
 
 namespace hearth::broker {
@@ -50,9 +49,20 @@ TEST(Outbox, KeepsEveryFrameWhileThereIsRoom) {
   EXPECT_EQ(outbox.queued_bytes(), 0u);
 }
 
+TEST(Outbox, JoinsTokensThatWaitAndKeepsProgressWhileThereIsRoom) {
+  Outbox outbox;
+  for (const char* text : {"a", "b", "c"}) outbox.push(token(1, text));
+  outbox.push(progress(1));
+  outbox.push(token(1, "d"));
+  const std::vector<Seen> seen = drain(outbox);
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[0].text, "abc");
+  EXPECT_EQ(seen[2].text, "d");
+}
+
 TEST(Outbox, JoinsTokensAndDropsProgressOfASlowReader) {
   Outbox outbox;
-  outbox.push(reply(9, Outbox::kCoalesceBytes + 1));
+  outbox.push(reply(9, Outbox::kCrowdedBytes + 1));
   for (int i = 0; i < 100; ++i) {
     outbox.push(token(1, "a"));
     outbox.push(token(2, "b"));
@@ -68,7 +78,7 @@ TEST(Outbox, JoinsTokensAndDropsProgressOfASlowReader) {
 
 TEST(Outbox, NeverJoinsATokenToOneBeforeTheReply) {
   Outbox outbox;
-  outbox.push(reply(9, Outbox::kCoalesceBytes + 1));
+  outbox.push(reply(9, Outbox::kCrowdedBytes + 1));
   outbox.push(token(1, "first"));
   outbox.push(reply(1, 10));
   outbox.push(token(1, "second"));
@@ -82,7 +92,7 @@ TEST(Outbox, NeverChangesAFrameThatIsPartlySent) {
   Outbox outbox;
   outbox.push(token(1, std::string(1000, 'x')));
   outbox.sent(20);
-  outbox.push(reply(9, Outbox::kCoalesceBytes + 1));
+  outbox.push(reply(9, Outbox::kCrowdedBytes + 1));
   outbox.push(token(1, "y"));
   const std::vector<Seen> seen = drain(outbox);
   ASSERT_EQ(seen.size(), 3u);
@@ -100,37 +110,10 @@ TEST(Outbox, AcceptsRepliesBeyondItsLimit) {
 
 TEST(Outbox, StaysBoundedWhileTokensKeepComing) {
   Outbox outbox;
-  outbox.push(reply(9, Outbox::kCoalesceBytes + 1));
+  outbox.push(reply(9, Outbox::kCrowdedBytes + 1));
   for (int i = 0; i < 20'000; ++i) outbox.push(token(1, "word "));
   EXPECT_LT(outbox.queued_bytes(), Outbox::kFullBytes);
   EXPECT_LT(outbox.frames(), 32u);
-}
-
-TEST(FairQueue, ServesClientsInTurnAndEachInOrder) {
-  FairQueue queue;
-  for (const JobId job : {1u, 2u, 3u}) queue.push(10, job);
-  queue.push(20, 4);
-  queue.push(30, 5);
-  std::vector<JobId> order;
-  while (const JobId job = queue.take([](JobId) { return true; })) order.push_back(job);
-  EXPECT_EQ(order, (std::vector<JobId>{1, 4, 5, 2, 3}));
-  EXPECT_EQ(queue.size(), 0u);
-}
-
-TEST(FairQueue, PassesOverJobsThatCannotRunYet) {
-  FairQueue queue;
-  for (const JobId job : {1u, 2u}) queue.push(10, job);
-  EXPECT_EQ(queue.take([](JobId job) { return job == 2; }), 2u);
-  EXPECT_EQ(queue.take([](JobId job) { return job == 2; }), 0u);
-  EXPECT_EQ(queue.size(), 1u);
-}
-
-TEST(FairQueue, RemovesAJobOnce) {
-  FairQueue queue;
-  queue.push(10, 1);
-  EXPECT_TRUE(queue.remove(10, 1));
-  EXPECT_FALSE(queue.remove(10, 1));
-  EXPECT_EQ(queue.take([](JobId) { return true; }), 0u);
 }
 
 }  // namespace

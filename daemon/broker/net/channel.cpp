@@ -91,7 +91,8 @@ Channel::Channel(UnixStream stream)
     : stream_(std::move(stream)),
       to_send_(stream_.get_executor(), asio::steady_timer::time_point::max()),
       room_(stream_.get_executor(), asio::steady_timer::time_point::max()),
-      deadline_(stream_.get_executor()) {}
+      deadline_(stream_.get_executor()),
+      token_pause_(stream_.get_executor(), asio::steady_timer::time_point::min()) {}
 
 asio::awaitable<Result<void>> Channel::read(InFrame& frame) {
   co_await wait_for_room();
@@ -173,11 +174,35 @@ asio::awaitable<void> Channel::wait_readable() {
 
 void Channel::send(OutFrame frame) {
   if (!is_open() || closing_) return;
-  const bool was_idle = outbox_.empty();
+  const bool was_idle = outbox_.empty() || holding_tokens_;
   const bool was_full = outbox_.full();
+  const bool is_token = frame.type == contract::Token::kType;
+  const bool may_wait = is_token || frame.type == contract::Progress::kType;
   outbox_.push(std::move(frame));
   if (!was_full && outbox_.full()) await_progress();
-  if (!was_idle) return;
+  if (holding_tokens_ && may_wait) return;
+  if (!may_wait) token_pause_.expires_at(asio::steady_timer::time_point::min());
+  if (was_idle && !(is_token && hold_tokens())) start_sending();
+}
+
+// Whether tokens that were queued just now shall wait for more of them. The first ones after a
+// pause or after another frame never do.
+bool Channel::hold_tokens() {
+  if (token_pause_.expiry() <= asio::steady_timer::clock_type::now()) {
+    token_pause_.expires_after(kTokenPause);
+    return false;
+  }
+  holding_tokens_ = true;
+  token_pause_.async_wait([this, alive = std::weak_ptr<void>(alive_)](SystemError cancelled) {
+    if (cancelled || alive.expired() || !holding_tokens_) return;
+    token_pause_.expires_after(kTokenPause);
+    start_sending();
+  });
+  return true;
+}
+
+void Channel::start_sending() {
+  holding_tokens_ = false;
   flush();
   if (!outbox_.empty()) to_send_.cancel();
 }
@@ -253,6 +278,7 @@ void Channel::close() {
   to_send_.cancel();
   room_.cancel();
   deadline_.cancel();
+  token_pause_.cancel();
 }
 
 }  // namespace hearth::broker
