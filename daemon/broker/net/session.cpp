@@ -87,6 +87,7 @@ void Session::await_its_end() {
                         self->process_gone_ = true;
                         self->channel_.close();
                         self->broker_.process_gone(self->id_);
+                        self->return_.cancel();  // nobody comes back: let the pidfd go
                       });
 }
 
