@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 1
 OLDEST_PROTOCOL_VERSION = 1
-SCHEMA_HASH = "b05b732babe61cc3"
+SCHEMA_HASH = "0e8f899841f06a1d"
 
 S = TypeVar("S", bound="Struct")
 
@@ -1477,6 +1477,15 @@ class ForgetClient(Struct):
         self.client = client
 
 
+class Computed(Struct):
+    """From the worker: the job of this request id holds no sequence slot any more; its result may still wait for room in shared memory."""
+
+    NAME = "computed"
+    TYPE = 75
+    KIND = "link"
+    __slots__ = ()
+
+
 BY_TYPE: dict[int, type[Struct]] = {
     1: Hello,
     2: Welcome,
@@ -1521,6 +1530,7 @@ BY_TYPE: dict[int, type[Struct]] = {
     72: TakeBackArena,
     73: ReleaseSlots,
     74: ForgetClient,
+    75: Computed,
 }
 
 # Code: (what it means, what the user can do, whether to try again)

@@ -64,7 +64,7 @@ struct Core {
   TimePoint places_next;    // when callers may next be told
   TimePoint next_heartbeat = TimePoint::max();
 
-  std::uint32_t running = 0;            // jobs the worker has
+  std::uint32_t running = 0;            // jobs that hold one of the worker's slots
   std::uint64_t arena_bytes_asked = 0;  // of all clients, granted and pending
   std::uint64_t served = 0;
   std::uint64_t failed = 0;

@@ -20,7 +20,8 @@ struct Job {
   Priority priority = Priority::kInteractive;
   std::int64_t cost_tokens = 1;  // estimated work, as the queue counts it
   bool running = false;
-  bool cancelled = false;  // the worker has been told
+  bool holds_slot = false;  // of the worker: from dispatch until its result is computed
+  bool cancelled = false;   // the worker has been told
   TimePoint arrived;
   TimePoint dispatched;
   TimePoint first_token;  // epoch: none yet

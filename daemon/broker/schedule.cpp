@@ -39,6 +39,10 @@ void release_arenas(Core& core, const Job& job) {
   }
 }
 
+void give_slot_back(Core& core, Job& job) {
+  if (std::exchange(job.holds_slot, false)) --core.running;
+}
+
 // Takes the job out of the tables; its model may have nobody left afterwards.
 Job remove(Core& core, JobId id) {
   auto node = core.jobs.extract(id);
@@ -47,7 +51,7 @@ Job remove(Core& core, JobId id) {
   core.recent.end(job.key, job.id);
   Model* model = core.models.find(job.model);
   if (job.running) {
-    --core.running;
+    give_slot_back(core, job);
   } else {
     core.queue.remove(job.id);
     places_changed(core);
@@ -66,7 +70,7 @@ void start(Core& core, Job& job) {
   --model.waiting_jobs;
   ++model.running_jobs;
   ++core.running;
-  job.running = true;
+  job.running = job.holds_slot = true;
   job.dispatched = core.now();
   model.last_used = job.dispatched;
   if (job.type == contract::Encode::kType) assign(core, job);
@@ -107,6 +111,11 @@ void job_event(Core& core, Job& job, InFrame frame) {
     job.first_token = core.now();
   if (frame.type == contract::Token::kType && job.key) job.said.push_back(frame.body);
   core.event(job.caller, OutFrame{frame.type, 0, std::move(frame.body), {}});
+}
+
+void job_computed(Core& core, Job& job) {
+  give_slot_back(core, job);
+  dispatch(core);
 }
 
 void job_ended(Core& core, Job& job, const InFrame& terminal) {

@@ -12,6 +12,7 @@ void dispatch(Core& core);
 
 // The worker's frames for a job. Token and progress bodies are passed on as they are.
 void job_event(Core& core, Job& job, InFrame frame);
+void job_computed(Core& core, Job& job);
 void job_ended(Core& core, Job& job, const InFrame& terminal);  // removes the job
 
 // A waiting job ends at once, a running one when the worker says so. Idempotent.

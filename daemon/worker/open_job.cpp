@@ -120,6 +120,7 @@ void OpenJob::encoded(models::Encoding result) {
     self->outlet_.link.send(self->job_->id, *reply);
     self->on_end_();
   };
+  outlet_.link.send(job_->id, contract::Computed{});  // waiting for room must not hold up others
   outlet_.results.deliver({outlet_.client, job_, std::move(result), finish});
 }
 

@@ -691,6 +691,15 @@ struct Fields<ForgetClient> {
   }
 };
 
+template <>
+struct Fields<Computed> {
+  static constexpr std::string_view kName = "computed";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
 // Calls visit.operator()<Message>() for every message.
 template <class Visit>
 void each_message(Visit&& visit) {
@@ -737,6 +746,7 @@ void each_message(Visit&& visit) {
   visit.template operator()<TakeBackArena>();
   visit.template operator()<ReleaseSlots>();
   visit.template operator()<ForgetClient>();
+  visit.template operator()<Computed>();
 }
 
 }  // namespace hearth::contract

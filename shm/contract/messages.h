@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::uint32_t kOldestProtocolVersion = 1;
-inline constexpr std::string_view kSchemaHash = "b05b732babe61cc3";
+inline constexpr std::string_view kSchemaHash = "0e8f899841f06a1d";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -525,6 +525,12 @@ struct ForgetClient {
   static constexpr std::uint8_t kType = 74;
   std::uint64_t client = 0;  // as in assign_job
   friend bool operator==(const ForgetClient&, const ForgetClient&) = default;
+};
+
+// From the worker: the job of this request id holds no sequence slot any more; its result may still wait for room in shared memory.
+struct Computed {
+  static constexpr std::uint8_t kType = 75;
+  friend bool operator==(const Computed&, const Computed&) = default;
 };
 
 // The message's body: one msgpack map, keys in the order above, absent optionals left out. Trusts

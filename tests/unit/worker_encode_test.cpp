@@ -126,6 +126,7 @@ TEST_F(Encoding, WaitsForTheClientToReleaseAnotherResult) {
   encode(3, "small", 6);
   expect_encoded(3);
   EXPECT_EQ(broker.heard[2].replies, 0);
+  EXPECT_EQ(broker.heard[2].computed, 1) << "it holds no slot while it waits";
   release(1);
   expect_encoded(2);
   EXPECT_EQ(broker.lent.size(), 2U);

@@ -44,6 +44,7 @@ struct Heard {
   std::string text;  // of token events
   std::vector<std::string> stages;
   int inputs_done = 0;
+  int computed = 0;
   int replies = 0;  // terminal frames
   std::optional<contract::Generated> generated;
   std::optional<contract::Encoded> encoded;
@@ -174,6 +175,9 @@ class BrokerSide {
         break;
       case ModelUnloaded::kType:
         take(frame, about.unloaded);
+        break;
+      case Computed::kType:
+        ++about.computed;
         break;
       case InputsDone::kType:
         ++about.inputs_done;

@@ -41,6 +41,10 @@ bool worker_refused(Core& core, const InFrame& frame) {
 }
 
 bool job_frame(Core& core, Job& job, InFrame frame) {
+  if (frame.type == contract::Computed::kType) {
+    job_computed(core, job);
+    return true;
+  }
   switch (contract::kind_of_type(frame.type)) {
     case contract::Kind::kEvent:
       job_event(core, job, std::move(frame));

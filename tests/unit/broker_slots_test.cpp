@@ -1,0 +1,57 @@
+// Sequence slots: how many jobs the engine gets, and when the next one's turn has come.
+#include "tests/unit/results_for_test.h"
+
+namespace hearth::broker {
+namespace {
+
+class Slots : public ResultsTest {
+ protected:
+  void encode(std::uint32_t request_id) { send(client, request_id, encode_for(model)); }
+  std::vector<JobId> dispatched() const {
+    std::vector<JobId> jobs;
+    for (const OutFrame& frame : worker.of_type(contract::Encode::kType))
+      jobs.push_back(frame.request_id);
+    return jobs;
+  }
+};
+
+TEST_F(Slots, TheEngineGetsAsManyJobsAsItHasSlots) {
+  for (std::uint32_t id = 1; id <= 3; ++id) encode(id);
+  ASSERT_EQ(dispatched().size(), 2u);
+  ASSERT_TRUE(lend(client.id, 7));
+  from_worker(dispatched()[0], encoded({tensor_at(7, 4096)}));
+  EXPECT_EQ(dispatched().size(), 3u);
+}
+
+TEST_F(Slots, AResultThatWaitsForRoomHoldsUpNobody) {
+  for (std::uint32_t id = 1; id <= 3; ++id) encode(id);
+  const JobId waiting = dispatched()[0];
+  from_worker(waiting, contract::Computed{});
+  ASSERT_EQ(dispatched().size(), 3u);          // though the first one has not ended
+  EXPECT_EQ(client.of(1).size(), 0u);          // and nobody is told
+  from_worker(waiting, contract::Computed{});  // said twice it counts once
+  encode(4);
+  EXPECT_EQ(dispatched().size(), 3u);
+  ASSERT_TRUE(lend(client.id, 7));
+  from_worker(waiting, encoded({tensor_at(7, 4096)}));
+  EXPECT_EQ(client.answer<contract::Encoded>(1).tensors.size(), 1u);
+  EXPECT_EQ(dispatched().size(), 3u);  // its slot went to the third one already
+  from_worker(dispatched()[1], encoded({tensor_at(7, 8192)}));
+  EXPECT_EQ(dispatched().size(), 4u);
+}
+
+TEST_F(Slots, AJobCancelledAfterItWasComputedGivesNoSecondSlotBack) {
+  for (std::uint32_t id = 1; id <= 4; ++id) encode(id);
+  const JobId waiting = dispatched()[0];
+  from_worker(waiting, contract::Computed{});
+  ASSERT_EQ(dispatched().size(), 3u);
+  send(client, 1, contract::Cancel{});
+  contract::Error cancelled;
+  cancelled.code = "cancelled";
+  from_worker(waiting, cancelled);
+  EXPECT_EQ(client.error_code(1), "cancelled");
+  EXPECT_EQ(dispatched().size(), 3u);
+}
+
+}  // namespace
+}  // namespace hearth::broker
