@@ -98,6 +98,33 @@ TEST(HostileBody, LongStringsAndBinariesAreRefused) {
             "goaway.reason: must have at most 256 bytes, not 257");
 }
 
+TEST(HostileBody, LimitsAreThoseThatClientsRelyOn) {
+  EXPECT_EQ(kMaxDepth, 16U);
+  EXPECT_EQ(kMaxMapEntries, 256U);
+  EXPECT_EQ(kMaxArrayItems, 4096U);
+  EXPECT_EQ(kMaxStrBytes, 262'144U);
+  EXPECT_EQ(kMaxBinBytes, 524'288U);
+}
+
+TEST(HostileBody, ListsKeepToTheirOwnLimit) {
+  const auto with_stops = [](int count) {
+    const std::string list = raw({0xDC, 0x00, count}) + std::string(count, '\xA0');
+    return problem<Generate>(generate_with(str("stop") + list));
+  };
+  EXPECT_EQ(with_stops(16), "accepted");
+  EXPECT_EQ(with_stops(17), "generate.stop: must have at most 16 items, not 17");
+}
+
+TEST(HostileBody, WhatNobodyReadsIsCheckedAllTheSame) {
+  const auto with = [](const std::string& value) {
+    return problem<Goaway>(map(1) + str("later") + value);
+  };
+  EXPECT_EQ(with(raw({0x91, 0x01})), "accepted");
+  EXPECT_EQ(with(raw({0x91, 0xC0})), "goaway.later[0]: is nil; leave absent fields out");
+  EXPECT_EQ(with(raw({0x91, 0xA1, 0xFF})), "goaway.later[0]: is not valid UTF-8");
+  EXPECT_NE(with(raw({0xC7, 0x00, 0x01})).find("ext size"), std::string::npos);
+}
+
 TEST(HostileBody, OnlyOneMapIsABody) {
   EXPECT_EQ(problem<Ping>(map(0)), "accepted");
   EXPECT_NE(problem<Ping>("").find("ping"), std::string::npos);
@@ -150,6 +177,8 @@ TEST(HostileBody, NumbersAreFiniteAndInRange) {
             "generate.temperature: is not a finite number");
   EXPECT_EQ(with("temperature", real(2.5)),
             "generate.temperature: must be from 0.000000 to 2.000000, not 2.500000");
+  EXPECT_EQ(with("temperature", real(-0.5)),
+            "generate.temperature: must be from 0.000000 to 2.000000, not -0.500000");
   EXPECT_EQ(with("max_tokens", raw({0x00})), "generate.max_tokens: must be from 1 to 32768, not 0");
   EXPECT_EQ(with("max_tokens", raw({0xFF})),
             "generate.max_tokens: must be from 1 to 32768, not -1");
@@ -160,6 +189,12 @@ TEST(HostileBody, NumbersAreFiniteAndInRange) {
   EXPECT_EQ(with("seed", raw({0xCF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF})), "accepted");
   EXPECT_EQ(problem<ArenaDrop>(map(1) + str("arena") + raw({0xCF, 0, 0, 0, 1, 0, 0, 0, 0})),
             "arena_drop.arena: must be from 0 to 4294967295, not 4294967296");
+  EXPECT_EQ(problem<ArenaAsk>(map(1) + str("nbytes") + raw({0xCD, 0x10, 0x00})),
+            "arena_ask.nbytes: must be from 4097 to 17179869184, not 4096");
+  // Read as signed it would be -1, which is a layer.
+  const std::string largest = raw({0x91, 0xCF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF});
+  EXPECT_EQ(problem<Encode>(generate_with(str("layers") + largest)),
+            "encode.layers[0]: must be from -1024 to 1024, not 18446744073709551615");
 }
 
 TEST(HostileBody, TypesAreExact) {
