@@ -40,7 +40,6 @@ def as_numpy(hidden):
 
 def make_writable(fd, nbytes):
     """mprotect of a mapping that was made for reading."""
-    mapped = mmap.mmap(fd, nbytes, SHARED, READ)
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
@@ -50,7 +49,6 @@ def make_writable(fd, nbytes):
             raise OSError(ctypes.get_errno(), "mprotect")
     finally:
         libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(nbytes))
-        mapped.close()
 
 
 def reopened(fd, deed):
