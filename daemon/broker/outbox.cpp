@@ -16,7 +16,8 @@ FrameHeaderBytes header_of(const OutFrame& frame) {
 
 void Outbox::push(OutFrame frame) {
   if (frame.type == contract::Token::kType && joined_to_last_token(frame)) return;
-  if (frame.type == contract::Progress::kType && queued_bytes_ > kCrowdedBytes) return;
+  const bool is_crowded = queued_bytes_ > kCrowdedBytes;
+  if (frame.type == contract::Progress::kType && is_crowded && put_for_last_progress(frame)) return;
   append(std::move(frame));
 }
 
@@ -30,23 +31,40 @@ bool Outbox::joined_to_last_token(const OutFrame& frame) {
   if (!earlier || !later) return false;
   earlier->text += later->text;
   earlier->token_ids += later->token_ids;
-  queued_bytes_ -= entry.total_bytes();
-  entry.frame.body = contract::pack(*earlier);
-  entry.header = header_of(entry.frame);
-  queued_bytes_ += entry.total_bytes();
+  change_body(entry, contract::pack(*earlier));
   return true;
 }
 
+bool Outbox::put_for_last_progress(OutFrame& frame) {
+  const auto last = last_progress_.find(frame.request_id);
+  if (last == last_progress_.end() || last->second->sent_bytes > 0) return false;
+  change_body(*last->second, std::move(frame.body));
+  return true;
+}
+
+void Outbox::change_body(Entry& entry, std::string body) {
+  queued_bytes_ -= entry.total_bytes();
+  entry.frame.body = std::move(body);
+  entry.header = header_of(entry.frame);
+  queued_bytes_ += entry.total_bytes();
+}
+
 void Outbox::append(OutFrame frame) {
-  const bool is_token = frame.type == contract::Token::kType;
+  const std::uint8_t type = frame.type;
   const std::uint32_t request_id = frame.request_id;
   entries_.push_back(Entry{header_of(frame), std::move(frame), 0});
   queued_bytes_ += entries_.back().total_bytes();
-  if (is_token) {
-    last_token_[request_id] = &entries_.back();
-  } else {
-    last_token_.erase(request_id);  // what comes later must not overtake this frame
+  if (type == contract::Progress::kType) {
+    last_progress_[request_id] = &entries_.back();
+    return;
   }
+  if (type == contract::Token::kType) {
+    last_token_[request_id] = &entries_.back();
+    return;
+  }
+  last_token_.erase(request_id);  // what comes later must not overtake this frame
+  // The id may soon belong to another request.
+  if (contract::kind_of_type(type) == contract::Kind::kReply) last_progress_.erase(request_id);
 }
 
 void Outbox::sent(std::size_t n_bytes) {
@@ -54,14 +72,17 @@ void Outbox::sent(std::size_t n_bytes) {
   entry.sent_bytes += n_bytes;
   if (entry.sent_bytes < entry.total_bytes()) return;
   queued_bytes_ -= entry.total_bytes();
-  const auto last = last_token_.find(entry.frame.request_id);
-  if (last != last_token_.end() && last->second == &entry) last_token_.erase(last);
+  for (auto* last : {&last_token_, &last_progress_}) {
+    const auto found = last->find(entry.frame.request_id);
+    if (found != last->end() && found->second == &entry) last->erase(found);
+  }
   entries_.pop_front();
 }
 
 void Outbox::clear() {
   entries_.clear();
   last_token_.clear();
+  last_progress_.clear();
   queued_bytes_ = 0;
 }
 

@@ -1,7 +1,8 @@
 // Frames that wait until a peer reads: bounded by coalescing, never by losing an answer.
 //
-// Token events of a request that wait are joined. Over kCrowdedBytes, progress is dropped. Over
-// kFullBytes the owner must stop reading from the peer; replies and errors are still accepted.
+// Token events of a request that wait are joined. Over kCrowdedBytes, of a request's progress
+// events only the latest is kept. Over kFullBytes the owner must stop reading from the peer;
+// replies and errors are still accepted.
 #pragma once
 
 #include <cstddef>
@@ -40,12 +41,16 @@ class Outbox {
 
  private:
   bool joined_to_last_token(const OutFrame& frame);
+  bool put_for_last_progress(OutFrame& frame);
+  void change_body(Entry& entry, std::string body);
   void append(OutFrame frame);
 
   std::deque<Entry> entries_;
-  // The newest token event of a request, while more may be joined to it. Points into entries_,
-  // whose elements stay in place until removed from the front.
+  // The newest token event of a request while more may be joined to it, and its newest progress
+  // event until the request ends. They point into entries_, whose elements stay in place until
+  // removed from the front.
   std::unordered_map<std::uint32_t, Entry*> last_token_;
+  std::unordered_map<std::uint32_t, Entry*> last_progress_;
   std::size_t queued_bytes_ = 0;
 };
 

@@ -247,6 +247,49 @@ TEST_F(ChannelTest, TokensAreSentThoughNothingFollows) {
   EXPECT_GE(drain(2 * one), 2 * one);
 }
 
+TEST_F(ChannelTest, APeerThatNeverReadsCostsNoMoreThanAFullOutboxAndIsGivenUp) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  const Fd silent(ends[1]);
+  Channel given_up(UnixStream(loop, asio::local::stream_protocol(), ends[0]), Milliseconds(200));
+  bool reader_gone = false;
+  bool writer_gone = false;
+  // As the session does: every frame of the peer is answered, by 100 KB here.
+  const auto answer_all = [&]() -> asio::awaitable<void> {
+    InFrame frame;
+    for (;;) {
+      const Result<void> got = co_await given_up.read(frame);
+      if (!got) break;
+      given_up.send(OutFrame{36, 1, std::string(100'000, 'x'), {}});
+    }
+    reader_gone = true;
+  };
+  const auto write_all = [&]() -> asio::awaitable<void> {
+    co_await given_up.write();
+    writer_gone = true;
+  };
+  asio::co_spawn(loop, answer_all(), asio::detached);
+  asio::co_spawn(loop, write_all(), asio::detached);
+  FrameHeader header;
+  header.type = 6;
+  std::string requests;
+  for (int i = 0; i < 200; ++i) requests += bytes_of_frame(header, "x");
+  ASSERT_EQ(::send(silent.get(), requests.data(), requests.size(), 0),
+            static_cast<ssize_t>(requests.size()));
+  std::size_t most = 0;
+  const TimePoint began = Clock::now();
+  ASSERT_TRUE(run_until(loop, [&] {
+    most = std::max(most, given_up.queued_bytes());
+    return reader_gone && writer_gone;
+  }));
+  EXPECT_GE(Clock::now() - began, Milliseconds(200));
+  EXPECT_GE(most, Outbox::kFullBytes);
+  EXPECT_LE(most, Outbox::kFullBytes + 100'000 + kFrameHeaderBytes);
+  // Others go on as before.
+  transmit(bytes_of_frame(header, "y"));
+  EXPECT_TRUE(run_until(loop, [&] { return received.size() == 1; }));
+}
+
 TEST_F(ChannelTest, WhatIsQueuedIsSentBeforeTheEnd) {
   const std::size_t n_bytes = 1 << 20;
   channel->send(OutFrame{36, 1, std::string(n_bytes, 'x'), {}});

@@ -13,9 +13,10 @@ OutFrame token(std::uint32_t request_id, const std::string& text) {
   return make_frame(request_id, message);
 }
 
-OutFrame progress(std::uint32_t request_id) {
+OutFrame progress(std::uint32_t request_id, std::uint64_t done = 0) {
   contract::Progress message;
   message.stage = "decode";
+  message.done = done;
   return make_frame(request_id, message);
 }
 
@@ -23,18 +24,22 @@ OutFrame reply(std::uint32_t request_id, std::size_t n_bytes) {
   return OutFrame{contract::Generated::kType, request_id, std::string(n_bytes, 'r'), {}};
 }
 
-// Everything queued, in order; tokens decoded.
+// Everything queued, in order; tokens and progress decoded.
 struct Seen {
-  std::uint8_t type;
-  std::uint32_t request_id;
+  std::uint8_t type = 0;
+  std::uint32_t request_id = 0;
   std::string text;
+  std::uint64_t done = 0;
 };
 std::vector<Seen> drain(Outbox& outbox) {
   std::vector<Seen> seen;
   while (!outbox.empty()) {
     const OutFrame& frame = outbox.front().frame;
-    const auto message = contract::unpack<contract::Token>(bytes_of(frame.body));
-    seen.push_back({frame.type, frame.request_id, message ? message->text : ""});
+    const auto token = contract::unpack<contract::Token>(bytes_of(frame.body));
+    const auto progress = contract::unpack<contract::Progress>(bytes_of(frame.body));
+    const bool is_progress = frame.type == contract::Progress::kType && progress;
+    seen.push_back(
+        {frame.type, frame.request_id, token ? token->text : "", is_progress ? progress->done : 0});
     outbox.sent(outbox.front().total_bytes() - outbox.front().sent_bytes);
   }
   return seen;
@@ -44,36 +49,64 @@ TEST(Outbox, KeepsEveryFrameWhileThereIsRoom) {
   Outbox outbox;
   outbox.push(token(1, "a"));
   outbox.push(progress(1));
-  outbox.push(token(1, "b"));
+  outbox.push(token(2, "b"));
   EXPECT_EQ(drain(outbox).size(), 3u);
   EXPECT_EQ(outbox.queued_bytes(), 0u);
 }
 
-TEST(Outbox, JoinsTokensThatWaitAndKeepsProgressWhileThereIsRoom) {
+TEST(Outbox, JoinsTokensThatWaitThoughProgressCameBetween) {
   Outbox outbox;
   for (const char* text : {"a", "b", "c"}) outbox.push(token(1, text));
   outbox.push(progress(1));
   outbox.push(token(1, "d"));
   const std::vector<Seen> seen = drain(outbox);
-  ASSERT_EQ(seen.size(), 3u);
-  EXPECT_EQ(seen[0].text, "abc");
-  EXPECT_EQ(seen[2].text, "d");
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[0].text, "abcd");
+  EXPECT_EQ(seen[1].type, contract::Progress::kType);
 }
 
-TEST(Outbox, JoinsTokensAndDropsProgressOfASlowReader) {
+TEST(Outbox, JoinsTokensAndKeepsTheLatestProgressForASlowReader) {
   Outbox outbox;
   outbox.push(reply(9, Outbox::kCrowdedBytes + 1));
-  for (int i = 0; i < 100; ++i) {
+  for (std::uint64_t i = 1; i <= 100; ++i) {
     outbox.push(token(1, "a"));
     outbox.push(token(2, "b"));
-    outbox.push(progress(1));
+    outbox.push(progress(1, i));
   }
   outbox.push(reply(1, 10));
   const std::vector<Seen> seen = drain(outbox);
-  ASSERT_EQ(seen.size(), 4u);
+  ASSERT_EQ(seen.size(), 5u);
   EXPECT_EQ(seen[1].text, std::string(100, 'a'));
   EXPECT_EQ(seen[2].text, std::string(100, 'b'));
-  EXPECT_EQ(seen[3].type, contract::Generated::kType);
+  EXPECT_EQ(seen[3].type, contract::Progress::kType);
+  EXPECT_EQ(seen[3].done, 100u);
+  EXPECT_EQ(seen[4].type, contract::Generated::kType);
+  EXPECT_EQ(outbox.queued_bytes(), 0u);
+}
+
+TEST(Outbox, ProgressNeverTakesThePlaceOfAnEarlierRequestsUnderTheSameId) {
+  Outbox outbox;
+  outbox.push(reply(9, Outbox::kCrowdedBytes + 1));
+  outbox.push(progress(1, 5));
+  outbox.push(reply(1, 10));
+  outbox.push(progress(1, 7));
+  outbox.push(progress(1, 8));
+  const std::vector<Seen> seen = drain(outbox);
+  ASSERT_EQ(seen.size(), 4u);
+  EXPECT_EQ(seen[1].done, 5u);
+  EXPECT_EQ(seen[3].done, 8u);
+}
+
+TEST(Outbox, ProgressThatIsPartlySentStaysAsItIs) {
+  Outbox outbox;
+  outbox.push(progress(1, 5));
+  outbox.sent(20);
+  outbox.push(reply(9, Outbox::kCrowdedBytes + 1));
+  outbox.push(progress(1, 6));
+  const std::vector<Seen> seen = drain(outbox);
+  ASSERT_EQ(seen.size(), 3u);
+  EXPECT_EQ(seen[0].done, 5u);
+  EXPECT_EQ(seen[2].done, 6u);
 }
 
 TEST(Outbox, NeverJoinsATokenToOneBeforeTheReply) {

@@ -87,8 +87,9 @@ ssize_t transmit(int socket, Outbox::Entry& entry) {
 
 }  // namespace
 
-Channel::Channel(UnixStream stream)
+Channel::Channel(UnixStream stream, std::chrono::milliseconds patience)
     : stream_(std::move(stream)),
+      patience_(patience),
       to_send_(stream_.get_executor(), asio::steady_timer::time_point::max()),
       room_(stream_.get_executor(), asio::steady_timer::time_point::max()),
       deadline_(stream_.get_executor()),
@@ -121,14 +122,12 @@ asio::awaitable<void> Channel::wait_for_room() {
   }
 }
 
-asio::awaitable<Result<void>> Channel::read_header(FrameHeaderBytes& header, InFrame& frame) {
-  std::size_t have = 0;
-  while (have < header.size()) {
+// `take(have)` reads once, without waiting, what comes after the first `have` bytes.
+template <class Take>
+asio::awaitable<Result<void>> Channel::read_all(std::size_t n_bytes, Take& take) {
+  for (std::size_t have = 0; have < n_bytes;) {
     if (!is_open()) co_return closed();
-    bool cut = false;
-    const ssize_t n =
-        receive(stream_.native_handle(), std::span(header).subspan(have), frame.fds, cut);
-    if (cut) co_return fail(Code::kBadRequest, "Too many descriptors came with one frame.");
+    const ssize_t n = take(have);
     switch (outcome(n)) {
       case Took::kSome:
         have += static_cast<std::size_t>(n);
@@ -143,26 +142,26 @@ asio::awaitable<Result<void>> Channel::read_header(FrameHeaderBytes& header, InF
   co_return Result<void>();
 }
 
+asio::awaitable<Result<void>> Channel::read_header(FrameHeaderBytes& header, InFrame& frame) {
+  bool cut = false;
+  auto take = [&](std::size_t have) -> ssize_t {
+    const ssize_t n =
+        receive(stream_.native_handle(), std::span(header).subspan(have), frame.fds, cut);
+    return cut ? 0 : n;
+  };
+  const Result<void> got = co_await read_all(header.size(), take);
+  if (cut) co_return fail(Code::kBadRequest, "Too many descriptors came with one frame.");
+  co_return got;
+}
+
 asio::awaitable<Result<void>> Channel::read_body(std::string& body, std::size_t n_bytes) {
-  std::size_t have = 0;
-  while (have < n_bytes) {
-    if (!is_open()) co_return closed();
+  auto take = [&](std::size_t have) -> ssize_t {
     // Grows with what arrives: a promise of a megabyte costs nobody a megabyte.
     body.resize(std::min(n_bytes, have + kBodyStepBytes));
-    const ssize_t n =
-        recv(stream_.native_handle(), body.data() + have, body.size() - have, MSG_DONTWAIT);
-    switch (outcome(n)) {
-      case Took::kSome:
-        have += static_cast<std::size_t>(n);
-        break;
-      case Took::kNothing:
-        co_await wait_readable();
-        break;
-      case Took::kClosed:
-        co_return closed();
-    }
-  }
-  co_return Result<void>();
+    return recv(stream_.native_handle(), body.data() + have, body.size() - have, MSG_DONTWAIT);
+  };
+  const Result<void> got = co_await read_all(n_bytes, take);
+  co_return got;
 }
 
 asio::awaitable<void> Channel::wait_readable() {
@@ -250,10 +249,10 @@ asio::awaitable<void> Channel::write() {
   close();
 }
 
-// The outbox is full: from now the peer has kStalled to take some more.
+// The outbox is full: from now the peer has `patience_` to take some more.
 void Channel::await_progress() {
   if (closing_) return;  // close_when_sent() has set a deadline of its own
-  deadline_.expires_after(kStalled);
+  deadline_.expires_after(patience_);
   deadline_.async_wait([this, alive = std::weak_ptr<void>(alive_)](SystemError cancelled) {
     if (!cancelled && !alive.expired() && outbox_.full()) close();
   });

@@ -14,7 +14,10 @@ namespace hearth::broker {
 
 class Channel {
  public:
-  explicit Channel(UnixStream stream);
+  static constexpr std::chrono::seconds kPatience{10};
+
+  // A peer that takes nothing of a full outbox for `patience` is given up.
+  explicit Channel(UnixStream stream, std::chrono::milliseconds patience = kPatience);
 
   // Reads the next frame into `frame`, waiting while the outbox is full. Errors: not_reachable when
   // the connection is closed, bad_request when the peer broke the rules of the wire. After an error
@@ -28,17 +31,19 @@ class Channel {
   // Takes nothing more from the peer, sends what is queued (for at most kFarewell), then closes.
   void close_when_sent();
   void close();
+  std::size_t queued_bytes() const { return outbox_.queued_bytes(); }
   bool is_open() const { return stream_.is_open(); }
   int native_handle() { return stream_.native_handle(); }
   UnixStream::executor_type executor() { return stream_.get_executor(); }
 
  private:
-  static constexpr std::chrono::seconds kStalled{10};  // a full outbox without progress
   static constexpr std::chrono::seconds kFarewell{1};
   static constexpr std::chrono::milliseconds kTokenPause{30};
   static constexpr int kBurstFrames = 8;  // then other connections get their turn
 
   asio::awaitable<void> wait_for_room();
+  template <class Take>
+  asio::awaitable<Result<void>> read_all(std::size_t n_bytes, Take& take);
   asio::awaitable<Result<void>> read_header(FrameHeaderBytes& header, InFrame& frame);
   asio::awaitable<Result<void>> read_body(std::string& body, std::size_t n_bytes);
   asio::awaitable<void> wait_readable();
@@ -49,10 +54,11 @@ class Channel {
   void await_progress();
 
   UnixStream stream_;
+  const std::chrono::milliseconds patience_;
   Outbox outbox_;
   asio::steady_timer to_send_;      // never expires; cancelled when there is something to send
   asio::steady_timer room_;         // never expires; cancelled when the outbox has room again
-  asio::steady_timer deadline_;     // a stalled or departing peer is closed when it expires
+  asio::steady_timer deadline_;     // a silent or departing peer is closed when it expires
   asio::steady_timer token_pause_;  // tokens wait in the outbox until it expires
   std::uint32_t max_body_bytes_ = kMaxGreetingBytes;
   int burst_ = 0;
