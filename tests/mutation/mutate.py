@@ -4,6 +4,7 @@
 mutate.py BUILD            make every change of mutants.toml in a copy of the tree, one at a time,
                            and run the tests named there; the table goes to BUILD/mutation.md
 mutate.py BUILD --only X   only files whose path contains X; of the others, what BUILD remembers
+mutate.py BUILD --again    only what was not caught, or not run, the last time
 mutate.py --sites          only look for sites that mutants.toml forgets
 
 Ends with 1 when fewer than 95 % are caught, when a survivor has no explanation, when a mutant no
@@ -276,6 +277,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Mutation tests of the border.")
     parser.add_argument("build", type=Path, nargs="?")
     parser.add_argument("--only", default="")
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--sites", action="store_true")
     asked = parser.parse_args()
     mutants, listed = read_list()
@@ -283,8 +285,11 @@ def main() -> int:
     print("\n".join(f"no mutant and no reason: {site}" for site in forgotten))
     if asked.sites or asked.build is None:
         return 1 if forgotten else 0
-    chosen = [mutant for mutant in mutants if asked.only in mutant.path]
     folder = asked.build.resolve()
+    chosen = [mutant for mutant in mutants if asked.only in mutant.path]
+    if asked.again:
+        remember(mutants, folder)
+        chosen = [m for m in chosen if not m.outcome.startswith(("caught", "explained"))]
     tree, objects = folder / "tree", folder / "objects"
     copy_tree(tree)
     configure(tree, objects)

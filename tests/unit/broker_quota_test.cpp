@@ -232,6 +232,23 @@ TEST_F(QuotaTest, LentArenasCountLikeOthersAndTheWorkerIsToldWhatIsLeft) {
   EXPECT_EQ(b.terminals(4), 0u);
 }
 
+TEST_F(QuotaTest, NothingIsLeftForResultsWhenTheUserMayHaveNoFurtherArena) {
+  contract::Quota quota = plenty();
+  quota.arenas = 2;
+  allow(quota);
+  connect_all();
+  load_for(a, 1);
+  grant_arena(b, 1, 8192);
+  send(a, 2, encode_for(kModel));
+  EXPECT_GT(assigned_bytes(), 0u);
+  grant_arena(b, 2, 8192);
+  contract::Error refused;
+  refused.code = "out_of_arena";
+  from_worker(last_encode(), refused);
+  send(a, 3, encode_for(kModel));
+  EXPECT_EQ(assigned_bytes(), 0u);
+}
+
 TEST_F(QuotaTest, WhatIsLeftIsTheLeastOfConnectionUserAndAll) {
   Config config;
   config.limits.arena_bytes = 3 * kLentBytes;
