@@ -13,6 +13,7 @@ from ledger import balanced
 PER_SECOND = 4000
 SOON_PER_SECOND = 8000  # for a million, in two minutes each
 MESSAGES = int(os.environ.get("HEARTH_FLOOD", "20000"))
+SHORT_MS = 20.0  # while the machine does other things, less than this says nothing
 PROMISED = 2.0  # times the p99 beside the same clients sending pings
 MIB = 1 << 20
 
@@ -39,14 +40,14 @@ def flood(daemon, kind, n_messages, per_second):
 @pytest.mark.fault(8)
 @pytest.mark.watchdog(3600)
 @pytest.mark.parametrize(
-    "n_messages, per_second, times_slower",
+    "n_messages, per_second, times_slower, short_ms",
     [
-        (MESSAGES, PER_SECOND, 10 * PROMISED),
-        pytest.param(1_000_000, SOON_PER_SECOND, PROMISED, marks=pytest.mark.extended),
+        (MESSAGES, PER_SECOND, 10 * PROMISED, SHORT_MS),
+        pytest.param(1_000_000, SOON_PER_SECOND, PROMISED, 0.0, marks=pytest.mark.extended),
     ],
 )
 def test_a_flood_of_malformed_messages_costs_a_good_client_little(
-    daemon, resident, n_messages, per_second, times_slower
+    daemon, resident, n_messages, per_second, times_slower, short_ms
 ):
     p99_ms = {}
     for kind in ("pings", "malformed"):
@@ -61,7 +62,7 @@ def test_a_flood_of_malformed_messages_costs_a_good_client_little(
         assert sent == n_messages
         assert reconnects == 0 if kind == "pings" else reconnects > n_messages / 100
     print(f"p99 is {p99_ms['malformed'] / p99_ms['pings']:.2f} times as long")
-    assert p99_ms["malformed"] <= times_slower * p99_ms["pings"]
+    assert p99_ms["malformed"] <= max(times_slower * p99_ms["pings"], short_ms)
 
 
 def test_sixteen_idle_clients_cost_the_broker_under_30_mb(daemon, ledger):
