@@ -58,6 +58,7 @@ ROWS = {
             ARENAS,
             RESULTS,
             "tests/unit/shm_segment_test.cpp::Segment.NobodyCanChangeItsSizeOrItsSeals",
+            "tests/unit/shm_seals_test.cpp",
         ),
     ),
     12: Row("A hole punched into a picture is black, not a signal.", (ARENAS,)),
