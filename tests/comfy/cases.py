@@ -1,8 +1,8 @@
 """What the nodes must do inside ComfyUI, whichever ComfyUI it is.
 
 tests/python/test_nodes_in_fake_comfy.py runs these against the harness, test_real_comfy.py against
-real ones. Both bring the fixtures: `comfy` (FakeComfy or RealComfy), `service` (hearthd, running)
-and `no_service` (hearthd, stopped).
+real ones. Both bring the fixture `comfy` (FakeComfy or RealComfy); `service` is hearthd, running,
+`no_service` hearthd, stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hearthd_for_test as services
@@ -23,6 +23,27 @@ from hearth import client, messages
 
 FAKE = "LLM/fake"
 _seeds = itertools.count(1 + os.getpid() * 1000)
+
+
+@pytest.fixture(scope="module")
+def any_service(comfy: Any) -> Iterator[services.Service]:
+    if services.hearthd() is None:
+        pytest.skip("no hearthd is built; HEARTH_BIN names the folder of one")
+    owned = services.Service(comfy.base / "hearth.sock")
+    yield owned
+    owned.stop()
+
+
+@pytest.fixture
+def service(any_service: services.Service) -> services.Service:
+    any_service.start()
+    return any_service
+
+
+@pytest.fixture
+def no_service(any_service: services.Service) -> services.Service:
+    any_service.stop()
+    return any_service
 
 
 def caption(question: str = "", image: list[Any] | None = None, **inputs: Any) -> dict[str, Any]:

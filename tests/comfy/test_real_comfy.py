@@ -44,27 +44,6 @@ def comfy(request: Any, tmp_path_factory: Any) -> Iterator[RealComfy]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def any_service(comfy: RealComfy) -> Iterator[services.Service]:
-    if services.hearthd() is None:
-        pytest.skip("no hearthd is built; HEARTH_BIN names the folder of one")
-    owned = services.Service(comfy.base / "hearth.sock")
-    yield owned
-    owned.stop()
-
-
-@pytest.fixture
-def service(any_service: services.Service) -> services.Service:
-    any_service.start()
-    return any_service
-
-
-@pytest.fixture
-def no_service(any_service: services.Service) -> services.Service:
-    any_service.stop()
-    return any_service
-
-
 def test_the_pack_loads_without_a_complaint(comfy: RealComfy) -> None:
     assert "IMPORT FAILED" not in comfy.start_log
     assert "Traceback" not in comfy.start_log

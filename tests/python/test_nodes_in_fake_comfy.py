@@ -31,24 +31,3 @@ def comfy(request: Any, tmp_path_factory: Any) -> Iterator[FakeComfy]:
     env = {"HEARTH_SOCKET": str(base / "hearth.sock"), "HEARTH_FORCE_V1": str(int(form == "V1"))}
     with FakeComfy(version, services.ROOT, base, env) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def any_service(comfy: FakeComfy) -> Iterator[services.Service]:
-    if services.hearthd() is None:
-        pytest.skip("no hearthd is built; HEARTH_BIN names the folder of one")
-    owned = services.Service(comfy.base / "hearth.sock")
-    yield owned
-    owned.stop()
-
-
-@pytest.fixture
-def service(any_service: services.Service) -> services.Service:
-    any_service.start()
-    return any_service
-
-
-@pytest.fixture
-def no_service(any_service: services.Service) -> services.Service:
-    any_service.stop()
-    return any_service
