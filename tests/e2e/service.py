@@ -98,6 +98,13 @@ def holdings(status):
     return {name: getattr(status, name) for name in names}
 
 
+def is_given_back(client, before):
+    """Whether no more is held than then. Less is fine: descriptors are closed off the loop, so some
+    of an earlier client's may still have counted."""
+    now = holdings(client.status())
+    return all(now[name] <= before[name] for name in before)
+
+
 def settled(client):
     """Waits until no request is open and returns what the service holds then."""
     wait_until(lambda: client.status().running == 0 and client.status().queued == 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy
 import pytest
-from service import holdings, is_alive, settled, wait_until
+from service import is_alive, is_given_back, settled, wait_until
 from victim import POINTS
 
 from hearth import errors
@@ -54,7 +54,7 @@ def test_a_killed_client_leaves_nothing(daemon, model, point):
                 assert during.arenas == 1
             killed.kill()
             killed.wait()
-            wait_until(lambda: holdings(watcher.status()) == before, LIMIT_S, "giving back")
+            wait_until(lambda: is_given_back(watcher, before), LIMIT_S, "giving back")
         assert [client.pid for client in watcher.status().clients] == [os.getpid()]
         assert watcher.generate(offered, ask("still here")).text.endswith("still here")
 
@@ -74,7 +74,7 @@ def test_clients_killed_at_random_moments_leave_nothing(daemon, model):
             time.sleep(rng.uniform(0.1, 0.8))
             process.kill()
             process.wait()
-        wait_until(lambda: holdings(watcher.status()) == before, LIMIT_S, "giving back")
+        wait_until(lambda: is_given_back(watcher, before), LIMIT_S, "giving back")
         assert len(watcher.status().clients) == 1
 
 
@@ -103,7 +103,7 @@ def test_a_killed_client_is_noticed_although_its_child_holds_the_socket(daemon, 
             assert watcher.status().arenas == 1
             process.kill()
             process.wait()
-            wait_until(lambda: holdings(watcher.status()) == before, LIMIT_S, "giving back")
+            wait_until(lambda: is_given_back(watcher, before), LIMIT_S, "giving back")
             assert is_alive(child)
         finally:
             os.kill(child, signal.SIGKILL)

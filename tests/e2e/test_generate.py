@@ -8,7 +8,7 @@ import zlib
 
 import numpy
 import pytest
-from service import holdings, settled, wait_until
+from service import is_given_back, settled, wait_until
 
 import hearth.aio
 import hearth.client
@@ -240,5 +240,5 @@ def test_nothing_is_left_when_clients_go(daemon, model):
         before = settled(watcher)
         for _ in range(10):
             use()
-        wait_until(lambda: holdings(watcher.status()) == before, what="everything given back")
+        wait_until(lambda: is_given_back(watcher, before), what="everything given back")
         assert len(watcher.status().clients) == 1
