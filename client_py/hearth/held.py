@@ -98,10 +98,13 @@ class HeldSlots:
         found = self._slots.get(held.key)
         if found is None:
             return None
-        if self not in held._places:
+        leave = held._places.get(self)
+        if leave is None or not leave.alive:
             found.holders += 1
             held._places[self] = leave = weakref.finalize(held, self._left.append, held.key)
             leave.atexit = False
+            if held.is_closed:  # while its request waited to be sent: only that one needs it
+                leave()
         return Use(found)
 
     def add(self, held: Held, slot: Slot) -> Use:

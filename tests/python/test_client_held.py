@@ -209,3 +209,25 @@ def test_tasks_that_put_one_picture_at_once_share_it(service):
 
     asyncio.run(main())
     assert len({str(tensors) for tensors in sent(service)}) == 1
+
+
+def test_a_picture_closed_before_its_request_is_sent_leaves_nothing_behind(service):
+    async def main():
+        async with await hearth.aio.connect(service.path) as client:
+            held = await client.put(PICTURE)
+            stream = client.stream("ember", ask(held))
+            held.close()
+            await client.ping()
+            assert written(client) == 0
+            assert [piece async for piece in stream] == ["a red ", "circle"]
+            ((late,),) = sent(service)
+            assert service.peer.arena_bytes(late) == PICTURE.tobytes()
+            await client.ping()
+            assert written(client) == 0
+            again = await client.put(PICTURE)
+            await client.generate("ember", ask(OTHER, again))
+            other, one = sent(service)[-1]
+            assert service.peer.arena_bytes(other) == OTHER.tobytes()
+            assert service.peer.arena_bytes(one) == PICTURE.tobytes()
+
+    asyncio.run(main())
