@@ -170,11 +170,18 @@ class Connection:
 
     def abandon(self, exchange: wire.Exchange) -> None:
         """Nobody waits any more. Its memory stays taken until the service has ended it."""
-        if not exchange.abandoned and isinstance(exchange.outcome, messages.Encoded):
-            self.results.discard(exchange.outcome.tensors)
+        if not exchange.abandoned:
+            self._give_back(exchange.outcome)
         exchange.abandoned = True
         exchange.events.clear()
         wire.close_all(exchange.take_fds())
+
+    def _give_back(self, outcome: object) -> None:
+        """Shared memory that came when nobody waited for it any more."""
+        if isinstance(outcome, messages.Encoded):
+            self.results.discard(outcome.tensors)
+        elif isinstance(outcome, messages.ArenaGrant) and self.lost is None:
+            self.ask(messages.ArenaDrop(arena=outcome.arena)).abandoned = True
 
     # --- time ---
 
@@ -203,9 +210,9 @@ class Connection:
 
     def wait(self, timeout_s: float) -> None:
         """Blocks until bytes can move either way, and moves them; at most `timeout_s`."""
-        if self.lost is not None:
-            return
         self.send_releases()
+        if self.lost is not None:  # its descriptor may be another file's by now
+            return
         watched = self._movable if self._outbox else self._readable
         if watched.poll(timeout_s * 1000):
             self.receive()
@@ -317,8 +324,8 @@ class Connection:
             wire.close_all(frame.fds)
 
     def _deliver(self, frame: wire.Frame, message: messages.Struct) -> None:
-        if not self.exchanges.deliver(frame, message) and isinstance(message, messages.Encoded):
-            self.results.discard(message.tensors)
+        if not self.exchanges.deliver(frame, message):
+            self._give_back(message)
 
     # --- the end ---
 

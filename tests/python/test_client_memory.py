@@ -204,3 +204,41 @@ def test_numbers_of_a_dropped_arena_stay_readable(client, service, clock):
     client.ping()
     assert dropped(service) == [1]
     assert view.sum() == 0
+
+
+class StopsWhenGranted:
+    """An `interrupted` that says so as soon as a grant has arrived, but not before."""
+
+    def __init__(self, client, monkeypatch):
+        self.exchanges = []
+        begin = client._connection.exchanges.begin
+        monkeypatch.setattr(
+            client._connection.exchanges,
+            "begin",
+            lambda: self.exchanges.append(begin()) or self.exchanges[-1],
+        )
+
+    def __call__(self):
+        return any(isinstance(e.outcome, messages.ArenaGrant) for e in self.exchanges)
+
+
+def test_an_arena_that_comes_when_the_call_is_interrupted_goes_back(client, service, monkeypatch):
+    before = open_files()
+    with pytest.raises(errors.Cancelled):
+        client.generate("ember", CHAT, interrupted=StopsWhenGranted(client, monkeypatch))
+    client.ping()
+    assert dropped(service) == [1]
+    assert open_files() == before + 1, "the service's own descriptor"
+
+
+def test_an_arena_that_comes_after_the_call_was_interrupted_goes_back(client, service):
+    late = []
+    service.on[messages.ArenaAsk] = lambda peer, frame, ask: late.append((peer, frame, ask))
+    before = open_files()
+    with pytest.raises(errors.Cancelled):
+        client.generate("ember", CHAT, interrupted=lambda: bool(late))
+    fake.grant(*late[0])
+    client.ping()
+    client.ping()
+    assert dropped(service) == [1]
+    assert open_files() == before + 1, "the service's own descriptor"
