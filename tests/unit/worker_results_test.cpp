@@ -58,6 +58,7 @@ class ResultsTest : public testing::Test {
     for (const std::uint64_t nbytes : sizes) encoding.hidden.push_back(tensor(nbytes, *ending));
     encoding.reply.receipt.prompt_tokens = 17;
     job = std::make_shared<models::Job>(++last_job_);
+    job->cancelled = next_is_cancelled;
     results.deliver({client, job, std::move(encoding), [ending](Result<contract::Encoded> reply) {
                        ++ending->ends;
                        if (reply)
@@ -102,6 +103,7 @@ class ResultsTest : public testing::Test {
   std::map<std::uint32_t, Lent> lent;
   std::vector<std::uint32_t> taken_back;
   std::shared_ptr<models::Job> job;  // of the last delivery
+  bool next_is_cancelled = false;    // before its result comes
 
  private:
   static constexpr std::uint32_t kMark = 12345;
@@ -275,6 +277,19 @@ TEST_F(ResultsTest, WaitOnlyWhileThereIsRoomToWait) {
   EXPECT_EQ(deliver(1'500'000)->ends, 0) << "the room to wait is free again";
 }
 
+TEST_F(ResultsTest, GiveTheRoomToWaitBackWhenTheyAreDelivered) {
+  results.assign(kClient, kMiB);
+  SharedEnding held = deliver(900'000);
+  for (int round = 0; round < 5; ++round) {
+    const SharedEnding waiting = deliver(900'000);
+    EXPECT_EQ(waiting->ends, 0);
+    release(*held);
+    expect_whole(*waiting);
+    ASSERT_TRUE(waiting->reply);
+    held = waiting;
+  }
+}
+
 TEST_F(ResultsTest, FollowWhenALaterJobBringsMoreBudget) {
   results.assign(kClient, kMiB);
   deliver(900'000);
@@ -332,6 +347,17 @@ TEST_F(ResultsTest, OfAJobCancelledBeforeTheyCameTakeNoRoom) {
   results.check();
   EXPECT_EQ(waiting->code(), "cancelled");
   EXPECT_EQ(waiting->ends, 1);
+}
+
+TEST_F(ResultsTest, OfAJobCancelledWhileItWasComputedDoNotWaitBehindOthers) {
+  results.assign(kClient, kMiB);
+  deliver(900'000);
+  const SharedEnding waiting = deliver(900'000);
+  next_is_cancelled = true;
+  const SharedEnding behind = deliver(900'000);
+  EXPECT_EQ(behind->code(), "cancelled");
+  EXPECT_EQ(behind->ends, 1);
+  EXPECT_EQ(waiting->ends, 0);
 }
 
 TEST_F(ResultsTest, OfAForgottenClientEndAndFreeEverything) {
@@ -396,12 +422,26 @@ TEST_F(ResultsTest, GiveTheBudgetOfADroppedSegmentBack) {
   for (int round = 0; round < 5; ++round) {
     const SharedEnding ending = deliver(900'000);
     expect_whole(*ending);
+    EXPECT_EQ(lent.begin()->second.message.nbytes, kMiB) << "there is room for the usual size";
     release(*ending);
     now += std::chrono::seconds(60);
     results.check();
   }
   read();
   EXPECT_EQ(taken_back.size(), 5U);
+  results.assign(kClient, kMiB);
+  EXPECT_EQ(deliver(1'900'000)->code(), "out_of_arena") << "what was dropped is no budget";
+}
+
+TEST_F(ResultsTest, OfADroppedSegmentCannotBeReleased) {
+  results.assign(kClient, kMiB);
+  const SharedEnding dropped = deliver(900'000);
+  release(*dropped);
+  now += std::chrono::seconds(60);
+  results.check();
+  release(*dropped);
+  expect_whole(*deliver(900'000));
+  EXPECT_EQ(taken_back, std::vector<std::uint32_t>{1});
 }
 
 // Random deliveries and releases of several clients: all that is held stays whole, and at the end
