@@ -54,6 +54,8 @@ void Results::assign(std::uint64_t client, std::uint64_t out_bytes) {
 void Results::deliver(Delivery delivery) {
   const auto found = clients_.find(delivery.client);
   if (found == clients_.end()) return delivery.end(cancelled("its client is gone"));
+  if (delivery.job->cancelled.load())  // it must not stand behind others that wait
+    return delivery.end(cancelled("before its result was copied"));
   Client& client = found->second;
   const std::uint64_t nbytes = bytes_of(delivery.encoding);
   const std::uint64_t needed_bytes = OutArena::bytes_for(slot_sizes(delivery.encoding));
