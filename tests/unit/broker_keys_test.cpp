@@ -259,6 +259,35 @@ TEST_F(KeysTest, WithoutAKeyTheWorkOfADeadConnectionIsCancelledAtOnce) {
   EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
 }
 
+TEST_F(KeysTest, WhatOnlyWaitedForADeadConnectionIsDroppedAtOnce) {
+  FakeClient other;
+  join(other);
+  send(other, 1, request_for(model));  // runs
+  send(client, 1, request);
+  EXPECT_EQ(broker->core().queue.size(), 1u);
+  broker->disconnect(client.id);
+  EXPECT_EQ(broker->core().queue.size(), 0u);
+  EXPECT_EQ(broker->core().jobs.size(), 1u);
+}
+
+TEST_F(KeysTest, WhileTheServiceStopsNobodyIsWaitedFor) {
+  send(client, 1, request);
+  broker->stop("test");
+  broker->disconnect(client.id);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
+}
+
+TEST_F(KeysTest, AnEncodingOfADeadConnectionIsCancelledAtOnce) {
+  contract::Encode encode;
+  encode.model = model;
+  encode.messages = request.messages;
+  encode.layers = {-1};
+  encode.key = "e";
+  send(client, 1, encode);
+  broker->disconnect(client.id);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 1u);
+}
+
 TEST_F(KeysTest, AnAnswerThatCameWhileNobodyWasThereIsKept) {
   send(client, 1, request);
   broker->disconnect(client.id);

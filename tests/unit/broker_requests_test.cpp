@@ -28,6 +28,16 @@ TEST_F(Greeting, AnythingBeforeHelloEndsTheConnection) {
   EXPECT_TRUE(client.closed);
 }
 
+TEST_F(Greeting, DescriptorsBeforeHelloAreClosedWhereTheyCannotBlock) {
+  FakeClient client;
+  connect(client, false);
+  std::vector<Fd> fds;
+  fds.emplace_back(::open("/dev/null", O_RDONLY));
+  send(client, 1, contract::OfferModel{}, std::move(fds));
+  EXPECT_EQ(client.connection_error(), "bad_request");
+  EXPECT_EQ(off_loop.adopted, 1);
+}
+
 TEST_F(Greeting, MissingHelloEndsTheConnectionAfterTwoSeconds) {
   FakeClient silent;
   FakeClient greeted;
