@@ -41,6 +41,12 @@ void FairQueue::forget(ConnectionId client) {
   }
 }
 
+std::size_t FairQueue::lanes() const {
+  std::size_t n = 0;
+  for (const Class& in : classes_) n += in.lanes.size();
+  return n;
+}
+
 void FairQueue::enter(Place& place, TimePoint now) {
   Class& in = class_of(place);
   place.since = now;

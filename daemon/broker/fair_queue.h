@@ -47,6 +47,8 @@ class FairQueue {
   // The client is gone, and what it waits for with it.
   void forget(ConnectionId client);
   std::size_t size() const { return places_.size(); }
+  // Accounts that are kept, of every client in every class. O(1).
+  std::size_t lanes() const;
 
   // Takes the next job for which `may_run(job)` holds. 0 when there is none.
   template <class MayRun>

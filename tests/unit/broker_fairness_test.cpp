@@ -186,6 +186,7 @@ TEST_F(QueueTest, AClientThatIsGoneTakesItsJobsAlong) {
   const JobId stays = push(20);
   queue.forget(10);
   queue.forget(77);
+  EXPECT_EQ(queue.lanes(), 1u);
   EXPECT_EQ(take_all(), std::vector<JobId>{stays});
 }
 
@@ -296,6 +297,16 @@ TEST_F(FairnessTest, WhoeverWaitsIsToldHowManyAreAheadWhenThatChanges) {
   EXPECT_EQ(places(client, 3).size(), 2u) << "nothing has changed";
   EXPECT_EQ(places(client, 2).size(), 1u) << "it runs";
   EXPECT_TRUE(places(client, 1).empty()) << "it never waited";
+}
+
+TEST_F(FairnessTest, AClientThatIsGoneIsNotRemembered) {
+  FakeClient other;
+  join(other);
+  send(client, 1, request);
+  send(other, 1, request);
+  EXPECT_EQ(broker->core().queue.lanes(), 2u);
+  broker->disconnect(other.id);
+  EXPECT_EQ(broker->core().queue.lanes(), 1u);
 }
 
 TEST_F(FairnessTest, WhoeverLeavesTheQueueMovesTheOthersUp) {
