@@ -32,7 +32,7 @@ struct Job {
 
   RequestKey key;
   std::uint64_t fingerprint = 0;            // with a key: of what was asked
-  std::vector<std::string> said;            // with a key: its token events, in order
+  std::vector<contract::Token> said;        // with a key: its token events, joined to few
   TimePoint left_until = TimePoint::max();  // its caller is gone; until then it may come back
 };
 

@@ -7,6 +7,10 @@
 namespace hearth::broker {
 namespace {
 
+// Of one token event when an answer is told again. Thousands of small ones would keep the loop from
+// everybody else.
+constexpr std::size_t kSaidBytes = 64 * 1024;
+
 template <class M>
 std::uint64_t hash_of(M& message) {
   message.key.clear();
@@ -26,10 +30,9 @@ Error another_request() {
 }
 
 // What a caller needs to hear that the first caller heard.
-void catch_up(Core& core, const Job& sent, const std::vector<std::string>& said) {
+void catch_up(Core& core, const Job& sent, const std::vector<contract::Token>& said) {
   if (!sent.arenas.empty()) core.event(sent.caller, make_frame(0, contract::InputsDone{}));
-  for (const std::string& body : said)
-    core.event(sent.caller, OutFrame{contract::Token::kType, 0, body, {}});
+  for (const contract::Token& token : said) core.event(sent.caller, make_frame(0, token));
 }
 
 // Its result will lie in memory that only the first caller's connection has.
@@ -47,6 +50,7 @@ bool take_over(Core& core, Job& job, const Job& sent) {
   core.find_open(sent.caller)->job = job.id;
   core.queue.hand_over(job.id, sent.caller.connection);
   job.left_until = TimePoint::max();
+  std::erase(core.left_jobs, job.id);  // left again, it is the last
   job.told_place = Job::kNotTold;
   catch_up(core, sent, job.said);
   core.fail(before, fail(Code::kCancelled,
@@ -61,7 +65,7 @@ void replay(Core& core, const Job& sent, const std::string& body) {
   contract::Token whole;
   whole.text = generated->text;
   whole.token_ids = generated->token_ids;
-  catch_up(core, sent, {contract::pack(whole)});
+  catch_up(core, sent, {whole});
   core.finish(sent.caller, OutFrame{contract::Generated::kType, sent.caller.request_id, body, {}});
 }
 
@@ -98,6 +102,18 @@ bool resume(Core& core, const Job& sent) {
   if (running != nullptr) return take_over(core, core.jobs.at(running->job), sent);
   replay(core, sent, answer->body);
   return true;
+}
+
+void keep_said(Job& job, const std::string& token_body) {
+  auto token = contract::unpack<contract::Token>(bytes_of(token_body));
+  if (!token) return;
+  const bool is_full = job.said.empty() || job.said.back().text.size() +
+                                                   job.said.back().token_ids.size() +
+                                                   token->text.size() + token->token_ids.size() >
+                                               kSaidBytes;
+  if (is_full) return job.said.push_back(*std::move(token));
+  job.said.back().text += token->text;
+  job.said.back().token_ids += token->token_ids;
 }
 
 void leave(Core& core, Job& job) {

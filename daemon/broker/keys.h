@@ -17,6 +17,9 @@ std::uint64_t fingerprint_of(contract::Encode message);
 // True: `sent`, whose request is open, was sent before and has been taken care of.
 bool resume(Core& core, const Job& sent);
 
+// Keeps a token event for whoever takes the place of the job's caller.
+void keep_said(Job& job, const std::string& token_body);
+
 // The connection of this job's caller is gone. A job that may be asked for again goes on for a
 // while; any other is cancelled.
 void leave(Core& core, Job& job);

@@ -5,6 +5,7 @@
 
 #include "daemon/broker/answers.h"
 #include "daemon/broker/arena_budget.h"
+#include "daemon/broker/keys.h"
 #include "daemon/broker/places.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
@@ -109,7 +110,7 @@ void dispatch(Core& core) {
 void job_event(Core& core, Job& job, InFrame frame) {
   if (frame.type == contract::Token::kType && job.first_token == TimePoint{})
     job.first_token = core.now();
-  if (frame.type == contract::Token::kType && job.key) job.said.push_back(frame.body);
+  if (frame.type == contract::Token::kType && job.key) keep_said(job, frame.body);
   core.event(job.caller, OutFrame{frame.type, 0, std::move(frame.body), {}});
 }
 

@@ -131,6 +131,24 @@ TEST_F(KeysTest, SentAgainWhileItRunsTheNewRequestGetsTheAnswerAndAllThatWasSaid
   EXPECT_TRUE(broker->core().jobs.empty());
 }
 
+TEST_F(KeysTest, WhatWasSaidComesInFewPiecesHoweverManyTokensItHad) {
+  send(client, 1, request);
+  contract::Token one = token("word ");
+  one.token_ids = "1234";
+  for (int i = 0; i < 10'000; ++i) from_worker(last_job(), one);
+  send(client, 2, request);
+  EXPECT_EQ(said(client, 2), said(client, 1));
+  std::string ids;
+  std::size_t pieces = 0;
+  for (const OutFrame& frame : client.of(2)) {
+    if (frame.type != contract::Token::kType) continue;
+    ids += contract::unpack<contract::Token>(bytes_of(frame.body))->token_ids;
+    ++pieces;
+  }
+  EXPECT_EQ(ids.size(), 40'000u);
+  EXPECT_LE(pieces, 3u);
+}
+
 TEST_F(KeysTest, SentAgainWhileItWaitsItKeepsItsPlaceUnderTheNewConnection) {
   auto other_request = request_for(model);
   send(client, 1, other_request);  // runs
@@ -232,6 +250,36 @@ TEST_F(KeysTest, IfNobodyComesBackItIsCancelled) {
   EXPECT_EQ(other.terminals(1), 0u);
   from_worker(last_job(), generated("second"));
   EXPECT_EQ(other.answer<contract::Generated>(1).text, "second");
+}
+
+TEST_F(KeysTest, AJobThatIsLeftTwiceDoesNotKeepAnotherFromBeingGivenUp) {
+  broker->worker_gone("killed by signal 9");
+  tick_after(Milliseconds(200));
+  worker_is_ready(2);
+  send(client, 1, request);
+  recognise();
+  finish_load();
+  FakeClient other;
+  join(other);
+  request.key = "l";
+  send(other, 1, request);
+  ASSERT_EQ(dispatched(), 2u);
+  const JobId others = last_job();
+  broker->disconnect(client.id);  // now, until 5 s
+  FakeClient returned;
+  join(returned);
+  request.key = "k";
+  timer.pass(Milliseconds(1'000));
+  send(returned, 1, request);
+  timer.pass(Milliseconds(1'000));
+  broker->disconnect(other.id);  // until 7 s
+  timer.pass(Milliseconds(1'000));
+  broker->disconnect(returned.id);  // until 8 s
+  tick_after(Milliseconds(4'000));
+  ASSERT_EQ(worker.count<contract::Cancel>(), 1u);
+  EXPECT_EQ(worker.last<contract::Cancel>().request_id, others);
+  tick_after(Milliseconds(1'000));
+  EXPECT_EQ(worker.count<contract::Cancel>(), 2u);
 }
 
 TEST_F(KeysTest, IfItsProcessIsGoneTooNobodyWillComeBack) {
