@@ -49,8 +49,8 @@ bool take_over(Core& core, Job& job, const Job& sent) {
   const Caller before = std::exchange(job.caller, sent.caller);
   core.find_open(sent.caller)->job = job.id;
   core.queue.hand_over(job.id, sent.caller.connection);
-  job.left_until = TimePoint::max();
   std::erase(core.left_jobs, job.id);  // left again, it is the last
+  job.left_until = TimePoint::max();
   job.told_place = Job::kNotTold;
   catch_up(core, sent, job.said);
   core.fail(before, fail(Code::kCancelled,
