@@ -157,8 +157,7 @@ TEST_F(QueueTest, WhoCannotRunYetIsPassedOverAndKeepsTurnAndOrder) {
   EXPECT_EQ(queue.size(), 1u);
 
   // Ten rounds without it: it comes first when it can run, but has not saved up more than that.
-  push(10, 100);
-  push(10, 100);
+  for (int i = 0; i < 10; ++i) push(10, 100);
   for (int i = 0; i < 30; ++i) push(20, 100);
   const auto only_20 = [&](JobId job) { return clients[job] == 20; };
   for (int i = 0; i < 10; ++i) EXPECT_NE(queue.take(now, only_20), 0u);

@@ -77,6 +77,14 @@ TEST_F(ModelsTest, LabelsMustBePlainNamesOneForEachDescriptor) {
     offer_fd(client, ++id, folder.open("w"), {label});
   offer_fd(client, ++id, folder.open("w"), {"a", "b"});
   offer_fd(client, ++id, folder.open("w"), {});
+  for (const std::vector<std::string>& labels :
+       {std::vector<std::string>{"a"}, std::vector<std::string>{"a", "a"}}) {
+    contract::OfferModel two;
+    two.labels = labels;
+    std::vector<Fd> fds;
+    for (int i = 0; i < 2; ++i) fds.push_back(folder.open("w"));
+    send(client, ++id, two, std::move(fds));
+  }
   while (id > 0) EXPECT_EQ(client.error_code(id--), "bad_request");
   contract::OfferModel none;
   send(client, 20, none);

@@ -133,6 +133,20 @@ TEST(Outbox, NeverChangesAFrameThatIsPartlySent) {
   EXPECT_EQ(seen[2].text, "y");
 }
 
+TEST(Outbox, NeverJoinsATokenToAFrameThatIsGone) {
+  constexpr std::uint32_t kRequests = 64;
+  Outbox outbox;
+  for (std::uint32_t id = 1; id <= kRequests; ++id) {
+    outbox.push(token(id, "gone"));
+    drain(outbox);
+  }
+  for (std::uint32_t id = 1; id <= kRequests; ++id) outbox.push(token(1000 + id, "other"));
+  for (std::uint32_t id = 1; id <= kRequests; ++id) outbox.push(token(id, "next"));
+  const std::vector<Seen> seen = drain(outbox);
+  ASSERT_EQ(seen.size(), 2 * kRequests);
+  for (const Seen& one : seen) EXPECT_EQ(one.text, one.request_id > 1000 ? "other" : "next");
+}
+
 TEST(Outbox, AcceptsRepliesBeyondItsLimit) {
   Outbox outbox;
   for (std::uint32_t id = 1; id <= 64; ++id) outbox.push(reply(id, 100'000));
@@ -147,6 +161,7 @@ TEST(Outbox, StaysBoundedWhileTokensKeepComing) {
   for (int i = 0; i < 20'000; ++i) outbox.push(token(1, "word "));
   EXPECT_LT(outbox.queued_bytes(), Outbox::kFullBytes);
   EXPECT_LT(outbox.frames(), 32u);
+  for (const Seen& one : drain(outbox)) EXPECT_LE(one.text.size(), Outbox::kJoinedTokenBytes);
 }
 
 }  // namespace
