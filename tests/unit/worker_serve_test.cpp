@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include "models/fake/prompt.h"
 #include "shm/segment.h"
@@ -9,6 +10,12 @@
 
 namespace hearth::worker {
 namespace {
+
+// Of the whole process; 0 under a sanitizer.
+std::size_t allocated_bytes() {
+  const auto info = ::mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
 
 TEST_F(Served, IntroducesItselfFirst) {
   ASSERT_TRUE(broker.read_one());
@@ -177,6 +184,18 @@ TEST_F(Served, EndsEveryFaultyRequestWithOneErrorAndGoesOn) {
   }
   generate(id, "fine");
   EXPECT_EQ(broker.end_of(id).generated->text, "fine");
+}
+
+TEST_F(Served, KeepsNothingOfARequestThatEnded) {
+  constexpr std::size_t kRequests = 64;
+  const std::string too_long(400'000, 'x');
+  make_hot();
+  const std::size_t before = allocated_bytes();
+  for (std::uint32_t id = 1; id <= kRequests; ++id) {
+    generate(id, too_long);
+    EXPECT_NE(broker.end_of(id).code(), "");
+  }
+  EXPECT_LE(allocated_bytes(), before + kRequests * too_long.size() / 2);
 }
 
 TEST_F(Served, UnloadsOnlyWhenTheLastAnswerIsGiven) {
