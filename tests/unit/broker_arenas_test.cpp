@@ -92,6 +92,7 @@ TEST_F(ArenasTest, DropOfAForeignUnknownOrDroppedArenaIsRefused) {
   EXPECT_EQ(a.error_code(2), "bad_request");
   drop(a, 3, arena);
   a.answer<contract::ArenaDropped>(3);
+  EXPECT_TRUE(broker->core().clients.at(a.id).arenas.empty());
   drop(a, 4, arena);
   EXPECT_EQ(a.error_code(4), "bad_request");
 }

@@ -91,6 +91,15 @@ TEST_F(ModelsTest, LabelsMustBePlainNamesOneForEachDescriptor) {
   EXPECT_EQ(client.error_code(20), "bad_request");
 }
 
+TEST_F(ModelsTest, AFolderWithMoreFilesThanAModelMayHaveIsRefused) {
+  for (int i = 0; i < 240; ++i) folder.write(std::to_string(i) + ".json", "{}");
+  EXPECT_TRUE(open_folder(folder.path()));
+  folder.write("240.json", "{}");
+  const auto refused = open_folder(folder.path());
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().what.find("241 model files"), std::string::npos);
+}
+
 TEST_F(ModelsTest, EqualFilesGiveAnEqualIdAndOneCopy) {
   FakeClient a;
   FakeClient b;
