@@ -23,6 +23,7 @@ class Encoding : public Served {
   static ResultLimits small_limits() {
     ResultLimits limits;
     limits.smallest_segment_bytes = kMiB;
+    limits.check_interval = std::chrono::hours(1);  // nothing ends only because time passes
     return limits;
   }
   static Settings with(const ResultLimits& limits) {
@@ -89,6 +90,15 @@ TEST_F(Encoding, GivesHiddenStatesInSharedMemory) {
   expect_encoded(3);
   EXPECT_EQ(broker.lent.size(), 2U) << "one for each client";
   expect_encoded(1);
+}
+
+TEST_F(Encoding, GivesTheModelBackWhenItEnds) {
+  make_hot();
+  encode(1, "abc");
+  expect_encoded(1);
+  broker.send(2, contract::UnloadModel{"m"});
+  broker.end_of(2);
+  EXPECT_TRUE(broker.heard[2].unloaded);
 }
 
 TEST_F(Encoding, NeedsToKnowWhoseJobItIs) {
@@ -238,6 +248,56 @@ class Incapable : public models::Model {
   std::string_view dtype() const override { return "float32"; }
   std::uint64_t resident_bytes() const override { return 0; }
 };
+
+class Refusing : public Incapable, public models::Generates {
+ public:
+  models::Generates* generates() override { return this; }
+  Result<std::unique_ptr<models::Prompt>> prepare(const contract::Generate&,
+                                                  std::span<const TensorView>,
+                                                  const models::Job&) const override {
+    return fail(Code::kUnsupported, "not this one");
+  }
+};
+
+class OpenJobTest : public testing::Test {
+ protected:
+  std::shared_ptr<OpenJob> open(RequestTensors tensors = {}) {
+    return std::make_shared<OpenJob>(1, JobInput{contract::Generate{}, std::move(tensors), false},
+                                     JobOutlet{link_, results_, 0}, [this] { ++ends; });
+  }
+
+  int ends = 0;
+
+ private:
+  SocketPair sockets_ = make_sockets();
+  Link link_{std::move(sockets_.worker)};
+  PinnedMemory pinned_{{}, 0};
+  ResultsThread results_{link_, pinned_, {}};
+};
+
+TEST_F(OpenJobTest, EndsOnceWhateverItsModelSays) {
+  const auto job = open();
+  EXPECT_TRUE(job->start());
+  job->done({});
+  job->done({});
+  job->failed(fail(Code::kUnsupported, "too late"));
+  job->cancel();
+  EXPECT_EQ(ends, 1);
+}
+
+TEST_F(OpenJobTest, HoldsItsPicturesOnlyUntilTheyWereRead) {
+  const auto segment = create_segment(8192);
+  ASSERT_TRUE(segment);
+  auto mapping = Mapping::map(*segment, 8192, Access::kReadOnly);
+  ASSERT_TRUE(mapping);
+  auto arena = std::make_shared<const Mapping>(*std::move(mapping));
+  const std::weak_ptr<const Mapping> held = arena;
+  const auto job = open({{}, {std::move(arena)}});
+  EXPECT_FALSE(held.expired());
+  Refusing model;
+  EXPECT_FALSE(job->prepare(model));
+  EXPECT_TRUE(held.expired());
+}
 
 TEST(Capability, ThatIsMissingIsNamedWithTheFamily) {
   Incapable stone;

@@ -117,9 +117,15 @@ TEST_F(Served, ReadsPicturesThroughTheArena) {
   EXPECT_EQ(broker.heard[1].inputs_done, 1);
   broker.send(2, with_picture(7, nbytes));
   EXPECT_EQ(broker.end_of(2).code(), "bad_tensor");
+  broker.send(0, contract::AttachArena{8, nbytes}, {segment->get(), segment->get()});
+  broker.send(4, with_picture(8, 8192));
+  EXPECT_EQ(broker.end_of(4).code(), "bad_tensor") << "which of the two would it be?";
   broker.send(0, contract::DetachArena{7});
   broker.send(3, with_picture(7, 8192));
   EXPECT_EQ(broker.end_of(3).code(), "bad_tensor");
+  broker.send(5, contract::UnloadModel{"m"});
+  broker.end_of(5);
+  EXPECT_TRUE(broker.heard[5].unloaded) << "every request has given the model back";
 }
 
 TEST_F(Served, InterleavesTwoAnswers) {
