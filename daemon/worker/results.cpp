@@ -117,7 +117,10 @@ void Results::check() {
 
 bool Results::ages() const {
   return std::any_of(clients_.begin(), clients_.end(), [](const auto& entry) {
-    return !entry.second.arenas.empty() || !entry.second.waiting.empty();
+    const std::list<Lent>& arenas = entry.second.arenas;
+    return !entry.second.waiting.empty() ||
+           std::any_of(arenas.begin(), arenas.end(),
+                       [](const Lent& lent) { return lent.arena->empty(); });
   });
 }
 

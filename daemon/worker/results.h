@@ -64,7 +64,8 @@ class Results {
 
   // Ends what has waited too long, and gives back what has been empty too long.
   void check();
-  // Whether check() has, or may get, anything to do.
+  // Whether time alone will give check() anything to do: a segment with results in it can stay so
+  // for days.
   bool ages() const;
 
  private:

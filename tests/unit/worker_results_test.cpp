@@ -390,6 +390,18 @@ TEST_F(ResultsTest, AreReleasedOnceAndOnlyWhereTheyAre) {
   expect_whole(*second);
 }
 
+TEST_F(ResultsTest, ThatAreHeldDoNotWakeAnIdleWorker) {
+  results.assign(kClient, kMiB);
+  const SharedEnding held = deliver(900'000);
+  EXPECT_FALSE(results.ages());
+  const SharedEnding waiting = deliver(900'000);
+  EXPECT_TRUE(results.ages()) << "it waits only so long";
+  release(*held);
+  EXPECT_FALSE(results.ages());
+  release(*waiting);
+  EXPECT_TRUE(results.ages()) << "an empty segment goes";
+}
+
 TEST_F(ResultsTest, LeaveSegmentsThatGoWhenTheyAreEmptyForLong) {
   results.assign(kClient, kPlenty);
   const SharedEnding first = deliver(900'000);
