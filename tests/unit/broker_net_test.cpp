@@ -368,6 +368,11 @@ TEST(OffLoopThreadsTest, WorkRunsElsewhereAndItsEndHere) {
   EXPECT_NE(worked, ended);
 }
 
+std::ptrdiff_t threads_of_this_process() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                       std::filesystem::directory_iterator());
+}
+
 TEST(OffLoopThreadsTest, StuckWorkIsLeftBehindUntilTooMuchIsStuck) {
   asio::io_context loop;
   std::promise<void> release;
@@ -391,7 +396,17 @@ TEST(OffLoopThreadsTest, StuckWorkIsLeftBehindUntilTooMuchIsStuck) {
   }
   const auto nothing = [] { return OffLoop::Continuation(); };
   EXPECT_EQ(threads.run(OffLoop::Lane::kFiles, nothing), 0u);
-  EXPECT_NE(threads.run(OffLoop::Lane::kMemory, nothing), 0u);
+  std::promise<void> begin;
+  const auto last = threads.run(OffLoop::Lane::kMemory, [&, released] {
+    begin.set_value();
+    released.wait();
+    return [&] { ended_late = true; };
+  });
+  EXPECT_NE(last, 0u);
+  begin.get_future().wait();
+  const auto n_threads = threads_of_this_process();
+  threads.abandon(last);
+  EXPECT_LE(threads_of_this_process(), n_threads) << "no further one in its place";
   release.set_value();
   EXPECT_TRUE(run_until(loop, [&] { return threads.run(OffLoop::Lane::kFiles, nothing) != 0; }));
   EXPECT_FALSE(ended_late);

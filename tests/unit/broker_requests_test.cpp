@@ -90,6 +90,19 @@ TEST_F(Greeting, OneConnectionTooManyIsToldSo) {
   EXPECT_FALSE(d.closed);
 }
 
+TEST_F(Requests, AStatusReportListsNoMoreClientsThanAFrameHolds) {
+  constexpr std::size_t kListed = 512;
+  Config config;
+  config.connections = 2 * kListed;
+  make_broker(config);
+  std::deque<FakeClient> clients(kListed + 1);
+  uid_t user = 2000;
+  for (FakeClient& each : clients) connect(each, true, ++user);
+  const contract::StatusReport report = status(clients.back(), 1);
+  EXPECT_EQ(report.clients.size(), kListed);
+  EXPECT_EQ(report.clients.front().connection, clients.back().id) << "whoever asks comes first";
+}
+
 TEST_F(Requests, PingIsAnsweredWithoutAWorker) {
   FakeClient client;
   connect(client);
