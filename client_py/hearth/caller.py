@@ -105,7 +105,7 @@ class Caller:
 
     def _ask(self, message: messages.Struct, kind: type[T]) -> Steps[T]:
         connection = yield from self._ready()
-        return (yield from end_of(connection.ask(message), kind))
+        return (yield from end_of(connection, connection.ask(message), kind))
 
     def _ping(self) -> Steps[float]:
         began = time.perf_counter()
@@ -139,7 +139,7 @@ class Caller:
         connection = yield from self._ready()
         offer = messages.OfferModel(name=model.name, labels=list(model.files), dtype=model.dtype)
         exchange = connection.ask(offer, model.open_files())
-        offered = yield from end_of(exchange, messages.ModelOffered)
+        offered = yield from end_of(connection, exchange, messages.ModelOffered)
         model.id, model.family, model.warnings = offered.model, offered.family, offered.warnings
         connection.offered.add(offered.model)
 
@@ -149,7 +149,7 @@ class Caller:
         name = yield from self._name_of(model)
         connection = yield from self._ready()
         exchange = connection.ask(messages.LoadModel(model=name))
-        return (yield from end_of(exchange, messages.ModelLoaded, on_progress))
+        return (yield from end_of(connection, exchange, messages.ModelLoaded, on_progress))
 
     def _unload(self, model: Model | str) -> Steps[bool]:
         name = yield from self._name_of(model)
@@ -173,16 +173,12 @@ class Caller:
             connection = request.connection
             assert connection is not None
             try:
-                reply = yield from end_of(exchange, messages.Encoded, on_progress)
+                reply = yield from end_of(connection, exchange, messages.Encoded, on_progress)
                 break
             except errors.HearthError as error:
                 if not request.use_retry(error):
                     raise
                 exchange = yield from self._send_again(request, error)
-            except BaseException:  # nobody wants it any more, which may be why we are here
-                connection.cancel(exchange)
-                connection.abandon(exchange)
-                raise
         assert isinstance(request.message, messages.Encode)
         layers = None if is_single else len(request.message.layers)
         return connection.results.encoded(reply, layers, copy)

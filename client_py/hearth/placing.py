@@ -84,17 +84,12 @@ def _grow(connection: Connection, nbytes: int) -> Steps[None]:
 
 def _ask_for_arena(connection: Connection, nbytes: int) -> Steps[None]:
     exchange = connection.ask(messages.ArenaAsk(nbytes=arena_bytes_for(nbytes)))
-    try:
-        grant = yield from end_of(exchange, messages.ArenaGrant)
-        fds = exchange.take_fds()
-        if len(fds) != 1 or grant.nbytes < arena_bytes_for(nbytes):
-            close_all(fds)
-            raise errors.Internal(f"{grant.nbytes} bytes granted in {len(fds)} descriptors.")
-        connection.arenas.add(Arena.map(grant.arena, grant.nbytes, fds[0]))
-    except BaseException:  # the arena may be here already, or come later: it goes back
-        connection.cancel(exchange)
-        connection.abandon(exchange)
-        raise
+    grant = yield from end_of(connection, exchange, messages.ArenaGrant)
+    fds = exchange.take_fds()
+    if len(fds) != 1 or grant.nbytes < arena_bytes_for(nbytes):
+        close_all(fds)
+        raise errors.Internal(f"{grant.nbytes} bytes granted in {len(fds)} descriptors.")
+    connection.arenas.add(Arena.map(grant.arena, grant.nbytes, fds[0]))
 
 
 def drop_arenas(connection: Connection, arenas: list[int]) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import Callable, TypeVar, Union
+from typing import TYPE_CHECKING, Callable, TypeVar, Union
 
 from . import errors, messages
 from .wire import Exchange
+
+if TYPE_CHECKING:
+    from .connection import Connection
 
 T = TypeVar("T")
 Steps = Generator[Union[Exchange, float], None, T]
@@ -37,12 +40,23 @@ def expect(exchange: Exchange, kind: type[T]) -> T:
     return reply
 
 
-def end_of(exchange: Exchange, kind: type[T], on_progress: OnProgress | None = None) -> Steps[T]:
-    """The reply, after telling of all progress on the way."""
-    while exchange.outcome is None or exchange.events:
-        yield exchange
-        while exchange.events:
-            event = exchange.events.popleft()
-            if isinstance(event, messages.Progress) and on_progress is not None:
-                on_progress(event)
+def end_of(
+    connection: Connection,
+    exchange: Exchange,
+    kind: type[T],
+    on_progress: OnProgress | None = None,
+) -> Steps[T]:
+    """The reply, after telling of all progress on the way. A caller that leaves earlier cancels the
+    request, and what it may have brought already goes back."""
+    try:
+        while exchange.outcome is None or exchange.events:
+            yield exchange
+            while exchange.events:
+                event = exchange.events.popleft()
+                if isinstance(event, messages.Progress) and on_progress is not None:
+                    on_progress(event)
+    except BaseException:
+        connection.cancel(exchange)
+        connection.abandon(exchange)
+        raise
     return expect(exchange, kind)

@@ -1,5 +1,6 @@
 """Errors of requests, and requests that nobody wants any more."""
 
+import asyncio
 import os
 import random
 import signal
@@ -10,6 +11,7 @@ import time
 import numpy
 import pytest
 
+import hearth.aio
 import hearth.client
 from hearth import errors, messages
 from server import fails, silent, token, wait_until
@@ -124,3 +126,49 @@ def test_a_stream_that_nobody_reads_any_more_is_cancelled(client, service):
     wait_until(lambda: service.peer.messages_of(messages.Generate))
     del stream
     wait_until(lambda: service.peer.messages_of(messages.Cancel))
+
+
+def progresses(peer, frame, _request):
+    """A handler that tells of progress and then nothing."""
+    peer.send(messages.Progress(stage="loading", done=1, total=2), frame.request_id)
+
+
+class AskedTheNthTime:
+    """Raises once, at the nth question after a model's load was sent."""
+
+    def __init__(self, service, n):
+        self.peer, self.left = service.peer, n
+        self.before = len(self.peer.messages_of(messages.LoadModel))
+
+    def __call__(self):
+        if len(self.peer.messages_of(messages.LoadModel)) > self.before:
+            self.left -= 1
+        if self.left == 0:
+            raise Interrupt
+        return False
+
+
+def test_an_interrupt_between_two_events_cancels_too(client, service):
+    service.on[messages.LoadModel] = progresses
+    service.on[messages.Cancel] = cancels_politely
+    client.ping()
+    for n in range(1, 7):
+        with pytest.raises(Interrupt):
+            client.load("ember", interrupted=AskedTheNthTime(service, n))
+        client.ping()
+        assert len(service.peer.messages_of(messages.Cancel)) == n
+
+
+def test_an_interrupt_between_two_events_cancels_too_with_asyncio(service):
+    service.on[messages.LoadModel] = progresses
+    service.on[messages.Cancel] = cancels_politely
+
+    async def main():
+        async with await hearth.aio.connect(service.path) as client:
+            for n in range(1, 7):
+                with pytest.raises(Interrupt):
+                    await client.load("ember", interrupted=AskedTheNthTime(service, n))
+                await client.ping()
+                assert len(service.peer.messages_of(messages.Cancel)) == n
+
+    asyncio.run(main())
