@@ -130,7 +130,8 @@ class Client(Caller):
         sampling: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
         presence_penalty, seed, stop, model_defaults, min_pixels, max_pixels, priority;
         docs/protocol.md has their defaults and limits.
-        stream: True returns an iterator of text pieces instead of the whole Reply.
+        stream: True returns an iterator of text pieces instead of the whole Reply. Do not leave it
+        unread for long: the service cancels what is open when it has heard nothing for 30 s.
         retry: when the engine, the service or the connection is lost before the first piece was
         delivered, the request is sent once more under the same key, so that it does not run twice.
         Raises BadRequest or BadPicture before anything is sent, or the service's error.
