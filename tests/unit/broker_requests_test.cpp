@@ -63,6 +63,18 @@ TEST_F(Greeting, ForeignVersionsAreNamedInTheError) {
   EXPECT_NE(error->what.find("77"), std::string::npos);
 }
 
+TEST_F(Greeting, NobodyIsWelcomedOnceTheServiceHasStopped) {
+  broker->stop("test");
+  ASSERT_TRUE(broker->is_stopped());
+  FakeClient client;
+  connect(client, false);
+  contract::Hello hello;
+  hello.oldest = contract::kOldestProtocolVersion;
+  hello.newest = contract::kProtocolVersion;
+  send(client, 0, hello);
+  EXPECT_EQ(client.connection_error(), "shutting_down");
+}
+
 TEST_F(Greeting, SecondHelloIsRefused) {
   FakeClient client;
   connect(client);
