@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "daemon/broker/schedule.h"
 #include "shm/base/log.h"
 
@@ -19,7 +21,15 @@ TimePoint next_beat(const Core& core, const Client& client) {
   return client.heard + (client.pinged ? kBeatsToStall * beat : beat);
 }
 
-// Waiting jobs are dropped, running ones cancelled: it holds nobody up any longer.
+Error too_silent(const Core& core) {
+  return fail(Code::kCancelled,
+              fmt::format("The client has not answered for {} ms, so its work was dropped.",
+                          (kBeatsToStall * core.config.heartbeat).count()),
+              "Read an answer steadily while it comes, or close it.");
+}
+
+// Waiting jobs are dropped, running ones cancelled: it holds nobody up any longer. Its requests end
+// at once, so that it reads why when it comes back.
 void stall(Core& core, Client& client) {
   log::warning("connection {} (pid {}) does not answer; its work is dropped", client.id,
                client.peer.pid);
@@ -29,6 +39,7 @@ void stall(Core& core, Client& client) {
     if (request.kind == RequestKind::kJob) jobs.push_back(request.job);
   for (const JobId id : jobs) {
     const auto job = core.jobs.find(id);
+    if (job != core.jobs.end()) core.fail(job->second.caller, too_silent(core));
     if (job != core.jobs.end()) cancel_job(core, job->second);
   }
 }

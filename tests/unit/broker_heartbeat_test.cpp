@@ -94,11 +94,15 @@ TEST_F(HeartbeatTest, AfterThreeTimesTheSilenceItsWorkIsDropped) {
   EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
   pass_seconds(1);
   EXPECT_EQ(worker.last<contract::Cancel>().request_id, running);
-  EXPECT_EQ(client.error_code(2), "cancelled");
+  for (const std::uint32_t id : {1u, 2u}) {
+    EXPECT_EQ(client.error_code(id), "cancelled");
+    EXPECT_NE(client.answer<contract::Error>(id).what.find("30000 ms"), std::string::npos);
+  }
   EXPECT_TRUE(is_shown_stalled());
   contract::Error cancelled;
   cancelled.code = "cancelled";
   from_worker(running, cancelled);
+  EXPECT_EQ(client.terminals(1), 1u);
   const Caller caller = broker->core().jobs.at(worker.last<contract::Generate>().request_id).caller;
   EXPECT_EQ(caller.connection, other.id);
   EXPECT_FALSE(client.closed);
