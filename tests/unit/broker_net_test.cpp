@@ -5,12 +5,17 @@
 #include <future>
 #include <thread>
 
+#include <sched.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "daemon/broker/net/channel.h"
 #include "daemon/broker/net/listener.h"
 #include "daemon/broker/net/off_loop_threads.h"
+#include "daemon/broker/net/session.h"
 #include "daemon/broker/net/worker_process.h"
 #include "tests/unit/broker_for_test.h"
 
@@ -314,6 +319,55 @@ TEST_F(ChannelTest, AnEndIsNotHeldUpByAPeerThatReadsALittle) {
   channel->close_when_sent();
   EXPECT_GE(drain(2 << 20), 2u << 20);  // the outbox is no longer full
   EXPECT_TRUE(run_until(loop, [&] { return writer_ended && reader_ended; }));
+}
+
+class SessionTest : public BrokerTest {
+ protected:
+  void begin(Fd end) {
+    session = std::make_shared<Session>(
+        UnixStream(loop, asio::local::stream_protocol(), end.release()), *broker, off_loop);
+    session->start();
+    EXPECT_EQ(broker->core().clients.size(), 1u);
+  }
+  void expect_end() {
+    EXPECT_TRUE(run_until(loop, [&] { return broker->core().clients.empty(); }));
+    EXPECT_FALSE(session->is_open());
+  }
+
+  asio::io_context loop;
+  std::shared_ptr<Session> session;
+};
+
+TEST_F(SessionTest, AClientThatLeavesIsForgotten) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  Fd peer(ends[1]);
+  begin(Fd(ends[0]));
+  peer.reset();
+  expect_end();
+}
+
+TEST_F(SessionTest, AClientWhoseProcessEndsIsForgottenThoughAnotherHoldsItsSocket) {
+  int report[2];
+  ASSERT_EQ(pipe2(report, O_CLOEXEC), 0);
+  int numbers[2] = {-1, -1};
+  // It shares our descriptors: its sockets stay when it ends.
+  const auto child = static_cast<pid_t>(syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0));
+  if (child == 0) {
+    alarm(60);  // should the test end without it
+    const bool made = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, numbers) == 0;
+    if (made) (void)!write(report[1], numbers, sizeof(numbers));
+    for (;;) pause();
+  }
+  ASSERT_GT(child, 0);
+  ASSERT_EQ(read(report[0], numbers, sizeof(numbers)), ssize_t{sizeof(numbers)});
+  const Fd held(numbers[1]);
+  const Fd reading(report[0]);
+  const Fd writing(report[1]);
+  begin(Fd(numbers[0]));
+  kill(child, SIGKILL);
+  expect_end();
+  waitpid(child, nullptr, 0);
 }
 
 TEST(ListenerTest, OneDaemonServesAPath) {

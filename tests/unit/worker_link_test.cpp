@@ -138,6 +138,33 @@ TEST(Link, RefusesWhatIsNoFrame) {
   EXPECT_FALSE(worker.read());
 }
 
+TEST(Link, RefusesDescriptorsThatWereCutOff) {
+  constexpr std::size_t kSent = 253;  // the most that the kernel passes; a frame may have fewer
+  SocketPair sockets = make_sockets();
+  const Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  auto header = encode({1, 1, contract::InputsDone::kType, 0, kMaxFrameFds});
+  iovec part{header.data(), header.size()};
+  alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int) * kSent)] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* rights = CMSG_FIRSTHDR(&message);
+  rights->cmsg_level = SOL_SOCKET;
+  rights->cmsg_type = SCM_RIGHTS;
+  rights->cmsg_len = CMSG_LEN(sizeof(int) * kSent);
+  const std::vector<int> fds(kSent, null.get());
+  std::memcpy(CMSG_DATA(rights), fds.data(), sizeof(int) * kSent);
+  ASSERT_EQ(::sendmsg(sockets.broker.get(), &message, MSG_NOSIGNAL),
+            static_cast<ssize_t>(header.size()));
+  ASSERT_EQ(::send(sockets.broker.get(), "\x80", 1, MSG_NOSIGNAL), 1);
+  Link worker(std::move(sockets.worker));
+  const auto frame = worker.read();
+  ASSERT_FALSE(frame);
+  EXPECT_NE(frame.error().what.find("cut off"), std::string::npos);
+}
+
 TEST(Link, RefusesDescriptorsThatWereAnnouncedButDidNotCome) {
   SocketPair sockets = make_sockets();
   Link worker(std::move(sockets.worker));
