@@ -91,6 +91,19 @@ TEST_F(ModelsTest, LabelsMustBePlainNamesOneForEachDescriptor) {
   EXPECT_EQ(client.error_code(20), "bad_request");
 }
 
+TEST_F(ModelsTest, AConnectionHoldsOnlySoMany) {
+  Config config;
+  config.models_held = 2;
+  make_broker(config);
+  FakeClient client;
+  connect(client);
+  start_worker();
+  hold_model(client, 1, "a");
+  hold_model(client, 2, "b");
+  offer(client, 3, "c");
+  EXPECT_EQ(client.error_code(3), "busy");
+}
+
 TEST_F(ModelsTest, AFolderWithMoreFilesThanAModelMayHaveIsRefused) {
   for (int i = 0; i < 240; ++i) folder.write(std::to_string(i) + ".json", "{}");
   EXPECT_TRUE(open_folder(folder.path()));

@@ -28,6 +28,16 @@ TEST_F(Greeting, AnythingBeforeHelloEndsTheConnection) {
   EXPECT_TRUE(client.closed);
 }
 
+TEST_F(Greeting, HelloIsNoRequest) {
+  FakeClient client;
+  connect(client, false);
+  contract::Hello hello;
+  hello.oldest = contract::kOldestProtocolVersion;
+  hello.newest = contract::kProtocolVersion;
+  send(client, 5, hello);
+  EXPECT_EQ(client.connection_error(), "bad_request");
+}
+
 TEST_F(Greeting, DescriptorsBeforeHelloAreClosedWhereTheyCannotBlock) {
   FakeClient client;
   connect(client, false);

@@ -157,6 +157,24 @@ TEST_F(WorkerTest, WorkerThatTalksNonsenseIsEnded) {
   EXPECT_EQ(worker.kills, 2);
 }
 
+TEST_F(WorkerTest, WorkerThatIsReadyTwiceIsEnded) {
+  start_worker();
+  EXPECT_EQ(worker.kills, 0);
+  worker_is_ready();
+  EXPECT_EQ(worker.kills, 1);
+}
+
+TEST_F(WorkerTest, WorkerThatAnswersAnotherQuestionIsEnded) {
+  start_worker();
+  offer(client, 1);
+  off_loop.run_all();
+  const OutFrame asked = worker.last<contract::AttachModel>();
+  contract::ModelLoaded reply;
+  reply.model = contract::unpack<contract::AttachModel>(bytes_of(asked.body))->model;
+  from_worker(asked.request_id, reply);
+  EXPECT_EQ(worker.kills, 1);
+}
+
 TEST_F(WorkerTest, ModelThatEndsTheWorkerTwiceIsRefusedUntilOfferedAgain) {
   start_worker();
   const std::string model = hold_hot_model(client, 1);
