@@ -339,6 +339,7 @@ def test_tensors_that_do_not_fit_the_question_are_released(client, service):
         {"shape": [5, 8]},
         {"shape": [-5, -7]},
         {"dtype": "f99"},
+        {"dtype": "f99", "nbytes": 0, "shape": [0]},
         {"offset": 4097},
     ],
 )
