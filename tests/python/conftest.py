@@ -10,6 +10,11 @@ import server as fake
 LIMIT_S = 60
 
 
+def pytest_configure():
+    """Ctrl-C works here and in what we start, although a background job of a shell ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def watchdog():
     """A test that hangs fails."""
