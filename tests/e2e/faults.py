@@ -78,7 +78,7 @@ ROWS = {
     17: Row("A request that is cancelled, at any time and twice, ends once.", (FLOW,)),
     18: Row(
         "A second daemon says who is first; a stale socket is replaced, anything else is not.",
-        (LIMITS, "tests/unit/broker_net_test.cpp::ListenerTest.OneDaemonServesAPath"),
+        (LIMITS, "tests/unit/broker_system_test.cpp::ListenerTest.OneDaemonServesAPath"),
     ),
     19: Row("Another user is refused and told whom to ask.", (LIMITS,)),
     20: Row("Fifty clients come back to a restarted daemon; no request is sent twice.", (DEATHS,)),

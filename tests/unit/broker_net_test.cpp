@@ -1,8 +1,6 @@
-// The wire under real sockets: pieces, descriptors, rule breakers, slow readers; and the socket
-// file.
+// The wire under real sockets: pieces, descriptors, rule breakers, slow readers, the end of a
+// client.
 #include <cstring>
-#include <functional>
-#include <future>
 #include <thread>
 
 #include <sched.h>
@@ -13,24 +11,12 @@
 #include <sys/wait.h>
 
 #include "daemon/broker/net/channel.h"
-#include "daemon/broker/net/listener.h"
-#include "daemon/broker/net/off_loop_threads.h"
 #include "daemon/broker/net/session.h"
-#include "daemon/broker/net/worker_process.h"
 #include "tests/unit/broker_for_test.h"
+#include "tests/unit/loop_for_test.h"
 
 namespace hearth::broker {
 namespace {
-
-// Runs the loop until `done`, at most ten seconds.
-bool run_until(asio::io_context& loop, const std::function<bool()>& done) {
-  const TimePoint watchdog = Clock::now() + std::chrono::seconds(10);
-  while (!done() && Clock::now() < watchdog) {
-    loop.restart();
-    loop.run_for(Milliseconds(5));
-  }
-  return done();
-}
 
 // One end is a Channel, the other a raw socket in the test's hands.
 class ChannelTest : public testing::Test {
@@ -368,174 +354,6 @@ TEST_F(SessionTest, AClientWhoseProcessEndsIsForgottenThoughAnotherHoldsItsSocke
   kill(child, SIGKILL);
   expect_end();
   waitpid(child, nullptr, 0);
-}
-
-TEST(ListenerTest, OneDaemonServesAPath) {
-  const TemporaryFolder folder;
-  const std::string path = folder.path() + "/sub/hearth.sock";
-  auto first = Listener::open(path);
-  ASSERT_TRUE(first);
-  struct stat made = {};
-  ASSERT_EQ(stat((folder.path() + "/sub").c_str(), &made), 0);
-  EXPECT_EQ(made.st_mode & 0777, 0700u);
-  const auto second = Listener::open(path);
-  ASSERT_FALSE(second);
-  EXPECT_NE(second.error().what.find(std::to_string(getpid())), std::string::npos);
-  first->remove();
-  EXPECT_NE(lstat(path.c_str(), &made), 0);
-  EXPECT_TRUE(Listener::open(path));
-}
-
-TEST(ListenerTest, StaleSocketIsReplacedAndAnythingElseRefused) {
-  const TemporaryFolder folder;
-  const std::string path = folder.path() + "/hearth.sock";
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  {
-    const Fd dead(socket(AF_UNIX, SOCK_STREAM, 0));
-    ASSERT_EQ(bind(dead.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  }
-  EXPECT_TRUE(Listener::open(path));
-  folder.write("hearth.sock", "precious");
-  EXPECT_FALSE(Listener::open(path));
-  EXPECT_TRUE(std::filesystem::exists(path));
-  std::filesystem::remove(path);
-  std::filesystem::create_symlink("elsewhere", path);
-  const auto refused = Listener::open(path);
-  ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().what.find("symbolic link"), std::string::npos);
-  EXPECT_FALSE(Listener::open(folder.path() + "/" + std::string(200, 'x')));
-}
-
-TEST(OffLoopThreadsTest, WorkRunsElsewhereAndItsEndHere) {
-  asio::io_context loop;
-  OffLoopThreads threads(loop);
-  std::thread::id worked;
-  std::thread::id ended;
-  threads.run(OffLoop::Lane::kMemory, [&] {
-    worked = std::this_thread::get_id();
-    return [&] { ended = std::this_thread::get_id(); };
-  });
-  ASSERT_TRUE(run_until(loop, [&] { return ended != std::thread::id(); }));
-  EXPECT_EQ(ended, std::this_thread::get_id());
-  EXPECT_NE(worked, ended);
-}
-
-std::ptrdiff_t threads_of_this_process() {
-  return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
-                       std::filesystem::directory_iterator());
-}
-
-TEST(OffLoopThreadsTest, StuckWorkIsLeftBehindUntilTooMuchIsStuck) {
-  asio::io_context loop;
-  std::promise<void> release;
-  const std::shared_future<void> released = release.get_future().share();
-  OffLoopThreads threads(loop);
-  bool ended_late = false;
-  for (int i = 0; i < OffLoopThreads::kMaxStuck; ++i) {
-    std::promise<void> begin;
-    const auto stuck = threads.run(OffLoop::Lane::kFiles, [&, released] {
-      begin.set_value();
-      released.wait();
-      return [&] { ended_late = true; };
-    });
-    ASSERT_NE(stuck, 0u);
-    begin.get_future().wait();
-    bool goes_on = false;
-    const auto next = threads.run(OffLoop::Lane::kFiles, [&] { return [&] { goes_on = true; }; });
-    EXPECT_NE(next, 0u);
-    threads.abandon(stuck);
-    EXPECT_TRUE(run_until(loop, [&] { return goes_on; })) << i;
-  }
-  const auto nothing = [] { return OffLoop::Continuation(); };
-  EXPECT_EQ(threads.run(OffLoop::Lane::kFiles, nothing), 0u);
-  std::promise<void> begin;
-  const auto last = threads.run(OffLoop::Lane::kMemory, [&, released] {
-    begin.set_value();
-    released.wait();
-    return [&] { ended_late = true; };
-  });
-  EXPECT_NE(last, 0u);
-  begin.get_future().wait();
-  const auto n_threads = threads_of_this_process();
-  threads.abandon(last);
-  EXPECT_LE(threads_of_this_process(), n_threads) << "no further one in its place";
-  release.set_value();
-  EXPECT_TRUE(run_until(loop, [&] { return threads.run(OffLoop::Lane::kFiles, nothing) != 0; }));
-  EXPECT_FALSE(ended_late);
-}
-
-TEST(OffLoopThreadsTest, AdoptedDescriptorsAreClosedElsewhere) {
-  asio::io_context loop;
-  OffLoopThreads threads(loop);
-  int ends[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-  const Fd other(ends[1]);
-  SharedFd adopted = threads.adopt(Fd(ends[0]));
-  adopted.reset();
-  EXPECT_TRUE(run_until(loop, [&] {
-    char byte = 0;
-    return recv(other.get(), &byte, 1, MSG_DONTWAIT) == 0;
-  }));
-}
-
-// A shell stands in for the engine process.
-class WorkerProcessTest : public testing::Test {
- protected:
-  WorkerProcess& start(const std::string& script) {
-    const TemporaryFolder& f = folder;
-    const std::string program = f.write("worker", "#!/bin/sh\n" + script + "\n");
-    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
-    process = std::make_unique<WorkerProcess>(loop, WorkerCommand{program, {}});
-    broker = std::make_unique<Broker>(Config{}, Ports{*process, timer, off_loop});
-    process->report_to(*broker);
-    broker->start();
-    return *process;
-  }
-  bool is_lost() const { return broker->core().supervisor.restarts() > 0; }
-
-  TemporaryFolder folder;
-  asio::io_context loop;
-  FakeTimer timer;
-  FakeOffLoop off_loop;
-  std::unique_ptr<WorkerProcess> process;
-  std::unique_ptr<Broker> broker;
-};
-
-TEST_F(WorkerProcessTest, ItsEndIsReportedOnce) {
-  start("exit 3");
-  ASSERT_TRUE(run_until(loop, [&] { return is_lost(); }));
-  loop.restart();
-  loop.run_for(Milliseconds(100));
-  EXPECT_EQ(broker->core().supervisor.restarts(), 1u);
-  EXPECT_FALSE(process->is_running());
-}
-
-TEST_F(WorkerProcessTest, OneThatClosesItsLinkIsEnded) {
-  start("exec 3>&-; exec sleep 1000");
-  ASSERT_TRUE(run_until(loop, [&] { return is_lost() && !process->is_running(); }));
-}
-
-TEST_F(WorkerProcessTest, OneWhoseChildKeepsTheLinkIsNoticed) {
-  start("sleep 2 & exit 0");
-  ASSERT_TRUE(run_until(loop, [&] { return is_lost(); }));
-}
-
-TEST_F(WorkerProcessTest, SignalsDoNotReachItFromTheTerminal) {
-  const WorkerProcess& running = start("exec sleep 1000");
-  ASSERT_TRUE(running.is_running());
-  const pid_t pid = broker->core().supervisor.pid();
-  EXPECT_TRUE(run_until(loop, [&] { return getpgid(pid) == pid; }));
-  process->kill();
-  EXPECT_TRUE(run_until(loop, [&] { return is_lost(); }));
-}
-
-TEST_F(WorkerProcessTest, MissingProgramIsAnError) {
-  WorkerProcess missing(loop, WorkerCommand{"/nonexistent/hearth-worker", {}});
-  const auto started = missing.start();
-  ASSERT_FALSE(started);
-  EXPECT_NE(started.error().what.find("/nonexistent/hearth-worker"), std::string::npos);
 }
 
 }  // namespace
