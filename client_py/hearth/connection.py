@@ -25,6 +25,7 @@ PING_AFTER_S = 2.0  # of silence while requests are open
 SILENT_AFTER_S = 10.0  # then the service counts as hung
 GREETING_S = 5.0  # for welcome: a service that is being started may have us in its backlog
 _FOREVER_S = 3600.0
+_AWAKE_S = 100e-6  # after sending
 _SYSTEM_SOCKET = "/run/hearth/hearth.sock"
 _ELSEWHERE = "If it listens elsewhere, set HEARTH_SOCKET to the path of its socket."
 _READ_BYTES = 16 * 1024  # of one read: many tokens, and any usual answer
@@ -123,6 +124,7 @@ class Connection:
         self._movable.register(dialled, select.POLLIN | select.POLLOUT)
         self._reader = wire.FrameReader()
         self._outbox: deque[_Outgoing] = deque()
+        self._has_sent = False  # since we last waited
         self._greeting_s = max(timeout_s, GREETING_S)
         self._heard_at = time.monotonic()
         self._pinged = False
@@ -214,10 +216,22 @@ class Connection:
         if self.lost is not None:  # its descriptor may be another file's by now
             return
         watched = self._movable if self._outbox else self._readable
-        if watched.poll(timeout_s * 1000):
+        if self._answered_at_once(watched, timeout_s) or watched.poll(timeout_s * 1000):
             self.receive()
             if self._outbox:
                 self.flush()
+
+    def _answered_at_once(self, watched: select.poll, timeout_s: float) -> bool:
+        """Whether there is news within moments of sending, for which we stay awake: a core that has
+        gone to sleep needs longer to wake up than the service needs for a short answer."""
+        if not self._has_sent:
+            return False
+        self._has_sent = False
+        until = time.perf_counter() + min(_AWAKE_S, timeout_s)
+        while time.perf_counter() < until:
+            if watched.poll(0):
+                return True
+        return False
 
     # --- bytes out ---
 
@@ -233,6 +247,7 @@ class Connection:
         self._append(data, fds)
 
     def _append(self, data: bytes, fds: list[int]) -> None:
+        self._has_sent = True
         self._outbox.append(_Outgoing(data, fds))
         if len(self._outbox) == 1:
             self.flush()
