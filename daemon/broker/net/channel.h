@@ -38,7 +38,7 @@ class Channel {
 
  private:
   static constexpr std::chrono::seconds kFarewell{1};
-  static constexpr std::chrono::milliseconds kTokenPause{30};
+  static constexpr std::chrono::milliseconds kTokenPause{31};  // at most 33 times a second
   static constexpr int kBurstFrames = 8;  // then other connections get their turn
 
   asio::awaitable<void> wait_for_room();
