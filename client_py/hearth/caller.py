@@ -125,14 +125,16 @@ class Caller:
         yield from self._offer_files(model)
         return model
 
-    def _name_of(self, model: Model | str) -> Steps[str]:
-        """What the service calls the model, after offering it if this connection has not yet."""
-        if isinstance(model, str):
-            return model
-        connection = yield from self._ready()
-        if model.id not in connection.offered:
+    def _knowing(self, model: Model | str) -> Steps[tuple[Connection, str]]:
+        """A connection on which the model is known, and what the service calls it. The connection
+        may be lost and made anew at any step, so it is looked at after the model was offered."""
+        while True:
+            connection = yield from self._ready()
+            if isinstance(model, str):
+                return connection, model
+            if model.id in connection.offered:
+                return connection, model.id
             yield from self._offer_files(model)
-        return model.id
 
     def _offer_files(self, model: Model) -> Steps[None]:
         """The same files and dtype get the same id, however many Models they are offered as."""
@@ -146,16 +148,15 @@ class Caller:
     def _load(
         self, model: Model | str, on_progress: OnProgress | None
     ) -> Steps[messages.ModelLoaded]:
-        name = yield from self._name_of(model)
-        connection = yield from self._ready()
+        connection, name = yield from self._knowing(model)
         exchange = connection.ask(messages.LoadModel(model=name))
         return (yield from end_of(connection, exchange, messages.ModelLoaded, on_progress))
 
     def _unload(self, model: Model | str) -> Steps[bool]:
-        name = yield from self._name_of(model)
-        reply = yield from self._ask(messages.UnloadModel(model=name), messages.ModelUnloaded)
-        if isinstance(model, Model) and self._connection is not None:
-            self._connection.offered.discard(name)  # who wants it again offers it again
+        connection, name = yield from self._knowing(model)
+        exchange = connection.ask(messages.UnloadModel(model=name))
+        reply = yield from end_of(connection, exchange, messages.ModelUnloaded)
+        connection.offered.discard(name)  # who wants it again offers it again
         return reply.resident
 
     def _put(self, picture: object) -> Steps[Held]:
@@ -200,8 +201,8 @@ class Caller:
 
     def _send(self, request: Request) -> Steps[Exchange]:
         request.connection = yield from self._ready()
-        request.message.model = yield from self._name_of(request.model)
-        request.connection = connection = yield from self._ready()
+        connection, request.message.model = yield from self._knowing(request.model)
+        request.connection = connection
         memory = None
         if request.chat.tensors:
             memory = yield from placed(connection, request.chat)

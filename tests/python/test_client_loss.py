@@ -47,6 +47,28 @@ def test_a_new_connection_offers_its_models_again(client, service, tmp_path):
     assert [r.model for r in service.peer.messages_of(messages.Generate)] == [model.id] * 2
 
 
+@pytest.mark.parametrize("lost_at", [1, 2, 3])
+def test_a_model_is_known_on_the_very_connection_that_asks(client, service, tmp_path, lost_at):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    model = client.offer_model(tmp_path / "model")
+    ready, looks = client._ready, 0
+
+    def losing():
+        nonlocal looks
+        looks += 1
+        if looks == lost_at:
+            client._connection.lose(errors.NotReachable("The service restarts."))
+        return (yield from ready())
+
+    client._ready = losing
+    client.generate(model, TEXT)
+    for peer in service.peers:
+        asked = [type(message) for message in peer.received]
+        if messages.Generate in asked:
+            assert messages.OfferModel in asked[: asked.index(messages.Generate)]
+
+
 def test_a_service_that_is_leaving_is_left_when_idle(client, service):
     service.peer.send(messages.Goaway(drain_ms=1000))
     client.ping()
