@@ -3,15 +3,15 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include <sys/socket.h>
+
+#include "shm/base/descriptors.h"
 
 namespace hearth::broker {
 namespace {
 
 constexpr std::size_t kBodyStepBytes = 64 * 1024;
-constexpr std::size_t kControlBytes = CMSG_SPACE(sizeof(int) * kMaxFrameFds);
 
 Error closed() {
   return fail(Code::kNotReachable, "the connection is closed");
@@ -25,21 +25,9 @@ Took outcome(ssize_t n) {
   return Took::kClosed;
 }
 
-void collect_descriptors(msghdr& message, std::vector<Fd>& fds) {
-  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t n_fds = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < n_fds; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-      fds.emplace_back(fd);
-    }
-  }
-}
-
 // Descriptors come with header bytes only. `cut`: more of them came than there was room for.
 ssize_t receive(int socket, std::span<std::byte> into, std::vector<Fd>& fds, bool& cut) {
-  alignas(cmsghdr) std::array<char, kControlBytes> control;
+  alignas(cmsghdr) std::array<std::byte, control_bytes(kMaxFrameFds)> control;
   iovec bytes{into.data(), into.size()};
   msghdr message = {};
   message.msg_iov = &bytes;
@@ -48,24 +36,9 @@ ssize_t receive(int socket, std::span<std::byte> into, std::vector<Fd>& fds, boo
   message.msg_controllen = control.size();
   const ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (n < 0) return n;
-  collect_descriptors(message, fds);
+  take_descriptors(message, fds);
   cut = (message.msg_flags & MSG_CTRUNC) != 0 || fds.size() > kMaxFrameFds;
   return n;
-}
-
-void attach_descriptors(msghdr& message, std::span<char> control,
-                        const std::vector<SharedFd>& fds) {
-  const std::size_t fd_bytes = fds.size() * sizeof(int);
-  message.msg_control = control.data();
-  message.msg_controllen = CMSG_SPACE(fd_bytes);
-  cmsghdr* part = CMSG_FIRSTHDR(&message);
-  part->cmsg_level = SOL_SOCKET;
-  part->cmsg_type = SCM_RIGHTS;
-  part->cmsg_len = CMSG_LEN(fd_bytes);
-  for (std::size_t i = 0; i < fds.size(); ++i) {
-    const int fd = fds[i]->get();
-    std::memcpy(CMSG_DATA(part) + i * sizeof(int), &fd, sizeof(int));
-  }
 }
 
 ssize_t transmit(int socket, Outbox::Entry& entry) {
@@ -74,13 +47,15 @@ ssize_t transmit(int socket, Outbox::Entry& entry) {
   std::array<iovec, 2> bytes = {
       iovec{entry.header.data() + header_sent, entry.header.size() - header_sent},
       iovec{entry.frame.body.data() + body_sent, entry.frame.body.size() - body_sent}};
-  alignas(cmsghdr) std::array<char, kControlBytes> control;
+  alignas(cmsghdr) std::array<std::byte, control_bytes(kMaxFrameFds)> control;
   msghdr message = {};
   message.msg_iov = bytes.data();
   message.msg_iovlen = bytes.size();
   if (entry.sent_bytes == 0 && !entry.frame.fds.empty()) {
-    control.fill(0);
-    attach_descriptors(message, control, entry.frame.fds);
+    control.fill(std::byte{0});
+    std::vector<int> fds;
+    for (const SharedFd& fd : entry.frame.fds) fds.push_back(fd->get());
+    attach_descriptors(message, control, fds);
   }
   return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
