@@ -1,4 +1,4 @@
-// The processor we run on: what it is called, how much memory it has, what it only claims to do.
+// The processor we run on: what it is called, how many threads it has, what it only claims to do.
 //
 // Any thread, except avoid_broken_amx().
 #pragma once
@@ -10,9 +10,6 @@ namespace hearth::models {
 
 // As /proc/cpuinfo calls it; "CPU" where it says nothing.
 std::string processor_name();
-
-// Physical memory; 0 when the system does not say.
-std::uint64_t ram_bytes();
 
 // `wanted`, or one for each processor when it is 0.
 std::uint32_t compute_threads(std::uint32_t wanted);

@@ -3,6 +3,7 @@
 #include "models/generate/fault.h"
 #include "models/host_cpu.h"
 #include "models/model.h"
+#include "shm/segment.h"
 
 namespace hearth::models {
 Fault describe(std::exception_ptr exception) noexcept {
@@ -15,7 +16,7 @@ Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads) {
                 "Build with the preset release, or ask for the device cpu.");
   Engine engine;
   engine.device.name = processor_name();
-  engine.device.memory_bytes = ram_bytes();
+  engine.device.memory_bytes = total_memory_bytes();
   engine.device.threads = compute_threads(threads);
   engine.remarks.push_back("built without libtorch: only families that need none are here");
   return engine;

@@ -21,6 +21,9 @@ struct OutSegment;
 enum class Access { kReadOnly, kReadWrite };
 enum class Direction { kIn, kOut };  // as the daemon sees it: pictures in, results out
 
+// Physical memory; 0 when the system does not say.
+std::uint64_t total_memory_bytes();
+
 // What the system can still give without swapping or killing, in bytes; 0 when it does not say.
 std::uint64_t available_memory_bytes();
 

@@ -14,6 +14,7 @@
 #include "daemon/broker/net/listener.h"
 #include "daemon/broker/net/service.h"
 #include "shm/base/log.h"
+#include "shm/segment.h"
 
 namespace {
 
@@ -97,16 +98,11 @@ std::string random_id() {
   return fmt::format("{:08x}{:08x}", random(), random());
 }
 
-std::uint64_t half_of_ram_bytes() {
-  return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 2;
-}
-
 // A user who is given more than the usual limit for all clients raises that too.
 void set_limits(Config& config, const Arguments& arguments) {
   config.user.connections = arguments.user_connections;
   config.connections = std::max<std::size_t>(config.connections, arguments.user_connections);
-  config.all_arena_bytes = half_of_ram_bytes();
+  config.all_arena_bytes = hearth::total_memory_bytes() / 2;
   config.user.arena_bytes = config.all_arena_bytes;
   if (arguments.user_memory_mib == 0) return;
   config.user.arena_bytes = arguments.user_memory_mib << 20;

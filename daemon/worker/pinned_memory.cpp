@@ -3,18 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <unistd.h>
-
 #include "shm/base/log.h"
 
 namespace hearth::worker {
-
-std::uint64_t machine_ram_bytes() {
-  const long pages = ::sysconf(_SC_PHYS_PAGES);
-  const long page_bytes = ::sysconf(_SC_PAGESIZE);
-  if (pages <= 0 || page_bytes <= 0) return 0;
-  return static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_bytes);
-}
 
 std::uint64_t pinned_arena_budget(std::uint64_t ram_bytes) {
   constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;

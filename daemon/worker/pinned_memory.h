@@ -18,8 +18,6 @@
 
 namespace hearth::worker {
 
-std::uint64_t machine_ram_bytes();  // 0: unknown
-
 // What all arenas together may lock: of all that may be pinned, min(25 % of RAM, 8 GiB), at most
 // 4 GiB.
 std::uint64_t pinned_arena_budget(std::uint64_t ram_bytes);

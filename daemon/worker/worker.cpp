@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "shm/base/log.h"
+#include "shm/segment.h"
 
 namespace hearth::worker {
 namespace {
@@ -59,7 +60,7 @@ Worker::Worker(Fd link, Settings settings)
     : settings_(std::move(settings)),
       link_(std::move(link)),
       pinned_(settings_.engine.pinning,
-              settings_.pinned_bytes.value_or(pinned_arena_budget(machine_ram_bytes()))),
+              settings_.pinned_bytes.value_or(pinned_arena_budget(total_memory_bytes()))),
       arenas_([this](std::span<const std::byte> memory) {
         return pinned_.pin(memory, models::HostAccess::kRead);
       }),

@@ -8,6 +8,7 @@
 #include "models/host_cpu.h"
 #include "models/model.h"
 #include "models/torch/driver.h"
+#include "shm/segment.h"
 
 namespace hearth::models {
 namespace {
@@ -17,7 +18,7 @@ constexpr std::string_view kCpuHint = "Or compute on the CPU: start hearth with 
 Engine cpu_engine(std::uint32_t threads) {
   Engine engine;
   engine.device.name = processor_name();
-  engine.device.memory_bytes = ram_bytes();
+  engine.device.memory_bytes = total_memory_bytes();
   engine.device.threads = compute_threads(threads);
   at::set_num_threads(static_cast<int>(engine.device.threads));
   if (avoid_broken_amx())
