@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "daemon/broker/net/listener.h"
 #include "daemon/broker/net/service.h"
