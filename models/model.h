@@ -59,7 +59,9 @@ struct Device {
 };
 
 struct LoadOptions {
-  std::string dtype = "auto";  // auto, float32, bfloat16: of offer_model
+  // Of offer_model: auto, float32, bfloat16, or what the decoder's linears are rounded to while
+  // they load: float8, int8, int4 (everything else is bfloat16 then).
+  std::string dtype = "auto";
   Device device;
   std::uint32_t slots = 1;  // sequences that run at once
   std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> on_progress;
@@ -70,8 +72,9 @@ struct LoadOptions {
 // `cancelled` and the listener are touched by more than one of them.
 class Job {
  public:
-  explicit Job(std::uint32_t job_id) : id(job_id) {}
+  explicit Job(std::uint32_t job_id, std::uint32_t user_id = 0) : id(job_id), user(user_id) {}
   const std::uint32_t id;
+  const std::uint32_t user;  // caches are kept apart by it
   std::atomic<bool> cancelled{false};
   Clock::time_point arrived = Clock::now();
 };
@@ -148,8 +151,10 @@ class Model {
   virtual Result<bool> advance(OnEngine) = 0;
 
   virtual std::string_view family() const = 0;
-  virtual std::string_view dtype() const = 0;  // "float32", "bfloat16"
+  virtual std::string_view dtype() const = 0;  // "float32", "bfloat16", "float8", "int8", "int4"
   virtual std::uint64_t resident_bytes() const = 0;
+  // Engine thread. The caches of this model as they are now; `model` is left empty.
+  virtual std::vector<contract::CacheEntry> caches(OnEngine) const { return {}; }
   virtual Generates* generates() { return nullptr; }
   virtual Encodes* encodes() { return nullptr; }
 };
@@ -165,6 +170,8 @@ struct Family {
   // Cheap and pure: reads headers and JSON only. false: not mine. Errors: mine, but unusable
   // (bad_model naming file and tensor or key, unsupported naming the format).
   Result<bool> (*recognises)(const ModelFiles& files, std::vector<std::string>& warnings);
+  // What load() would take on the device, from headers and JSON only. Errors: as recognises.
+  Result<contract::MemoryPlan> (*plan)(const ModelFiles& files, const LoadOptions& options);
   // Load thread. Reads, checks and places the weights. Errors: bad_model, model_changed,
   // out_of_memory, unsupported, cancelled.
   Result<std::shared_ptr<Model>> (*load)(const ModelFiles& files, const LoadOptions& options);
@@ -179,6 +186,7 @@ void serve_test_families();
 
 // Finds the family. Errors: bad_model or unsupported when none, or the right one, refuses.
 Result<Detected> detect(const ModelFiles& files);
+Result<contract::MemoryPlan> plan(const ModelFiles& files, const LoadOptions& options);
 Result<std::shared_ptr<Model>> load(const ModelFiles& files, const LoadOptions& options);
 
 // What an exception from a library means. `device_lost`: nothing on this device will work again and

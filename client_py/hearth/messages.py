@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 1
 OLDEST_PROTOCOL_VERSION = 1
-SCHEMA_HASH = "0e8f899841f06a1d"
+SCHEMA_HASH = "56ce0cf43c368bf1"
 
 S = TypeVar("S", bound="Struct")
 
@@ -361,6 +361,65 @@ class ClientEntry(Struct):
         self.results = results
 
 
+class MemoryPlan(Struct):
+    """Device memory a model takes, known before it is loaded. Bytes.
+
+    weights_bytes: decoder and vision tower, in the layout they are computed from
+    cache_bytes: pages of keys and values, and the vision cache when full
+    scratch_bytes: activations and workspaces
+    """
+
+    NAME = "memory_plan"
+    __slots__ = ("weights_bytes", "cache_bytes", "scratch_bytes")
+
+    def __init__(
+        self,
+        *,
+        weights_bytes: int = 0,
+        cache_bytes: int = 0,
+        scratch_bytes: int = 0,
+    ) -> None:
+        self.weights_bytes = weights_bytes
+        self.cache_bytes = cache_bytes
+        self.scratch_bytes = scratch_bytes
+
+
+class CacheEntry(Struct):
+    """One cache of a model as status shows it.
+
+    model: the model it belongs to; empty: the service
+    name: prefix: keys and values of prompts; vision: features of pictures; result: kept answers
+    entries: pages, pictures, answers
+    bytes: memory they take
+    budget_bytes: the most they may take; the least recently used go first
+    hits: prompts or pictures that found something
+    misses: those that found nothing
+    """
+
+    NAME = "cache_entry"
+    REQUIRED = ("name",)
+    __slots__ = ("model", "name", "entries", "bytes", "budget_bytes", "hits", "misses")
+
+    def __init__(
+        self,
+        *,
+        model: str = "",
+        name: str,
+        entries: int = 0,
+        bytes: int = 0,
+        budget_bytes: int = 0,
+        hits: int = 0,
+        misses: int = 0,
+    ) -> None:
+        self.model = model
+        self.name = name
+        self.entries = entries
+        self.bytes = bytes
+        self.budget_bytes = budget_bytes
+        self.hits = hits
+        self.misses = misses
+
+
 class Receipt(Struct):
     """Where the time of one request went. Milliseconds of wall clock, not overlapping, in this order.
 
@@ -374,12 +433,14 @@ class Receipt(Struct):
     total_ms: from arrival in the broker to the reply
     prompt_tokens: tokens of the prompt, pictures included
     image_tokens: of these, tokens of pictures
+    cached_tokens: of prompt_tokens, those whose keys and values were cached: they cost nothing
+    cached_pictures: pictures that the vision tower did not have to see
     generated_tokens: tokens generated, the stop token included
     tokens_per_second: (generated_tokens - 1) / decode_ms
     slowest_token_ms: longest single decode step
     stalls: decode steps longer than three times the median
     pinned: all its tensors lay in page-locked memory
-    replayed: the answer of an earlier request with the same key
+    replayed: the answer of an earlier request with the same key or result_key
     model: model id
     model_loads: times this model was loaded since the service started
     device: device name
@@ -387,7 +448,7 @@ class Receipt(Struct):
     """
 
     NAME = "receipt"
-    __slots__ = ("queue_ms", "load_ms", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "generated_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "pinned", "replayed", "model", "model_loads", "device", "dtype")
+    __slots__ = ("queue_ms", "load_ms", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "cached_tokens", "cached_pictures", "generated_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "pinned", "replayed", "model", "model_loads", "device", "dtype")
 
     def __init__(
         self,
@@ -402,6 +463,8 @@ class Receipt(Struct):
         total_ms: float = 0.0,
         prompt_tokens: int = 0,
         image_tokens: int = 0,
+        cached_tokens: int = 0,
+        cached_pictures: int = 0,
         generated_tokens: int = 0,
         tokens_per_second: float = 0.0,
         slowest_token_ms: float = 0.0,
@@ -423,6 +486,8 @@ class Receipt(Struct):
         self.total_ms = total_ms
         self.prompt_tokens = prompt_tokens
         self.image_tokens = image_tokens
+        self.cached_tokens = cached_tokens
+        self.cached_pictures = cached_pictures
         self.generated_tokens = generated_tokens
         self.tokens_per_second = tokens_per_second
         self.slowest_token_ms = slowest_token_ms
@@ -749,7 +814,7 @@ class OfferModel(Struct):
 
     name: for people: logs, status
     labels: file names inside the model's folder: config.json, model.safetensors, …
-    dtype: arithmetic type; auto: the checkpoint's own
+    dtype: what the weights are kept in; auto: as the checkpoint has them. float8, int8 and int4 round the decoder's linears while loading and compute in bfloat16
     """
 
     NAME = "offer_model"
@@ -775,6 +840,7 @@ class ModelOffered(Struct):
 
     model: id for requests; equal files and dtype give an equal id
     family: family that recognised it
+    memory: what it will take when it is loaded
     warnings: what a careful user should know
     """
 
@@ -782,17 +848,20 @@ class ModelOffered(Struct):
     TYPE = 17
     KIND = "reply"
     REQUIRED = ("model", "family")
-    __slots__ = ("model", "family", "warnings")
+    NESTED = {"memory": MemoryPlan}
+    __slots__ = ("model", "family", "memory", "warnings")
 
     def __init__(
         self,
         *,
         model: str,
         family: str,
+        memory: MemoryPlan = {},
         warnings: list[str] | None = None,
     ) -> None:
         self.model = model
         self.family = family
+        self.memory = memory
         self.warnings = [] if warnings is None else warnings
 
 
@@ -942,6 +1011,9 @@ class StatusReport(Struct):
     result_bytes: their bytes
     rss_bytes: resident memory of the broker
     descriptors: open file descriptors of the broker
+    memory_bytes: device memory that loaded models take
+    memory_budget_bytes: the most they may take together
+    caches: of all loaded models, and of the service
     models: at most 512, those the asker may use first
     clients: at most 512, the asking one first
     """
@@ -950,8 +1022,8 @@ class StatusReport(Struct):
     TYPE = 25
     KIND = "reply"
     REQUIRED = ("server", "boot_id", "uptime_ms", "worker_state")
-    NESTED = {"devices": Device, "models": ModelEntry, "clients": ClientEntry}
-    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "results", "result_bytes", "rss_bytes", "descriptors", "models", "clients")
+    NESTED = {"devices": Device, "caches": CacheEntry, "models": ModelEntry, "clients": ClientEntry}
+    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "results", "result_bytes", "rss_bytes", "descriptors", "memory_bytes", "memory_budget_bytes", "caches", "models", "clients")
 
     def __init__(
         self,
@@ -974,6 +1046,9 @@ class StatusReport(Struct):
         result_bytes: int = 0,
         rss_bytes: int = 0,
         descriptors: int = 0,
+        memory_bytes: int = 0,
+        memory_budget_bytes: int = 0,
+        caches: list[CacheEntry] | None = None,
         models: list[ModelEntry] | None = None,
         clients: list[ClientEntry] | None = None,
     ) -> None:
@@ -995,8 +1070,56 @@ class StatusReport(Struct):
         self.result_bytes = result_bytes
         self.rss_bytes = rss_bytes
         self.descriptors = descriptors
+        self.memory_bytes = memory_bytes
+        self.memory_budget_bytes = memory_budget_bytes
+        self.caches = [] if caches is None else caches
         self.models = [] if models is None else models
         self.clients = [] if clients is None else clients
+
+
+class FreeMemory(Struct):
+    """Somebody else needs the device: idle models leave it, least useful first, until so much is free. Holds stay: a model that left is loaded again by its next request.
+
+    nbytes: device memory to give back; 0: all that is idle
+    """
+
+    NAME = "free_memory"
+    TYPE = 26
+    KIND = "request"
+    __slots__ = ("nbytes",)
+
+    def __init__(
+        self,
+        *,
+        nbytes: int = 0,
+    ) -> None:
+        self.nbytes = nbytes
+
+
+class MemoryFreed(Struct):
+    """What left.
+
+    freed_bytes: given back to the device
+    resident_bytes: still taken by models that are at work
+    models: names of the models that left
+    """
+
+    NAME = "memory_freed"
+    TYPE = 27
+    KIND = "reply"
+    REQUIRED = ("freed_bytes", "resident_bytes")
+    __slots__ = ("freed_bytes", "resident_bytes", "models")
+
+    def __init__(
+        self,
+        *,
+        freed_bytes: int,
+        resident_bytes: int,
+        models: list[str] | None = None,
+    ) -> None:
+        self.freed_bytes = freed_bytes
+        self.resident_bytes = resident_bytes
+        self.models = [] if models is None else models
 
 
 class Generate(Struct):
@@ -1018,6 +1141,7 @@ class Generate(Struct):
     max_pixels: largest picture area after resizing; 0: the model's own
     priority: who waits for whom when there is a queue; whoever has waited long moves up
     key: random id of this request: sent again with the same key it does not run twice; empty: none
+    result_key: names all that the answer depends on and the service does not see, above all the pictures' content: an equal request of the same user with the same result_key is answered from the result cache; empty: not cached
     """
 
     NAME = "generate"
@@ -1025,7 +1149,7 @@ class Generate(Struct):
     KIND = "request"
     REQUIRED = ("model", "messages")
     NESTED = {"messages": ChatMessage}
-    __slots__ = ("model", "messages", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "seed", "stop", "model_defaults", "min_pixels", "max_pixels", "priority", "key")
+    __slots__ = ("model", "messages", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "seed", "stop", "model_defaults", "min_pixels", "max_pixels", "priority", "key", "result_key")
 
     def __init__(
         self,
@@ -1046,6 +1170,7 @@ class Generate(Struct):
         max_pixels: int = 0,
         priority: str = "interactive",
         key: str = "",
+        result_key: str = "",
     ) -> None:
         self.model = model
         self.messages = messages
@@ -1063,6 +1188,7 @@ class Generate(Struct):
         self.max_pixels = max_pixels
         self.priority = priority
         self.key = key
+        self.result_key = result_key
 
 
 class Token(Struct):
@@ -1366,8 +1492,9 @@ class StopWorker(Struct):
 
 
 class AssignJob(Struct):
-    """Says whose the job of this request id is. Precedes every job that answers with tensors.
+    """Says whose the job of this request id is. Precedes every job.
 
+    user: user id of the client: caches are kept apart by it
     client: connection whose out arenas the results go to
     out_bytes: bytes of out arenas that may still be created for it
     """
@@ -1376,14 +1503,16 @@ class AssignJob(Struct):
     TYPE = 70
     KIND = "link"
     REQUIRED = ("client", "out_bytes")
-    __slots__ = ("client", "out_bytes")
+    __slots__ = ("user", "client", "out_bytes")
 
     def __init__(
         self,
         *,
+        user: int = 0,
         client: int,
         out_bytes: int,
     ) -> None:
+        self.user = user
         self.client = client
         self.out_bytes = out_bytes
 
@@ -1486,6 +1615,26 @@ class Computed(Struct):
     __slots__ = ()
 
 
+class CacheReport(Struct):
+    """From the worker: its caches as they are now. Sent when a job has ended, at most once a second.
+
+    caches: of all loaded models
+    """
+
+    NAME = "cache_report"
+    TYPE = 76
+    KIND = "link"
+    NESTED = {"caches": CacheEntry}
+    __slots__ = ("caches",)
+
+    def __init__(
+        self,
+        *,
+        caches: list[CacheEntry] | None = None,
+    ) -> None:
+        self.caches = [] if caches is None else caches
+
+
 BY_TYPE: dict[int, type[Struct]] = {
     1: Hello,
     2: Welcome,
@@ -1512,6 +1661,8 @@ BY_TYPE: dict[int, type[Struct]] = {
     23: ModelList,
     24: Status,
     25: StatusReport,
+    26: FreeMemory,
+    27: MemoryFreed,
     32: Generate,
     33: Token,
     34: Progress,
@@ -1531,6 +1682,7 @@ BY_TYPE: dict[int, type[Struct]] = {
     73: ReleaseSlots,
     74: ForgetClient,
     75: Computed,
+    76: CacheReport,
 }
 
 # Code: (what it means, what the user can do, whether to try again)
@@ -1561,7 +1713,10 @@ WIDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "direction": {"default": "in", "choices": ["in"], "tooltip": "in: written and allocated by the client"},
     },
     "offer_model": {
-        "dtype": {"default": "auto", "choices": ["auto", "float32", "bfloat16"], "tooltip": "arithmetic type; auto: the checkpoint's own"},
+        "dtype": {"default": "auto", "choices": ["auto", "float32", "bfloat16", "float8", "int8", "int4"], "tooltip": "what the weights are kept in; auto: as the checkpoint has them. float8, int8 and int4 round the decoder's linears while loading and compute in bfloat16"},
+    },
+    "free_memory": {
+        "nbytes": {"default": 0, "tooltip": "device memory to give back; 0: all that is idle"},
     },
     "generate": {
         "max_tokens": {"default": 512, "min": 1, "max": 32768, "step": 1, "tooltip": "most tokens to generate"},
@@ -1577,6 +1732,7 @@ WIDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "max_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "largest picture area after resizing; 0: the model's own"},
         "priority": {"default": "interactive", "choices": ["interactive", "batch", "maintenance"], "tooltip": "who waits for whom when there is a queue; whoever has waited long moves up"},
         "key": {"default": "", "tooltip": "random id of this request: sent again with the same key it does not run twice; empty: none"},
+        "result_key": {"default": "", "tooltip": "names all that the answer depends on and the service does not see, above all the pictures' content: an equal request of the same user with the same result_key is answered from the result cache; empty: not cached"},
     },
     "encode": {
         "dtype": {"default": "model", "choices": ["model", "f32", "f16", "bf16"], "tooltip": "element type of the result; model: the model's own"},

@@ -1,46 +1,40 @@
-// A decoder's weights as the kernels see them: pointers, types and shapes.
+// A decoder's weights as the kernels see them: pointers, formats and shapes.
 //
 // Borrowed: whoever loaded the weights keeps the memory alive longer than these structs. Linears
-// that read the same input are stored under each other, so that a step reads them in one pass.
+// that read the same input are one matrix, so that a step reads them in one pass, and everything
+// lies in the order in which a step reads it.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "shm/tensor.h"
+#include "models/kernels/kernels.h"
 
 namespace hearth::decoder {
 
-struct WeightView {
-  const void* data = nullptr;  // on the model's device, dense, 64-byte aligned; null: absent
-  DType dtype = DType::kF32;
-  std::vector<std::int64_t> shape;
-  int device = -1;  // CUDA device index; -1: host memory
-
-  explicit operator bool() const { return data != nullptr; }
-};
-
 struct Linear {
-  WeightView weight;  // [out_features, in_features]
-  WeightView bias;    // [out_features], or absent
-  WeightView scales;  // of quantised weights; absent: none
+  HearthMatrix matrix{};
+  const void* bias = nullptr;  // [out_features] in the arithmetic type, or null
 };
 
 struct LayerWeights {
-  WeightView attention_norm;  // [hidden], f32
-  Linear qkv;                 // queries, keys, values: [(heads + 2 kv_heads) head_dim, hidden]
-  WeightView qk_norm;         // [heads + kv_heads, head_dim], f32, or absent
-  Linear output;              // [hidden, heads head_dim]
-  WeightView mlp_norm;        // [hidden], f32
-  Linear gate_up;             // gate, then up: [2 intermediate, hidden]
-  Linear down;                // [hidden, intermediate]
+  const float* attention_norm = nullptr;  // [hidden]
+  Linear qkv;                     // queries, keys, values: [(heads + 2 kv_heads) head_dim, hidden]
+  const float* q_norm = nullptr;  // [head_dim], or null
+  const float* k_norm = nullptr;
+  Linear output;                    // [hidden, heads head_dim]
+  const float* mlp_norm = nullptr;  // [hidden]
+  Linear gate_up;                   // gate and up row by row: [2 intermediate, hidden]
+  Linear down;                      // [hidden, intermediate]
 };
 
 struct Weights {
-  WeightView embedding;  // [vocabulary, hidden]
+  HearthType type = HEARTH_F32;     // arithmetic type: of activations, biases, embedding and cache
+  const void* embedding = nullptr;  // [vocabulary, hidden]
   std::vector<LayerWeights> layers;
-  WeightView final_norm;  // [hidden], f32
-  Linear head;            // [vocabulary, hidden]; the embedding's memory when tied
+  const float* final_norm = nullptr;  // [hidden]
+  Linear head;      // [vocabulary, hidden]; the embedding's memory when tied and not quantised
+  int device = -1;  // CUDA device of all pointers; -1: host memory
 };
 
 }  // namespace hearth::decoder

@@ -50,11 +50,26 @@ struct Taps {
   std::int64_t width = 0;            // elements of one token's hidden state
 };
 
+// 128 bits of a content: equal content, equal hash.
+struct ContentHash {
+  std::uint64_t low = 0, high = 0;
+  friend bool operator==(const ContentHash&, const ContentHash&) = default;
+};
+
+// Tokens [first, first + count) of a prompt stand for a picture (or a video) with this content. The
+// hash covers everything that its features depend on: pixels as the tower sees them and their grid.
+struct MediaKey {
+  std::int32_t first = 0;
+  std::int32_t count = 0;
+  ContentHash content;
+};
+
 // What every family's Prompt carries for generate/; families derive from it and add pictures.
 class TokenPrompt : public models::Prompt {
  public:
   std::vector<std::int32_t> ids;      // whole prompt, picture tokens expanded
   std::uint32_t image_tokens = 0;     // of these
+  std::vector<MediaKey> media;        // in order, not overlapping
   std::vector<std::int32_t> end_ids;  // generation ends at any of these
   Sampling sampling;
   std::optional<Taps> taps;  // an encode request: ends with the prompt, nothing is sampled
@@ -63,11 +78,20 @@ class TokenPrompt : public models::Prompt {
   double preprocess_ms = 0.0;
 };
 
-// One row of a decode step.
-struct StepRow {
+// Where a sequence lives in the decoder.
+struct Place {
   std::int32_t slot = 0;
-  std::int32_t token = 0;     // the last sampled id
-  std::int32_t position = 0;  // index in the sequence of `token`: prompt length + answers before it
+  std::uint32_t sequence = 0;           // number of it, given back with each sampled token
+  std::span<const std::int32_t> pages;  // for prompt and answer, in order; valid until end()
+  std::int32_t cached_tokens = 0;       // of the prompt, in the first pages already; < all of it
+};
+
+// A page whose first `tokens` tokens are copied from another page before the prefill: the two
+// sequences part within it.
+struct PageCopy {
+  std::int32_t from = -1;
+  std::int32_t to = -1;
+  std::int32_t tokens = 0;
 };
 
 // Tokens [first, first + count) of the prompt of a slot.
@@ -79,30 +103,62 @@ struct Chunk {
   std::span<const std::span<std::byte>> hidden;
 };
 
+// A token that a step, or the end of a prefill, has drawn.
+struct Sampled {
+  std::uint32_t sequence = 0;  // of the Place; may have ended meanwhile: then the token is nobody's
+  std::int32_t slot = 0;
+  std::int32_t token = 0;
+  bool finite = true;  // false: the logits held NaN or infinity; there is no token
+};
+
+// How large the caches are and how they have served. Bytes are the device's.
+struct CacheUse {
+  std::string name;  // "prefix", "vision"
+  std::uint64_t entries = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t budget_bytes = 0;
+  std::uint64_t hits = 0;
+  std::uint64_t misses = 0;
+};
+
 class Decoder {
  public:
   virtual ~Decoder() = default;
   virtual std::int32_t slots() const = 0;
-  virtual std::int32_t context_tokens() const = 0;  // per slot
+  virtual std::int32_t context_tokens() const = 0;  // the most one sequence can have
   virtual std::int32_t vocabulary_size() const = 0;
   virtual std::int32_t prefill_chunk_tokens() const = 0;
+  virtual std::int32_t page_tokens() const = 0;
+  virtual std::int32_t pages() const = 0;  // shared by all slots
+  virtual std::uint64_t page_bytes() const = 0;
 
-  // Readies `slot` for `prompt`, which outlives the slot's use.
-  virtual Result<void> begin(models::OnEngine, std::int32_t slot, const TokenPrompt& prompt) = 0;
-  // The vision tower over the next picture of the slot's prompt; false when none was left. One a
-  // call, so that between two pictures others make their step and a cancel is seen.
+  // Readies a slot for `prompt`, which outlives the slot's use, and its sampling.
+  virtual Result<void> begin(models::OnEngine, const Place& place, const PageCopy& copy,
+                             const TokenPrompt& prompt) = 0;
+  // The vision tower over the next picture of the slot's prompt that is not cached; false when none
+  // was left. One a call, so that between two pictures others make their step and a cancel is seen.
   virtual Result<bool> encode_picture(models::OnEngine, std::int32_t slot) {
     static_cast<void>(slot);
     return false;
   }
-  // Runs a chunk, in order. After the last one `logits(0)` is the prompt's last position, unless
-  // the prompt has taps: nobody asks for logits then.
+  // Pictures of the slot's prompt whose features came from the cache, or were not needed because
+  // the prefix cache held their tokens.
+  virtual std::int32_t cached_pictures(std::int32_t slot) const {
+    static_cast<void>(slot);
+    return 0;
+  }
+  // Runs a chunk, in order, from cached_tokens on. The last one draws the answer's first token,
+  // unless the prompt has taps.
   virtual Result<void> prefill(models::OnEngine, const Chunk& chunk) = 0;
-  // One token for each row. Afterwards `logits(i)` belongs to rows[i].
-  virtual Result<void> step(models::OnEngine, std::span<const StepRow> rows) = 0;
-  // fp32, [vocabulary_size]; valid until the next call.
-  virtual std::span<const float> logits(std::int32_t row) = 0;
+  // Begins one step of these slots: each feeds its last token and draws the next. May return before
+  // the step is computed; a slot that has drawn its last token is skipped.
+  virtual Result<void> step(models::OnEngine, std::span<const std::int32_t> slots) = 0;
+  // What has been drawn since the last call, in order. Waits until no more than `in_flight` steps
+  // are still being computed. Valid until the next call of anything.
+  virtual Result<std::span<const Sampled>> collect(models::OnEngine, std::int32_t in_flight) = 0;
   virtual void end(models::OnEngine, std::int32_t slot) noexcept = 0;
+  // Caches of the decoder's own; the prefix cache is Batch's.
+  virtual std::vector<CacheUse> caches() const { return {}; }
 };
 
 }  // namespace hearth::generate

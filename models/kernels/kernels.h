@@ -1,17 +1,25 @@
-/* The kernels of a decode step, behind a C ABI: pointers, sizes, strides and a stream.
+/* The kernels of a model's forward pass, behind a C ABI: pointers, sizes, strides and a stream.
  *
  * No allocation, no exception, no library type crosses this border, so the kernels build and are
- * tested without libtorch. Each operation has three implementations with the same signature:
- *   _ref   plain loops in fp32 with fp64 accumulation: the oracle, any machine
- *   _cpu   vector code chosen by cpuid, OpenMP threads; `stream` is ignored
- *   _cuda  launches on `stream` (a cudaStream_t) and returns without waiting
- * All pointers are on the implementation's device. Weights are 16-byte aligned.
+ * tested without libtorch. One table of functions for each implementation:
+ *   ref    plain loops, fp64 sums: the oracle, any machine
+ *   cpu    vector code chosen by cpuid, a team of threads (cpu/team.h); `stream` is ignored
+ *   cuda   launches on `stream` (a cudaStream_t) and returns without waiting; every argument that
+ *          changes from step to step is read from device memory, so that a launch can be captured
  *
- * Returns HEARTH_OK or why nothing was computed. Thread rule: any thread, one call at a time per
- * output buffer.
+ * All pointers are on the implementation's device and live until the work on the stream is done.
+ * Tensors named [rows, x] are row-major with `*_stride` elements from one row to the next, dense
+ * where no stride is given. Base addresses of weights and caches are 64-byte aligned.
+ *
+ * Every result of a row depends on that row alone: equal inputs give equal bits in whatever company
+ * and at whatever place in a batch (the same implementation on the same machine).
+ *
+ * Returns HEARTH_OK or why nothing was computed. Threads: one call at a time for each
+ * implementation; cuda: for each stream.
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -20,33 +28,352 @@ extern "C" {
 
 typedef enum HearthStatus {
   HEARTH_OK = 0,
-  HEARTH_BAD_ARGUMENT = 1, /* a null pointer, a size below 1, rows over HEARTH_MAX_ROWS */
-  HEARTH_NO_DEVICE = 2,    /* a build without CUDA, or no device */
-  HEARTH_LAUNCH_FAILED = 3 /* the CUDA runtime refused the launch */
+  HEARTH_BAD_ARGUMENT = 1,  /* a null pointer, a size out of range, types that do not go together */
+  HEARTH_NO_DEVICE = 2,     /* a build without CUDA, or no device */
+  HEARTH_LAUNCH_FAILED = 3, /* the CUDA runtime refused the launch */
+  HEARTH_UNSUPPORTED = 4    /* this machine's processor lacks what the function needs */
 } HearthStatus;
 
 typedef enum HearthType { HEARTH_F32 = 0, HEARTH_BF16 = 1 } HearthType;
 
-enum { HEARTH_MAX_ROWS = 16 };
+enum {
+  HEARTH_MAX_ROWS = 16,      /* rows of a linear; other operations take any number */
+  HEARTH_TILE = 16,          /* output features that an int8 or int4 matrix interleaves */
+  HEARTH_GROUP = 64,         /* input features that share a scale in int4 */
+  HEARTH_PAGE_TOKENS = 32,   /* tokens in a page of the key-value cache */
+  HEARTH_SPLIT_TOKENS = 256, /* cached tokens that one part of split attention reads */
+  HEARTH_MAX_END_IDS = 8
+};
 
-/* output[r, o] = sum_i input[r, i] * weight[o, i] + bias[o], accumulated in fp32 and rounded once.
- * Made for few rows: it reads each weight once, so its limit is memory bandwidth. */
-typedef struct HearthLinear {
-  HearthType type;    /* of all four tensors */
-  const void* weight; /* [out_features, in_features], dense */
-  const void* bias;   /* [out_features], or null */
-  const void* input;  /* [rows, in_features] */
-  void* output;       /* [rows, out_features] */
-  int64_t rows;       /* 1 .. HEARTH_MAX_ROWS */
-  int64_t in_features;
+/* --- weights --------------------------------------------------------------------------------- */
+
+/* How a matrix [out_features, in_features] is stored.
+ *   F32, BF16  row-major. No scales.
+ *   FP8        e4m3fn, row-major. scales: f32 [out_features]; w = scale * e4m3.
+ *   INT8       tiles of HEARTH_TILE features, in_features rounded up to HEARTH_GROUP. In a tile,
+ *              byte [k / 4][feature][k % 4] is w / scale + 128. scales: f32 [out_features].
+ *   INT4       tiles as above. For each group of 64 inputs 8 vectors of 64 bytes: byte
+ *              [v][feature][i] holds k = 4 v + i in its low and k = 4 (v + 8) + i in its high
+ *              nibble, each w / scale + 8. scales: f16 bits, [tile][group][feature].
+ * Tiles are padded with features and inputs of value zero; out_features and in_features count the
+ * real ones. A tile of 16 quads of inputs is 1024 bytes: what AMX calls a B tile. */
+typedef enum HearthFormat {
+  HEARTH_FORMAT_F32 = 0,
+  HEARTH_FORMAT_BF16 = 1,
+  HEARTH_FORMAT_FP8 = 2,
+  HEARTH_FORMAT_INT8 = 3,
+  HEARTH_FORMAT_INT4 = 4
+} HearthFormat;
+
+typedef struct HearthMatrix {
+  HearthFormat format;
   int64_t out_features;
-  int64_t input_stride;  /* elements from one row of input to the next */
-  int64_t output_stride; /* elements from one row of output to the next */
+  int64_t in_features;
+  const void* data;
+  const void* scales; /* null for F32 and BF16 */
+} HearthMatrix;
+
+/* Bytes of `data` and of `scales`, padding included. */
+size_t hearth_matrix_bytes(HearthFormat format, int64_t out_features, int64_t in_features);
+size_t hearth_scale_bytes(HearthFormat format, int64_t out_features, int64_t in_features);
+
+/* Rounds features of a source into a matrix: source row i becomes feature first + i * step, so that
+ * gate (first 0, step 2) and up (first 1, step 2) interleave. Symmetric, round to nearest even:
+ *   FP8   scale = max |w| / 448 of the row
+ *   INT8  scale = max |w| / 127 of the row
+ *   INT4  of each group the scale that leaves the smallest squared error (models/kernels/pack.h)
+ * F32 and BF16 convert. On the host, one feature after another: disjoint features of one matrix may
+ * be packed by several threads. Padding must have been prepared by hearth_pack_begin. */
+typedef struct HearthPack {
+  HearthMatrix matrix; /* data and scales are written */
+  HearthType type;     /* of source */
+  const void* source;  /* [rows, in_features] */
+  int64_t rows;
+  int64_t first;
+  int64_t step;
+} HearthPack;
+
+HearthStatus hearth_pack_begin(const HearthMatrix* matrix);
+HearthStatus hearth_pack(const HearthPack* pack);
+
+/* Features [first, first + count) as numbers again. */
+typedef struct HearthUnpack {
+  HearthMatrix matrix;
+  int64_t first, count;
+  HearthType type;
+  void* target; /* [count, in_features] */
+} HearthUnpack;
+
+/* --- linear ---------------------------------------------------------------------------------- */
+
+typedef enum HearthEpilogue {
+  HEARTH_STORE = 0, /* output = y */
+  HEARTH_ADD = 1,   /* output += y: the residual stream */
+  HEARTH_SWIGLU = 2 /* output[i] = silu(y[2 i]) * y[2 i + 1]: gate and up interleaved */
+} HearthEpilogue;
+
+/* y = x weightᵀ + bias with x = input, or RMSNorm(input) * norm where there is one. Sums in fp32,
+ * each output rounded once. Made for few rows: each weight is read once, so the limit is memory
+ * bandwidth. The cpu rounds x to the weights' arithmetic: bf16 for BF16; for INT8 and INT4 to 8
+ * bits with a scale for each HEARTH_GROUP inputs of a row. */
+typedef struct HearthLinear {
+  HearthMatrix weight;
+  HearthType type;        /* of input and bias; F32 with F32, BF16 with BF16, any with the others */
+  HearthType output_type; /* F32 or the same */
+  HearthEpilogue epilogue;
+  int64_t rows;      /* 1 .. HEARTH_MAX_ROWS */
+  const void* input; /* [rows, in_features] */
+  int64_t input_stride;
+  const float* norm; /* [in_features], or null */
+  float norm_epsilon;
+  const void* bias; /* [out_features], or null */
+  void* output;     /* [rows, out_features]; SWIGLU: [rows, out_features / 2] */
+  int64_t output_stride;
 } HearthLinear;
 
-HearthStatus hearth_linear_ref(const HearthLinear* linear, void* stream);
-HearthStatus hearth_linear_cpu(const HearthLinear* linear, void* stream);
-HearthStatus hearth_linear_cuda(const HearthLinear* linear, void* stream);
+/* --- activations ------------------------------------------------------------------------------ */
+
+/* output[r] = table[token[r]], zeros for a token out of range. */
+typedef struct HearthEmbed {
+  HearthType type;   /* of table and output */
+  const void* table; /* [vocabulary, width] */
+  int64_t vocabulary, width;
+  const int32_t* token; /* [rows] */
+  int64_t rows;
+  void* output; /* [rows, width] */
+  int64_t output_stride;
+} HearthEmbed;
+
+/* output = input / sqrt(mean(input²) + epsilon) * weight, in fp32, rounded once. Where `residual`
+ * is not null, input += residual first (rounded, kept). */
+typedef struct HearthRmsNorm {
+  HearthType type;
+  int64_t rows, width;
+  void* input; /* [rows, width] */
+  int64_t input_stride;
+  const void* residual; /* [rows, width], or null */
+  int64_t residual_stride;
+  const float* weight; /* [width] */
+  float epsilon;
+  void* output; /* [rows, width]; may be input */
+  int64_t output_stride;
+} HearthRmsNorm;
+
+/* output[i] = silu(input[2 i]) * input[2 i + 1] */
+typedef struct HearthSwiGlu {
+  HearthType type;
+  int64_t rows, width; /* of the output */
+  const void* input;   /* [rows, 2 width] */
+  int64_t input_stride;
+  void* output;
+  int64_t output_stride;
+} HearthSwiGlu;
+
+/* cosine[r, i] = cos(position[axis[i], r] * frequency[i]), and sines. The angle is an fp32 product,
+ * as in transformers' rotary embeddings. */
+typedef struct HearthRopeAngles {
+  int64_t rows, half;
+  const int32_t* position; /* [3, rows]: time, height, width */
+  const float* frequency;  /* [half] */
+  const uint8_t* axis;     /* [half]: 0, 1 or 2 */
+  float* cosines;          /* [rows, half] */
+  float* sines;
+} HearthRopeAngles;
+
+/* Keys and values of one layer, in pages shared by all sequences. */
+typedef struct HearthCache {
+  HearthType type;
+  void* pages;          /* [pages, 2 (keys, values), kv_heads, HEARTH_PAGE_TOKENS, head_dim] */
+  const int32_t* table; /* [slots, table_stride]: the pages of a slot's tokens, in order */
+  int64_t table_stride;
+  int64_t kv_heads, head_dim;
+} HearthCache;
+
+/* For each row: RMSNorm over head_dim of queries and keys (where there are norms), rotation of
+ * channel pairs (i, i + head_dim / 2), queries back in place, keys and values into the cache at
+ * token index[r] of slot[r]. A row with index -1 is left alone. */
+typedef struct HearthRopeWrite {
+  HearthType type; /* of qkv and cache */
+  int64_t rows, heads;
+  void* qkv; /* [rows, (heads + 2 kv_heads) head_dim] */
+  int64_t qkv_stride;
+  const float* q_norm; /* [head_dim], or null */
+  const float* k_norm;
+  float norm_epsilon;
+  const float* cosines; /* [rows, head_dim / 2] */
+  const float* sines;
+  const int32_t* slot;  /* [rows] */
+  const int32_t* index; /* [rows] */
+  HearthCache cache;
+} HearthRopeWrite;
+
+/* output[r, h] = softmax(scale * q k) v over tokens 0 .. index[r] of slot[r], softmax in fp32;
+ * query head h reads key head h * kv_heads / heads. Zeros for index -1. Cached tokens are read in
+ * parts of HEARTH_SPLIT_TOKENS whose results are joined in order, whoever computed them. */
+typedef struct HearthAttention {
+  HearthType type;
+  int64_t rows, heads;
+  const void* query; /* [rows, heads, head_dim] */
+  int64_t query_stride;
+  const int32_t* slot;  /* [rows] */
+  const int32_t* index; /* [rows] */
+  int64_t most_tokens;  /* no row reads more: sizes the workspace and the launch */
+  float scale;
+  HearthCache cache;
+  void* output; /* [rows, heads * head_dim] */
+  int64_t output_stride;
+  void* workspace; /* hearth_attention_workspace_bytes() */
+} HearthAttention;
+
+size_t hearth_attention_workspace_bytes(int64_t rows, int64_t heads, int64_t head_dim,
+                                        int64_t most_tokens);
+
+/* Tokens 0 .. tokens - 1 of a slot, gathered for a prefill's attention. */
+typedef struct HearthGather {
+  HearthCache cache;
+  int32_t slot;
+  int64_t tokens;
+  void* keys; /* [kv_heads, tokens, head_dim] */
+  void* values;
+} HearthGather;
+
+/* --- gated delta rule (hybrid layers) --------------------------------------------------------- */
+
+/* One token of a depthwise causal convolution of `taps` columns, then SiLU. The window of a row's
+ * slot keeps the taps - 1 inputs before and is moved on. */
+typedef struct HearthConvStep {
+  HearthType type; /* of input, weight and output */
+  int64_t rows, channels, taps;
+  const void* input; /* [rows, channels] */
+  int64_t input_stride;
+  const void* weight;  /* [channels, taps] */
+  const int32_t* slot; /* [rows]; -1: leave the row alone */
+  float* window;       /* [slots, taps - 1, channels], oldest first */
+  void* output;        /* [rows, channels] */
+  int64_t output_stride;
+} HearthConvStep;
+
+/* One token of the gated delta rule for each value head, state S [key_dim, value_dim] in fp32:
+ *   q, k normalised to length 1 (epsilon 1e-6), q scaled by key_dim^-0.5
+ *   g = -exp(a_log) softplus(a + dt_bias), beta = sigmoid(b)
+ *   S = e^g S;  S += k (beta (v - Sᵀ k))ᵀ;  o = Sᵀ q
+ *   output = RMSNorm(o) * norm * silu(z)
+ * Value head h uses key head h * key_heads / value_heads.
+ * Source: transformers, Qwen3NextGatedDeltaNet (modeling_qwen3_next.py). */
+typedef struct HearthDeltaStep {
+  HearthType type;
+  int64_t rows, key_heads, value_heads, key_dim, value_dim;
+  const void* qkv; /* [rows, 2 key_heads key_dim + value_heads value_dim], after the convolution */
+  int64_t qkv_stride;
+  const void* z; /* [rows, value_heads value_dim] */
+  int64_t z_stride;
+  const void* a; /* [rows, value_heads] */
+  const void* b;
+  int64_t ab_stride;
+  const float* a_log; /* [value_heads] */
+  const float* dt_bias;
+  const float* norm; /* [value_dim] */
+  float norm_epsilon;
+  const int32_t* slot; /* [rows]; -1: leave the row alone */
+  float* state;        /* [slots, value_heads, key_dim, value_dim] */
+  void* output;        /* [rows, value_heads value_dim] */
+  int64_t output_stride;
+} HearthDeltaStep;
+
+/* --- sequences and sampling ------------------------------------------------------------------- */
+
+enum { HEARTH_SLOT_DONE = 1 }; /* sampled an end id or its last token: later steps skip it */
+
+/* A running sequence. The kernels move it on; the host writes it only between steps. 128 bytes. */
+typedef struct HearthSlot {
+  int32_t token;          /* the next step's input: the last sampled id */
+  int32_t length;         /* tokens in the cache: the index of `token` */
+  int32_t position_delta; /* rotary position of a token of the answer: index + delta */
+  int32_t most_steps;     /* done when `step` reaches it */
+  uint64_t seed;
+  uint32_t answer_index; /* random numbers are keyed by seed, answer_index and step, nothing else */
+  uint32_t step;         /* tokens sampled */
+  uint32_t flags;
+  uint32_t sequence;  /* the host's number of it, given back with each token */
+  float temperature;  /* 0: greedy, the lowest id among equals */
+  float top_p, min_p; /* 1 and 0: off */
+  float repetition_penalty, presence_penalty, frequency_penalty; /* 1, 0 and 0: off */
+  int32_t top_k;                                                 /* 0: off */
+  int32_t end_count;
+  int32_t end_ids[HEARTH_MAX_END_IDS];
+  int32_t reserved[5];
+} HearthSlot;
+
+/* What a step's rows compute on, from their slots: token, index (-1 when done), position. */
+typedef struct HearthBeginStep {
+  int64_t rows;
+  const int32_t* slot; /* [rows] */
+  const HearthSlot* slots;
+  int32_t* token;    /* [rows] */
+  int32_t* index;    /* [rows] */
+  int32_t* position; /* [3, rows], the same on all axes */
+} HearthBeginStep;
+
+enum {
+  HEARTH_SAMPLED_NOTHING = 1,   /* the row's slot was done */
+  HEARTH_SAMPLED_LAST = 2,      /* the slot is done now */
+  HEARTH_SAMPLED_NOT_FINITE = 4 /* a logit is NaN or infinite: no token, the slot is done */
+};
+
+typedef struct HearthSampled {
+  uint32_t sequence;
+  int32_t slot;
+  int32_t token;
+  uint32_t step; /* of the answer, from 0 */
+  uint32_t flags;
+  uint32_t reserved;
+  uint64_t time_ns; /* cuda: the device's clock; else the steady clock */
+} HearthSampled;
+
+/* Draws one token for each row as transformers does: repetition, presence and frequency penalty;
+ * then, when temperature > 0: temperature, top-k (ties of the k-th stay), top-p (the token that
+ * crosses stays), min-p, softmax, one draw. Philox4x32-10 keyed as HearthSlot says (philox.h).
+ * Moves the slot on (token, length, step, flags), counts the token, and appends `rows` entries to
+ * the ring, in order of the rows. `first` marks a prompt's end: length stays (the prompt's last
+ * token is in the cache, the new one is not). */
+typedef struct HearthSample {
+  int64_t rows, vocabulary;
+  const float* logits; /* [rows, vocabulary] */
+  int64_t logits_stride;
+  const int32_t* slot; /* [rows] */
+  HearthSlot* slots;
+  uint16_t* counts; /* [slots, vocabulary]: bit 15 the prompt has the id, below: times answered */
+  int32_t first;    /* 1: after a prompt, 0: after a step */
+  HearthSampled* ring; /* [ring_size], a power of two; on the GPU mapped host memory */
+  int64_t ring_size;
+  uint64_t* ring_head; /* entries ever written; entry n lies at n % ring_size */
+  void* workspace;     /* hearth_sample_workspace_bytes() */
+} HearthSample;
+
+size_t hearth_sample_workspace_bytes(int64_t rows, int64_t vocabulary);
+
+/* --- the implementations ---------------------------------------------------------------------- */
+
+typedef struct HearthKernels {
+  const char* name; /* "ref", "cpu", "cuda" */
+  HearthStatus (*unpack)(const HearthUnpack*, void* stream);
+  HearthStatus (*linear)(const HearthLinear*, void* stream);
+  HearthStatus (*embed)(const HearthEmbed*, void* stream);
+  HearthStatus (*rms_norm)(const HearthRmsNorm*, void* stream);
+  HearthStatus (*swiglu)(const HearthSwiGlu*, void* stream);
+  HearthStatus (*rope_angles)(const HearthRopeAngles*, void* stream);
+  HearthStatus (*rope_write)(const HearthRopeWrite*, void* stream);
+  HearthStatus (*attention)(const HearthAttention*, void* stream);
+  HearthStatus (*gather)(const HearthGather*, void* stream);
+  HearthStatus (*conv_step)(const HearthConvStep*, void* stream);
+  HearthStatus (*delta_step)(const HearthDeltaStep*, void* stream);
+  HearthStatus (*begin_step)(const HearthBeginStep*, void* stream);
+  HearthStatus (*sample)(const HearthSample*, void* stream);
+} HearthKernels;
+
+const HearthKernels* hearth_kernels_ref(void);
+const HearthKernels* hearth_kernels_cpu(void);
+const HearthKernels* hearth_kernels_cuda(void); /* its functions return HEARTH_NO_DEVICE without */
 
 #ifdef __cplusplus
 }

@@ -142,6 +142,34 @@ struct Fields<ClientEntry> {
 };
 
 template <>
+struct Fields<MemoryPlan> {
+  static constexpr std::string_view kName = "memory_plan";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "weights_bytes", .required = false}, m.weights_bytes);
+    visit(Rule{.name = "cache_bytes", .required = false}, m.cache_bytes);
+    visit(Rule{.name = "scratch_bytes", .required = false}, m.scratch_bytes);
+  }
+};
+
+template <>
+struct Fields<CacheEntry> {
+  static constexpr std::string_view kName = "cache_entry";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = false, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "name", .required = true, .max_bytes = 32}, m.name);
+    visit(Rule{.name = "entries", .required = false}, m.entries);
+    visit(Rule{.name = "bytes", .required = false}, m.bytes);
+    visit(Rule{.name = "budget_bytes", .required = false}, m.budget_bytes);
+    visit(Rule{.name = "hits", .required = false}, m.hits);
+    visit(Rule{.name = "misses", .required = false}, m.misses);
+  }
+};
+
+template <>
 struct Fields<Receipt> {
   static constexpr std::string_view kName = "receipt";
   static constexpr bool kOpen = false;
@@ -157,6 +185,8 @@ struct Fields<Receipt> {
     visit(Rule{.name = "total_ms", .required = false}, m.total_ms);
     visit(Rule{.name = "prompt_tokens", .required = false}, m.prompt_tokens);
     visit(Rule{.name = "image_tokens", .required = false}, m.image_tokens);
+    visit(Rule{.name = "cached_tokens", .required = false}, m.cached_tokens);
+    visit(Rule{.name = "cached_pictures", .required = false}, m.cached_pictures);
     visit(Rule{.name = "generated_tokens", .required = false}, m.generated_tokens);
     visit(Rule{.name = "tokens_per_second", .required = false}, m.tokens_per_second);
     visit(Rule{.name = "slowest_token_ms", .required = false}, m.slowest_token_ms);
@@ -341,7 +371,7 @@ template <>
 struct Fields<OfferModel> {
   static constexpr std::string_view kName = "offer_model";
   static constexpr bool kOpen = false;
-  static constexpr std::string_view dtype_choices[] = {"auto", "float32", "bfloat16"};
+  static constexpr std::string_view dtype_choices[] = {"auto", "float32", "bfloat16", "float8", "int8", "int4"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "name", .required = true, .max_bytes = 256}, m.name);
@@ -358,6 +388,7 @@ struct Fields<ModelOffered> {
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
     visit(Rule{.name = "family", .required = true, .max_bytes = 64}, m.family);
+    visit(Rule{.name = "memory", .required = false}, m.memory);
     visit(Rule{.name = "warnings", .required = false, .max_items = 64}, m.warnings);
   }
 };
@@ -457,8 +488,33 @@ struct Fields<StatusReport> {
     visit(Rule{.name = "result_bytes", .required = false}, m.result_bytes);
     visit(Rule{.name = "rss_bytes", .required = false}, m.rss_bytes);
     visit(Rule{.name = "descriptors", .required = false}, m.descriptors);
+    visit(Rule{.name = "memory_bytes", .required = false}, m.memory_bytes);
+    visit(Rule{.name = "memory_budget_bytes", .required = false}, m.memory_budget_bytes);
+    visit(Rule{.name = "caches", .required = false, .max_items = 1024}, m.caches);
     visit(Rule{.name = "models", .required = false, .max_items = 4096}, m.models);
     visit(Rule{.name = "clients", .required = false, .max_items = 4096}, m.clients);
+  }
+};
+
+template <>
+struct Fields<FreeMemory> {
+  static constexpr std::string_view kName = "free_memory";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "nbytes", .required = false}, m.nbytes);
+  }
+};
+
+template <>
+struct Fields<MemoryFreed> {
+  static constexpr std::string_view kName = "memory_freed";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "freed_bytes", .required = true}, m.freed_bytes);
+    visit(Rule{.name = "resident_bytes", .required = true}, m.resident_bytes);
+    visit(Rule{.name = "models", .required = false, .max_items = 4096}, m.models);
   }
 };
 
@@ -485,6 +541,7 @@ struct Fields<Generate> {
     visit(Rule{.name = "max_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.max_pixels);
     visit(Rule{.name = "priority", .required = false, .choices = priority_choices}, m.priority);
     visit(Rule{.name = "key", .required = false, .max_bytes = 64}, m.key);
+    visit(Rule{.name = "result_key", .required = false, .max_bytes = 128}, m.result_key);
   }
 };
 
@@ -608,7 +665,7 @@ template <>
 struct Fields<AttachModel> {
   static constexpr std::string_view kName = "attach_model";
   static constexpr bool kOpen = false;
-  static constexpr std::string_view dtype_choices[] = {"auto", "float32", "bfloat16"};
+  static constexpr std::string_view dtype_choices[] = {"auto", "float32", "bfloat16", "float8", "int8", "int4"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
@@ -643,6 +700,7 @@ struct Fields<AssignJob> {
   static constexpr bool kOpen = false;
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "user", .required = false}, m.user);
     visit(Rule{.name = "client", .required = true}, m.client);
     visit(Rule{.name = "out_bytes", .required = true}, m.out_bytes);
   }
@@ -700,6 +758,16 @@ struct Fields<Computed> {
   }
 };
 
+template <>
+struct Fields<CacheReport> {
+  static constexpr std::string_view kName = "cache_report";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "caches", .required = false, .max_items = 1024}, m.caches);
+  }
+};
+
 // Calls visit.operator()<Message>() for every message.
 template <class Visit>
 void each_message(Visit&& visit) {
@@ -728,6 +796,8 @@ void each_message(Visit&& visit) {
   visit.template operator()<ModelList>();
   visit.template operator()<Status>();
   visit.template operator()<StatusReport>();
+  visit.template operator()<FreeMemory>();
+  visit.template operator()<MemoryFreed>();
   visit.template operator()<Generate>();
   visit.template operator()<Token>();
   visit.template operator()<Progress>();
@@ -747,6 +817,7 @@ void each_message(Visit&& visit) {
   visit.template operator()<ReleaseSlots>();
   visit.template operator()<ForgetClient>();
   visit.template operator()<Computed>();
+  visit.template operator()<CacheReport>();
 }
 
 }  // namespace hearth::contract

@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::uint32_t kOldestProtocolVersion = 1;
-inline constexpr std::string_view kSchemaHash = "0e8f899841f06a1d";
+inline constexpr std::string_view kSchemaHash = "56ce0cf43c368bf1";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -119,6 +119,26 @@ struct ClientEntry {
   friend bool operator==(const ClientEntry&, const ClientEntry&) = default;
 };
 
+// Device memory a model takes, known before it is loaded. Bytes.
+struct MemoryPlan {
+  std::uint64_t weights_bytes = 0;  // decoder and vision tower, in the layout they are computed from
+  std::uint64_t cache_bytes = 0;  // pages of keys and values, and the vision cache when full
+  std::uint64_t scratch_bytes = 0;  // activations and workspaces
+  friend bool operator==(const MemoryPlan&, const MemoryPlan&) = default;
+};
+
+// One cache of a model as status shows it.
+struct CacheEntry {
+  std::string model;  // the model it belongs to; empty: the service
+  std::string name;  // prefix: keys and values of prompts; vision: features of pictures; result: kept answers
+  std::uint64_t entries = 0;  // pages, pictures, answers
+  std::uint64_t bytes = 0;  // memory they take
+  std::uint64_t budget_bytes = 0;  // the most they may take; the least recently used go first
+  std::uint64_t hits = 0;  // prompts or pictures that found something
+  std::uint64_t misses = 0;  // those that found nothing
+  friend bool operator==(const CacheEntry&, const CacheEntry&) = default;
+};
+
 // Where the time of one request went. Milliseconds of wall clock, not overlapping, in this order.
 struct Receipt {
   double queue_ms = 0.0;  // waiting in the broker for a free slot, loading not counted
@@ -131,12 +151,14 @@ struct Receipt {
   double total_ms = 0.0;  // from arrival in the broker to the reply
   std::uint32_t prompt_tokens = 0;  // tokens of the prompt, pictures included
   std::uint32_t image_tokens = 0;  // of these, tokens of pictures
+  std::uint32_t cached_tokens = 0;  // of prompt_tokens, those whose keys and values were cached: they cost nothing
+  std::uint32_t cached_pictures = 0;  // pictures that the vision tower did not have to see
   std::uint32_t generated_tokens = 0;  // tokens generated, the stop token included
   double tokens_per_second = 0.0;  // (generated_tokens - 1) / decode_ms
   double slowest_token_ms = 0.0;  // longest single decode step
   std::uint32_t stalls = 0;  // decode steps longer than three times the median
   bool pinned = false;  // all its tensors lay in page-locked memory
-  bool replayed = false;  // the answer of an earlier request with the same key
+  bool replayed = false;  // the answer of an earlier request with the same key or result_key
   std::string model;  // model id
   std::uint32_t model_loads = 0;  // times this model was loaded since the service started
   std::string device;  // device name
@@ -270,7 +292,7 @@ struct OfferModel {
   static constexpr std::uint8_t kType = 16;
   std::string name;  // for people: logs, status
   std::vector<std::string> labels;  // file names inside the model's folder: config.json, model.safetensors, …
-  std::string dtype = "auto";  // arithmetic type; auto: the checkpoint's own
+  std::string dtype = "auto";  // what the weights are kept in; auto: as the checkpoint has them. float8, int8 and int4 round the decoder's linears while loading and compute in bfloat16
   friend bool operator==(const OfferModel&, const OfferModel&) = default;
 };
 
@@ -279,6 +301,7 @@ struct ModelOffered {
   static constexpr std::uint8_t kType = 17;
   std::string model;  // id for requests; equal files and dtype give an equal id
   std::string family;  // family that recognised it
+  MemoryPlan memory;  // what it will take when it is loaded
   std::vector<std::string> warnings;  // what a careful user should know
   friend bool operator==(const ModelOffered&, const ModelOffered&) = default;
 };
@@ -353,9 +376,28 @@ struct StatusReport {
   std::uint64_t result_bytes = 0;  // their bytes
   std::uint64_t rss_bytes = 0;  // resident memory of the broker
   std::uint32_t descriptors = 0;  // open file descriptors of the broker
+  std::uint64_t memory_bytes = 0;  // device memory that loaded models take
+  std::uint64_t memory_budget_bytes = 0;  // the most they may take together
+  std::vector<CacheEntry> caches;  // of all loaded models, and of the service
   std::vector<ModelEntry> models;  // at most 512, those the asker may use first
   std::vector<ClientEntry> clients;  // at most 512, the asking one first
   friend bool operator==(const StatusReport&, const StatusReport&) = default;
+};
+
+// Somebody else needs the device: idle models leave it, least useful first, until so much is free. Holds stay: a model that left is loaded again by its next request.
+struct FreeMemory {
+  static constexpr std::uint8_t kType = 26;
+  std::uint64_t nbytes = 0;  // device memory to give back; 0: all that is idle
+  friend bool operator==(const FreeMemory&, const FreeMemory&) = default;
+};
+
+// What left.
+struct MemoryFreed {
+  static constexpr std::uint8_t kType = 27;
+  std::uint64_t freed_bytes = 0;  // given back to the device
+  std::uint64_t resident_bytes = 0;  // still taken by models that are at work
+  std::vector<std::string> models;  // names of the models that left
+  friend bool operator==(const MemoryFreed&, const MemoryFreed&) = default;
 };
 
 // Continue a chat. Followed by `token` and `progress` events, ended by `generated`.
@@ -377,6 +419,7 @@ struct Generate {
   std::int64_t max_pixels = 0;  // largest picture area after resizing; 0: the model's own
   std::string priority = "interactive";  // who waits for whom when there is a queue; whoever has waited long moves up
   std::string key;  // random id of this request: sent again with the same key it does not run twice; empty: none
+  std::string result_key;  // names all that the answer depends on and the service does not see, above all the pictures' content: an equal request of the same user with the same result_key is answered from the result cache; empty: not cached
   friend bool operator==(const Generate&, const Generate&) = default;
 };
 
@@ -488,9 +531,10 @@ struct StopWorker {
   friend bool operator==(const StopWorker&, const StopWorker&) = default;
 };
 
-// Says whose the job of this request id is. Precedes every job that answers with tensors.
+// Says whose the job of this request id is. Precedes every job.
 struct AssignJob {
   static constexpr std::uint8_t kType = 70;
+  std::uint32_t user = 0;  // user id of the client: caches are kept apart by it
   std::uint64_t client = 0;  // connection whose out arenas the results go to
   std::uint64_t out_bytes = 0;  // bytes of out arenas that may still be created for it
   friend bool operator==(const AssignJob&, const AssignJob&) = default;
@@ -531,6 +575,13 @@ struct ForgetClient {
 struct Computed {
   static constexpr std::uint8_t kType = 75;
   friend bool operator==(const Computed&, const Computed&) = default;
+};
+
+// From the worker: its caches as they are now. Sent when a job has ended, at most once a second.
+struct CacheReport {
+  static constexpr std::uint8_t kType = 76;
+  std::vector<CacheEntry> caches;  // of all loaded models
+  friend bool operator==(const CacheReport&, const CacheReport&) = default;
 };
 
 // The message's body: one msgpack map, keys in the order above, absent optionals left out. Trusts
