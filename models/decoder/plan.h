@@ -1,7 +1,8 @@
 // The flat list of operations that one run of a decoder is, built once at load.
 //
-// A run takes n rows: the tokens of a prefill chunk, or one token of each running sequence. Prefill
-// and decode, CPU and GPU run the same list; only the executor below each operation differs.
+// A run takes n rows: the tokens of a prefill chunk, or one token of each running sequence. The
+// step executor (step.h) binds the list to kernels and fixed buffers; prefill (torch/) runs the
+// same list with matrix products made for many rows.
 //
 // Lifetime: operations point into the Weights they were built from.
 #pragma once
@@ -17,41 +18,34 @@ namespace hearth::decoder {
 // The activations between operations, one row a token. [rows, width]
 enum class Buffer : std::uint8_t {
   kHidden,     // the residual stream, hidden
-  kNormed,     // hidden
   kQkv,        // (heads + 2 kv_heads) head_dim
   kAttended,   // heads head_dim
-  kBranch,     // what attention or MLP adds to the residual stream, hidden
-  kGateUp,     // 2 intermediate
-  kActivated,  // intermediate
-  kChosen,     // rows whose logits are wanted, hidden
-  kLogits,     // of the chosen rows, vocabulary
+  kActivated,  // silu(gate) up, intermediate
+  kLogits,     // f32, vocabulary
 };
-inline constexpr std::size_t kBuffers = 9;
+inline constexpr std::size_t kBuffers = 5;
 
 enum class OpKind : std::uint8_t {
-  kEmbed,            // out = embedding[token]; picture rows are replaced by their features
-  kRmsNorm,          // out = norm(in)
-  kAddRmsNorm,       // hidden += branch; out = norm(hidden)
-  kLinear,           // out = in weightᵀ + bias
-  kQkNormRopeWrite,  // normalises and rotates queries and keys in place, writes keys and values
-                     // to the layer's cache
-  kAttention,        // out = softmax(q kᵀ / sqrt(head_dim)) v over the layer's cache
-  kSwiGlu,           // out = silu(gate) * up
-  kAdd,              // hidden += branch
-  kAddDeepstack,     // hidden += feature level `level` at picture rows
-  kTap,              // hands out hidden state `state`: in, or out = norm(in) when it has a weight
-  kChooseRows,       // out = the rows of `in` whose logits are wanted; ends a run that wants none
+  kEmbed,         // hidden = embedding[token]; picture rows are replaced by their features
+  kNormLinear,    // out = linear(norm(in)); `swiglu`: silu(gate) * up of the interleaved result
+  kLinearAdd,     // out += linear(in)
+  kRopeWrite,     // normalises and rotates queries (in place) and keys; keys and values go to the
+                  // layer's cache
+  kAttention,     // out = softmax(q kᵀ / sqrt(head_dim)) v over the layer's cache
+  kAddDeepstack,  // hidden += feature level `index` at picture rows
+  kTap,           // hands out hidden state `index`: in, or norm(in) where there is a norm
+  kHead,          // logits = linear(norm(hidden)) of the rows whose logits are wanted
 };
 
 struct Op {
-  OpKind kind = OpKind::kAdd;
+  OpKind kind = OpKind::kEmbed;
   Buffer in = Buffer::kHidden;
   Buffer out = Buffer::kHidden;
-  std::int32_t layer = 0;              // of the cache
-  std::int32_t level = 0;              // of DeepStack
-  std::int32_t state = 0;              // kTap: counted as in generate::Taps
-  const Linear* linear = nullptr;      // kLinear
-  const WeightView* weight = nullptr;  // norms, kEmbed; kTap and kQkNormRopeWrite: may be absent
+  bool swiglu = false;
+  std::int32_t index = 0;                 // layer of the cache, DeepStack level, or hidden state
+  const float* norm = nullptr;            // [width of in]
+  const Linear* linear = nullptr;         // kNormLinear, kLinearAdd, kHead
+  const LayerWeights* weights = nullptr;  // kRopeWrite
 };
 
 // `weights` must outlive the plan.

@@ -1,6 +1,5 @@
 #include "models/decoder/rope.h"
 
-#include <cassert>
 #include <cmath>
 
 namespace hearth::decoder {
@@ -30,23 +29,8 @@ RopeTable::RopeTable(const Rope& rope, std::int32_t head_dim) {
   for (std::int32_t i = 0; i < head_dim / 2; ++i) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
     const auto power = static_cast<float>(std::pow(rope.theta, static_cast<double>(exponent)));
-    frequencies_.push_back(1.0F / power);
-    axes_.push_back(axis_of(rope, i));
-  }
-}
-
-void RopeTable::fill(std::span<const std::int32_t> positions, std::span<float> cosines,
-                     std::span<float> sines) const {
-  const std::size_t rows = positions.size() / 3;
-  const std::size_t half = frequencies_.size();
-  assert(cosines.size() >= rows * half && sines.size() >= rows * half);
-  for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t i = 0; i < half; ++i) {
-      const std::int32_t position = positions[axes_[i] * rows + row];
-      const float angle = static_cast<float>(position) * frequencies_[i];
-      cosines[row * half + i] = std::cos(angle);
-      sines[row * half + i] = std::sin(angle);
-    }
+    frequencies.push_back(1.0F / power);
+    axes.push_back(axis_of(rope, i));
   }
 }
 

@@ -1,0 +1,79 @@
+// Memory of the device that computes, and the stream its kernels run on.
+//
+// Ownership: a DeviceBlock owns its bytes and must not outlive its DeviceMemory. Threads:
+// allocate() and release on any one thread at a time; everything else on the engine thread.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "models/kernels/kernels.h"
+#include "shm/base/result.h"
+
+namespace hearth::decoder {
+
+class DeviceMemory;
+
+class DeviceBlock {
+ public:
+  DeviceBlock() = default;
+  DeviceBlock(DeviceMemory& memory, void* data, std::size_t bytes)
+      : memory_(&memory), data_(data), bytes_(bytes) {}
+  DeviceBlock(DeviceBlock&& other) noexcept { swap(other); }
+  DeviceBlock& operator=(DeviceBlock&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~DeviceBlock();
+
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
+
+ private:
+  void swap(DeviceBlock& other) noexcept {
+    std::swap(memory_, other.memory_);
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+  }
+
+  DeviceMemory* memory_ = nullptr;
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+class DeviceMemory {
+ public:
+  virtual ~DeviceMemory() = default;
+
+  virtual const HearthKernels& kernels() const = 0;
+  virtual void* stream() const = 0;  // of all kernels and copies below; null on the host
+
+  // Zeroed, 4096-byte aligned. On the host the system gives pages as they are written, so what is
+  // never used costs nothing. Errors: out_of_memory with the numbers.
+  virtual Result<DeviceBlock> allocate(std::size_t bytes) = 0;
+  // Memory that both host and device reach, for small things the kernels tell the host.
+  virtual Result<DeviceBlock> allocate_shared(std::size_t bytes) = 0;
+
+  // In the order of the stream. `source` of write may change as soon as it returns.
+  virtual Result<void> write(void* target, const void* source, std::size_t bytes) = 0;
+  virtual Result<void> copy(void* target, const void* source, std::size_t bytes) = 0;
+  virtual Result<void> clear(void* target, std::size_t bytes) = 0;
+  // Waits for everything on the stream.
+  virtual Result<void> synchronize() = 0;
+
+ private:
+  friend class DeviceBlock;
+  virtual void release(void* data, std::size_t bytes) noexcept = 0;
+};
+
+// The machine's own memory, computed on by `kernels` (cpu or ref).
+std::unique_ptr<DeviceMemory> host_memory(const HearthKernels& kernels);
+
+// What a kernel's status means. Errors: internal, or unsupported without a device.
+Result<void> check_status(HearthStatus status, const char* operation);
+
+}  // namespace hearth::decoder

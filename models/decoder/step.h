@@ -1,0 +1,134 @@
+// The step executor: one token of each running sequence through the plan, over memory that is there
+// from load on.
+//
+// Everything that changes from step to step (tokens, lengths, positions, page tables, sampling
+// parameters) is device memory at fixed addresses, moved on by the kernels themselves: on the host
+// the flat list of kernel calls is run as it is, on a GPU it can be captured. A step allocates
+// nothing. It also takes short runs of a prompt (feed), which is all of a prefill where there is no
+// better one, and the cheapest one for a few tokens.
+//
+// Ownership: owns slots, page tables, key-value pages and activations; weights and device memory
+// are borrowed. Engine thread only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/decoder/description.h"
+#include "models/decoder/device_memory.h"
+#include "models/decoder/kv_pages.h"
+#include "models/decoder/plan.h"
+#include "models/decoder/weights.h"
+#include "models/generate/decoder.h"
+
+namespace hearth::decoder {
+
+struct StepLimits {
+  std::int32_t slots = 1;  // at most HEARTH_MAX_ROWS
+  std::int32_t context_tokens = 0;
+  std::int32_t pages = 0;
+};
+
+// The next tokens of a slot's prompt, at most HEARTH_MAX_ROWS of them.
+struct Feed {
+  std::int32_t slot = 0;
+  std::int32_t first = 0;                   // how many tokens the slot has already
+  std::span<const std::int32_t> ids;        // [count]
+  std::span<const std::int32_t> positions;  // [3, count]: time, height, width
+};
+
+class Step {
+ public:
+  // Errors: unsupported for slots beyond HEARTH_MAX_ROWS, out_of_memory.
+  static Result<std::unique_ptr<Step>> create(const Description& description,
+                                              const Weights& weights, DeviceMemory& memory,
+                                              StepLimits limits);
+  // Bytes of everything but the pages.
+  static std::uint64_t scratch_bytes(const Description& description, StepLimits limits);
+
+  const StepLimits& limits() const { return limits_; }
+  const KvPages& pages() const { return pages_; }
+  // The cache of a layer as kernels take it, with all page tables.
+  HearthCache cache(std::int32_t layer) const;
+  // cos, sin of rotary positions: what HearthRopeAngles wants. Device memory.
+  const float* frequencies() const { return frequencies_.as<float>(); }
+  const std::uint8_t* axes() const { return axes_.as<std::uint8_t>(); }
+
+  // Readies a slot: page table, sampling, penalties' counts of the prompt; copies a shared page.
+  Result<void> begin(const generate::Place& place, const generate::PageCopy& copy,
+                     const generate::TokenPrompt& prompt, std::int32_t position_delta);
+  // Runs prompt tokens. The last one's hidden state waits for draw_first().
+  Result<void> feed(const Feed& feed);
+  // The hidden state of the prompt's last token, from the last feed() or from elsewhere on the
+  // device ([hidden], arithmetic type), through the head; draws the answer's first token.
+  Result<void> draw_first(std::int32_t slot, const void* hidden = nullptr);
+  // One token of each of these slots. Returns before a GPU has computed it.
+  Result<void> run(std::span<const std::int32_t> slots);
+  // As generate::Decoder::collect.
+  Result<std::span<const generate::Sampled>> collect(std::int32_t in_flight);
+  void end(std::int32_t slot) noexcept;
+
+  // fp32 [vocabulary] of row `row` of the last run() or draw_first(). For tests: waits.
+  Result<std::vector<float>> logits(std::int32_t row);
+
+ private:
+  // A step's rows in device memory.
+  struct Rows {
+    std::int32_t* slot = nullptr;      // [HEARTH_MAX_ROWS]
+    std::int32_t* token = nullptr;     // [HEARTH_MAX_ROWS]
+    std::int32_t* index = nullptr;     // [HEARTH_MAX_ROWS]
+    std::int32_t* position = nullptr;  // [3, rows]
+    float* cosines = nullptr;          // [HEARTH_MAX_ROWS, half]
+    float* sines = nullptr;
+  };
+  struct Slot {
+    std::int32_t length = -1;   // tokens in the cache once all launched steps are done; -1: free
+    std::int32_t last_row = 0;  // of the last feed()
+  };
+
+  Step(const Description& description, const Weights& weights, DeviceMemory& memory,
+       StepLimits limits);
+  Result<void> allocate();
+  Result<void> write_rope();
+  Result<void> write_sampling(const generate::Place& place, const generate::TokenPrompt& prompt,
+                              std::int32_t position_delta);
+  Result<void> write_counts(std::int32_t slot, const generate::TokenPrompt& prompt);
+  Result<void> launch_layers(std::int64_t rows, std::int64_t most_tokens);
+  HearthStatus launch(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
+  HearthStatus embed(std::int64_t rows) const;
+  HearthStatus norm_linear(const Op& op, std::int64_t rows) const;
+  HearthStatus linear_add(const Op& op, std::int64_t rows) const;
+  HearthStatus rope_write(const Op& op, std::int64_t rows) const;
+  HearthStatus attention(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
+  Result<void> draw(std::int64_t rows, const void* hidden, bool first);
+  void* buffer(Buffer which) const { return buffers_[static_cast<std::size_t>(which)].data(); }
+  std::int64_t width(Buffer which) const { return width_of(which, description_); }
+
+  const Description& description_;
+  const Weights& weights_;
+  DeviceMemory& memory_;
+  const HearthKernels& kernels_;
+  const StepLimits limits_;
+  const std::int64_t table_stride_;  // pages of the longest context
+  const std::vector<Op> plan_;
+
+  KvPages pages_;
+  std::array<DeviceBlock, kBuffers> buffers_;  // [HEARTH_MAX_ROWS, width]
+  DeviceBlock slots_;                          // HearthSlot [slots]
+  DeviceBlock counts_;                         // u16 [slots, vocabulary]
+  DeviceBlock tables_;                         // i32 [slots, table_stride]
+  DeviceBlock rows_block_, frequencies_, axes_;
+  DeviceBlock attention_workspace_, sample_workspace_;
+  DeviceBlock ring_, ring_head_;  // shared memory
+  Rows rows_;
+  std::vector<Slot> host_slots_;
+  std::uint64_t collected_ = 0;  // ring entries read
+  std::vector<generate::Sampled> sampled_;
+  std::vector<std::int32_t> scratch_table_;    // one slot's page table on its way to the device
+  std::vector<std::uint16_t> scratch_counts_;  // likewise
+};
+
+}  // namespace hearth::decoder
