@@ -42,6 +42,10 @@ class HostMemory : public DeviceMemory {
     return {};
   }
   Result<void> synchronize() override { return {}; }
+  Result<void> read(void* target, const void* source, std::size_t bytes) override {
+    return write(target, source, bytes);
+  }
+  Result<void> check() override { return {}; }
 
  private:
   void release(void* data, std::size_t bytes) noexcept override { ::munmap(data, bytes); }

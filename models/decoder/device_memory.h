@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <utility>
 
 #include "models/kernels/kernels.h"
 #include "shm/base/result.h"
@@ -64,6 +65,10 @@ class DeviceMemory {
   virtual Result<void> clear(void* target, std::size_t bytes) = 0;
   // Waits for everything on the stream.
   virtual Result<void> synchronize() = 0;
+  // To the host; waits for it. Throws generate::DeviceLost as check() does.
+  virtual Result<void> read(void* target, const void* source, std::size_t bytes) = 0;
+  // Whether the device still works. Throws generate::DeviceLost when it does not. Does not wait.
+  virtual Result<void> check() = 0;
 
  private:
   friend class DeviceBlock;

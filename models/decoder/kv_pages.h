@@ -26,6 +26,7 @@ std::int32_t context_of_pages(const Description& description, std::int32_t pages
 
 class KvPages {
  public:
+  KvPages() = default;  // no pages
   // Errors: out_of_memory.
   static Result<KvPages> create(DeviceMemory& memory, const Description& description,
                                 HearthType type, std::int32_t pages);
@@ -41,7 +42,7 @@ class KvPages {
  private:
   KvPages(DeviceMemory& memory, DeviceBlock block) : memory_(&memory), block_(std::move(block)) {}
 
-  DeviceMemory* memory_;
+  DeviceMemory* memory_ = nullptr;
   DeviceBlock block_;
   std::int32_t pages_ = 0;
   std::int32_t layers_ = 0;

@@ -104,6 +104,8 @@ class Step {
   HearthStatus rope_write(const Op& op, std::int64_t rows) const;
   HearthStatus attention(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
   Result<void> draw(std::int64_t rows, const void* hidden, bool first);
+  std::uint64_t written_entries() const;
+  Result<void> wait_for(std::uint64_t entries);
   void* buffer(Buffer which) const { return buffers_[static_cast<std::size_t>(which)].data(); }
   std::int64_t width(Buffer which) const { return width_of(which, description_); }
 
@@ -125,7 +127,9 @@ class Step {
   DeviceBlock ring_, ring_head_;  // shared memory
   Rows rows_;
   std::vector<Slot> host_slots_;
-  std::uint64_t collected_ = 0;  // ring entries read
+  std::uint64_t drawn_ = 0;              // ring entries that launched steps write in all
+  std::uint64_t collected_ = 0;          // of these, read
+  std::vector<std::uint64_t> launched_;  // steps not collected yet: drawn_ after each
   std::vector<generate::Sampled> sampled_;
   std::vector<std::int32_t> scratch_table_;    // one slot's page table on its way to the device
   std::vector<std::uint16_t> scratch_counts_;  // likewise
