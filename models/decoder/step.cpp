@@ -7,43 +7,14 @@
 
 #include <fmt/format.h>
 
-#include "models/decoder/rope.h"
-
 namespace hearth::decoder {
 namespace {
 
-constexpr std::size_t kRingEntries = 1024;
-constexpr std::int64_t kAxes = 3;
+constexpr std::size_t kAxes = 3;
 constexpr std::uint16_t kInPrompt = 0x8000;  // of HearthSample::counts
 
 std::size_t item_bytes(HearthType type) {
   return type == HEARTH_F32 ? 4 : 2;
-}
-
-std::int64_t pages_for(std::int64_t tokens) {
-  return (tokens + HEARTH_PAGE_TOKENS - 1) / HEARTH_PAGE_TOKENS;
-}
-
-std::size_t buffer_bytes(Buffer buffer, const Description& description, HearthType type) {
-  const HearthType stored = buffer == Buffer::kLogits ? HEARTH_F32 : type;
-  return HEARTH_MAX_ROWS * static_cast<std::size_t>(width_of(buffer, description)) *
-         item_bytes(stored);
-}
-
-std::size_t attention_bytes(const Description& description, const StepLimits& limits) {
-  const LayerDescription& layer = description.layers.front();
-  return hearth_attention_workspace_bytes(HEARTH_MAX_ROWS, layer.heads, layer.head_dim,
-                                          limits.context_tokens);
-}
-
-std::size_t counts_bytes(const Description& description, const StepLimits& limits) {
-  return static_cast<std::size_t>(limits.slots) *
-         static_cast<std::size_t>(description.vocabulary_size) * sizeof(std::uint16_t);
-}
-
-std::size_t tables_bytes(const StepLimits& limits) {
-  return static_cast<std::size_t>(limits.slots) *
-         static_cast<std::size_t>(pages_for(limits.context_tokens)) * sizeof(std::int32_t);
 }
 
 }  // namespace
@@ -55,10 +26,9 @@ Step::Step(const Description& description, const Weights& weights, DeviceMemory&
       memory_(memory),
       kernels_(memory.kernels()),
       limits_(limits),
-      table_stride_(pages_for(limits.context_tokens)),
       plan_(build_plan(description, weights)),
       host_slots_(static_cast<std::size_t>(limits.slots)),
-      scratch_table_(static_cast<std::size_t>(table_stride_)),
+      scratch_table_(static_cast<std::size_t>(table_stride(limits))),
       scratch_counts_(static_cast<std::size_t>(description.vocabulary_size)) {
   sampled_.reserve(kRingEntries);
   launched_.reserve(kRingEntries);
@@ -72,63 +42,17 @@ Result<std::unique_ptr<Step>> Step::create(const Description& description, const
                             static_cast<int>(HEARTH_MAX_ROWS)),
                 "Start hearth with fewer --slots.");
   std::unique_ptr<Step> step(new Step(description, weights, memory, limits));
-  CHECK_OK(step->allocate());
-  CHECK_OK(step->write_rope());
+  TRY(step->pages_, KvPages::create(memory, description, weights.type, limits.pages));
+  TRY(step->fixed_, StepMemory::create(memory, description, weights.type, limits));
   return step;
-}
-
-std::uint64_t Step::scratch_bytes(const Description& description, StepLimits limits) {
-  const LayerDescription& layer = description.layers.front();
-  std::uint64_t bytes = attention_bytes(description, limits) + counts_bytes(description, limits) +
-                        tables_bytes(limits) +
-                        hearth_sample_workspace_bytes(HEARTH_MAX_ROWS, description.vocabulary_size);
-  for (std::size_t i = 0; i < kBuffers; ++i)
-    bytes += buffer_bytes(static_cast<Buffer>(i), description, HEARTH_F32);
-  return bytes + static_cast<std::uint64_t>(HEARTH_MAX_ROWS) * layer.head_dim * sizeof(float);
-}
-
-Result<void> Step::allocate() {
-  TRY(pages_, KvPages::create(memory_, description_, weights_.type, limits_.pages));
-  for (std::size_t i = 0; i < kBuffers; ++i) {
-    TRY(buffers_[i],
-        memory_.allocate(buffer_bytes(static_cast<Buffer>(i), description_, weights_.type)));
-  }
-  TRY(slots_, memory_.allocate(static_cast<std::size_t>(limits_.slots) * sizeof(HearthSlot)));
-  TRY(counts_, memory_.allocate(counts_bytes(description_, limits_)));
-  TRY(tables_, memory_.allocate(tables_bytes(limits_)));
-  TRY(attention_workspace_, memory_.allocate(attention_bytes(description_, limits_)));
-  TRY(sample_workspace_, memory_.allocate(hearth_sample_workspace_bytes(
-                             HEARTH_MAX_ROWS, description_.vocabulary_size)));
-  TRY(ring_, memory_.allocate_shared(kRingEntries * sizeof(HearthSampled)));
-  TRY(ring_head_, memory_.allocate_shared(sizeof(std::uint64_t)));
-  const auto angles = static_cast<std::size_t>(HEARTH_MAX_ROWS * description_.layers[0].head_dim);
-  constexpr std::size_t kIntegers = (3 + kAxes) * HEARTH_MAX_ROWS;
-  TRY(rows_block_, memory_.allocate(kIntegers * sizeof(std::int32_t) + angles * sizeof(float)));
-  auto* integers = rows_block_.as<std::int32_t>();
-  rows_ = {.slot = integers,
-           .token = integers + HEARTH_MAX_ROWS,
-           .index = integers + 2 * HEARTH_MAX_ROWS,
-           .position = integers + 3 * HEARTH_MAX_ROWS};
-  rows_.cosines = reinterpret_cast<float*>(integers + kIntegers);
-  rows_.sines = rows_.cosines + angles / 2;
-  return {};
-}
-
-Result<void> Step::write_rope() {
-  const RopeTable table(description_.rope, description_.layers.front().head_dim);
-  const std::size_t bytes = table.frequencies.size() * sizeof(float);
-  TRY(frequencies_, memory_.allocate(bytes));
-  TRY(axes_, memory_.allocate(table.axes.size()));
-  CHECK_OK(memory_.write(frequencies_.data(), table.frequencies.data(), bytes));
-  return memory_.write(axes_.data(), table.axes.data(), table.axes.size());
 }
 
 HearthCache Step::cache(std::int32_t layer) const {
   const LayerDescription& shape = description_.layers.front();
   return {.type = weights_.type,
           .pages = pages_.layer(layer),
-          .table = tables_.as<std::int32_t>(),
-          .table_stride = table_stride_,
+          .table = fixed_.tables.as<std::int32_t>(),
+          .table_stride = table_stride(limits_),
           .kv_heads = shape.kv_heads,
           .head_dim = shape.head_dim};
 }
@@ -142,9 +66,9 @@ Result<void> Step::begin(const generate::Place& place, const generate::PageCopy&
                                              scratch_table_.size()));
   std::copy(place.pages.begin(), place.pages.end(), scratch_table_.begin());
   const std::size_t stride_bytes = scratch_table_.size() * sizeof(std::int32_t);
-  CHECK_OK(
-      memory_.write(tables_.as<std::byte>() + static_cast<std::size_t>(place.slot) * stride_bytes,
-                    scratch_table_.data(), place.pages.size() * sizeof(std::int32_t)));
+  CHECK_OK(memory_.write(
+      fixed_.tables.as<std::byte>() + static_cast<std::size_t>(place.slot) * stride_bytes,
+      scratch_table_.data(), place.pages.size() * sizeof(std::int32_t)));
   if (copy.tokens > 0) CHECK_OK(pages_.copy(copy));
   CHECK_OK(write_sampling(place, prompt, position_delta));
   CHECK_OK(write_counts(place.slot, prompt));
@@ -172,7 +96,7 @@ Result<void> Step::write_sampling(const generate::Place& place, const generate::
   slot.end_count =
       static_cast<std::int32_t>(std::min<std::size_t>(prompt.end_ids.size(), HEARTH_MAX_END_IDS));
   std::copy_n(prompt.end_ids.begin(), slot.end_count, slot.end_ids);
-  return memory_.write(slots_.as<HearthSlot>() + place.slot, &slot, sizeof slot);
+  return memory_.write(fixed_.slots.as<HearthSlot>() + place.slot, &slot, sizeof slot);
 }
 
 Result<void> Step::write_counts(std::int32_t slot, const generate::TokenPrompt& prompt) {
@@ -181,7 +105,7 @@ Result<void> Step::write_counts(std::int32_t slot, const generate::TokenPrompt& 
     if (id >= 0 && id < description_.vocabulary_size)
       scratch_counts_[static_cast<std::size_t>(id)] = kInPrompt;
   return memory_.write(
-      counts_.as<std::uint16_t>() + static_cast<std::size_t>(slot) * scratch_counts_.size(),
+      fixed_.counts.as<std::uint16_t>() + static_cast<std::size_t>(slot) * scratch_counts_.size(),
       scratch_counts_.data(), scratch_counts_.size() * sizeof(std::uint16_t));
 }
 
@@ -195,10 +119,10 @@ Result<void> Step::feed(const Feed& feed) {
     index[i] = feed.first + static_cast<std::int32_t>(i);
   }
   const std::size_t bytes = feed.ids.size() * sizeof(std::int32_t);
-  CHECK_OK(memory_.write(rows_.slot, slot.data(), bytes));
-  CHECK_OK(memory_.write(rows_.index, index.data(), bytes));
-  CHECK_OK(memory_.write(rows_.token, feed.ids.data(), bytes));
-  CHECK_OK(memory_.write(rows_.position, feed.positions.data(), kAxes * bytes));
+  CHECK_OK(memory_.write(fixed_.rows.slot, slot.data(), bytes));
+  CHECK_OK(memory_.write(fixed_.rows.index, index.data(), bytes));
+  CHECK_OK(memory_.write(fixed_.rows.token, feed.ids.data(), bytes));
+  CHECK_OK(memory_.write(fixed_.rows.position, feed.positions.data(), kAxes * bytes));
   host_slots_[static_cast<std::size_t>(feed.slot)].last_row = static_cast<std::int32_t>(rows - 1);
   return launch_layers(rows, feed.first + rows);
 }
@@ -214,26 +138,26 @@ Result<void> Step::run(std::span<const std::int32_t> slots) {
                   fmt::format("token {} of a context of {}", slot.length, limits_.context_tokens));
     most_tokens = std::max<std::int64_t>(most_tokens, ++slot.length);
   }
-  CHECK_OK(memory_.write(rows_.slot, slots.data(), slots.size_bytes()));
+  CHECK_OK(memory_.write(fixed_.rows.slot, slots.data(), slots.size_bytes()));
   const HearthBeginStep begin{.rows = rows,
-                              .slot = rows_.slot,
-                              .slots = slots_.as<HearthSlot>(),
-                              .token = rows_.token,
-                              .index = rows_.index,
-                              .position = rows_.position};
+                              .slot = fixed_.rows.slot,
+                              .slots = fixed_.slots.as<HearthSlot>(),
+                              .token = fixed_.rows.token,
+                              .index = fixed_.rows.index,
+                              .position = fixed_.rows.position};
   CHECK_OK(check_status(kernels_.begin_step(&begin, memory_.stream()), "begin_step"));
   CHECK_OK(launch_layers(rows, most_tokens));
-  return draw(rows, buffer(Buffer::kHidden), false);
+  return draw(rows, fixed_.buffer(Buffer::kHidden), false);
 }
 
 Result<void> Step::launch_layers(std::int64_t rows, std::int64_t most_tokens) {
   const HearthRopeAngles angles{.rows = rows,
                                 .half = description_.layers.front().head_dim / 2,
-                                .position = rows_.position,
+                                .position = fixed_.rows.position,
                                 .frequency = frequencies(),
                                 .axis = axes(),
-                                .cosines = rows_.cosines,
-                                .sines = rows_.sines};
+                                .cosines = fixed_.rows.cosines,
+                                .sines = fixed_.rows.sines};
   CHECK_OK(check_status(kernels_.rope_angles(&angles, memory_.stream()), "rope_angles"));
   for (const Op& op : plan_) CHECK_OK(check_status(launch(op, rows, most_tokens), "a decode step"));
   return {};
@@ -265,9 +189,9 @@ HearthStatus Step::embed(std::int64_t rows) const {
                          .table = weights_.embedding,
                          .vocabulary = description_.vocabulary_size,
                          .width = description_.hidden_size,
-                         .token = rows_.token,
+                         .token = fixed_.rows.token,
                          .rows = rows,
-                         .output = buffer(Buffer::kHidden),
+                         .output = fixed_.buffer(Buffer::kHidden),
                          .output_stride = description_.hidden_size};
   return kernels_.embed(&call, memory_.stream());
 }
@@ -278,12 +202,12 @@ HearthStatus Step::norm_linear(const Op& op, std::int64_t rows) const {
                           .output_type = weights_.type,
                           .epilogue = op.swiglu ? HEARTH_SWIGLU : HEARTH_STORE,
                           .rows = rows,
-                          .input = buffer(op.in),
+                          .input = fixed_.buffer(op.in),
                           .input_stride = width(op.in),
                           .norm = op.norm,
                           .norm_epsilon = static_cast<float>(description_.norm_epsilon),
                           .bias = op.linear->bias,
-                          .output = buffer(op.out),
+                          .output = fixed_.buffer(op.out),
                           .output_stride = width(op.out)};
   return kernels_.linear(&call, memory_.stream());
 }
@@ -294,12 +218,12 @@ HearthStatus Step::linear_add(const Op& op, std::int64_t rows) const {
                           .output_type = weights_.type,
                           .epilogue = HEARTH_ADD,
                           .rows = rows,
-                          .input = buffer(op.in),
+                          .input = fixed_.buffer(op.in),
                           .input_stride = width(op.in),
                           .norm = nullptr,
                           .norm_epsilon = 0.0F,
                           .bias = op.linear->bias,
-                          .output = buffer(op.out),
+                          .output = fixed_.buffer(op.out),
                           .output_stride = width(op.out)};
   return kernels_.linear(&call, memory_.stream());
 }
@@ -308,15 +232,15 @@ HearthStatus Step::rope_write(const Op& op, std::int64_t rows) const {
   const HearthRopeWrite call{.type = weights_.type,
                              .rows = rows,
                              .heads = description_.layers.front().heads,
-                             .qkv = buffer(op.in),
+                             .qkv = fixed_.buffer(op.in),
                              .qkv_stride = width(op.in),
                              .q_norm = op.weights->q_norm,
                              .k_norm = op.weights->k_norm,
                              .norm_epsilon = static_cast<float>(description_.norm_epsilon),
-                             .cosines = rows_.cosines,
-                             .sines = rows_.sines,
-                             .slot = rows_.slot,
-                             .index = rows_.index,
+                             .cosines = fixed_.rows.cosines,
+                             .sines = fixed_.rows.sines,
+                             .slot = fixed_.rows.slot,
+                             .index = fixed_.rows.index,
                              .cache = cache(op.index)};
   return kernels_.rope_write(&call, memory_.stream());
 }
@@ -327,16 +251,16 @@ HearthStatus Step::attention(const Op& op, std::int64_t rows, std::int64_t most_
       .type = weights_.type,
       .rows = rows,
       .heads = layer.heads,
-      .query = buffer(op.in),
+      .query = fixed_.buffer(op.in),
       .query_stride = width(op.in),
-      .slot = rows_.slot,
-      .index = rows_.index,
+      .slot = fixed_.rows.slot,
+      .index = fixed_.rows.index,
       .most_tokens = most_tokens,
       .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(layer.head_dim))),
       .cache = cache(op.index),
-      .output = buffer(op.out),
+      .output = fixed_.buffer(op.out),
       .output_stride = width(op.out),
-      .workspace = attention_workspace_.data()};
+      .workspace = fixed_.attention_workspace.data()};
   return kernels_.attention(&call, memory_.stream());
 }
 
@@ -345,9 +269,9 @@ Result<void> Step::draw_first(std::int32_t slot, const void* hidden) {
   const std::size_t row_bytes =
       static_cast<std::size_t>(description_.hidden_size) * item_bytes(weights_.type);
   if (hidden == nullptr)
-    hidden = static_cast<const std::byte*>(buffer(Buffer::kHidden)) +
+    hidden = static_cast<const std::byte*>(fixed_.buffer(Buffer::kHidden)) +
              static_cast<std::size_t>(row) * row_bytes;
-  CHECK_OK(memory_.write(rows_.slot, &slot, sizeof slot));
+  CHECK_OK(memory_.write(fixed_.rows.slot, &slot, sizeof slot));
   return draw(1, hidden, true);
 }
 
@@ -363,21 +287,21 @@ Result<void> Step::draw(std::int64_t rows, const void* hidden, bool first) {
                           .norm = weights_.final_norm,
                           .norm_epsilon = static_cast<float>(description_.norm_epsilon),
                           .bias = weights_.head.bias,
-                          .output = buffer(Buffer::kLogits),
+                          .output = fixed_.buffer(Buffer::kLogits),
                           .output_stride = description_.vocabulary_size};
   CHECK_OK(check_status(kernels_.linear(&head, memory_.stream()), "the head"));
   const HearthSample sample{.rows = rows,
                             .vocabulary = description_.vocabulary_size,
-                            .logits = static_cast<const float*>(buffer(Buffer::kLogits)),
+                            .logits = static_cast<const float*>(fixed_.buffer(Buffer::kLogits)),
                             .logits_stride = description_.vocabulary_size,
-                            .slot = rows_.slot,
-                            .slots = slots_.as<HearthSlot>(),
-                            .counts = counts_.as<std::uint16_t>(),
+                            .slot = fixed_.rows.slot,
+                            .slots = fixed_.slots.as<HearthSlot>(),
+                            .counts = fixed_.counts.as<std::uint16_t>(),
                             .first = first ? 1 : 0,
-                            .ring = ring_.as<HearthSampled>(),
+                            .ring = fixed_.ring.as<HearthSampled>(),
                             .ring_size = kRingEntries,
-                            .ring_head = ring_head_.as<std::uint64_t>(),
-                            .workspace = sample_workspace_.data()};
+                            .ring_head = fixed_.ring_head.as<std::uint64_t>(),
+                            .workspace = fixed_.sample_workspace.data()};
   CHECK_OK(check_status(kernels_.sample(&sample, memory_.stream()), "sampling"));
   drawn_ += static_cast<std::uint64_t>(rows);
   launched_.push_back(drawn_);
@@ -392,7 +316,7 @@ Result<std::span<const generate::Sampled>> Step::collect(std::int32_t in_flight)
   const std::uint64_t written = written_entries();
   std::erase_if(launched_, [&](std::uint64_t end) { return end <= written; });
   for (; collected_ < written; ++collected_) {
-    const HearthSampled& entry = ring_.as<HearthSampled>()[collected_ % kRingEntries];
+    const HearthSampled& entry = fixed_.ring.as<HearthSampled>()[collected_ % kRingEntries];
     if ((entry.flags & HEARTH_SAMPLED_NOTHING) != 0) continue;
     sampled_.push_back({.sequence = entry.sequence,
                         .slot = entry.slot,
@@ -403,7 +327,7 @@ Result<std::span<const generate::Sampled>> Step::collect(std::int32_t in_flight)
 }
 
 std::uint64_t Step::written_entries() const {
-  return std::atomic_ref(*ring_head_.as<std::uint64_t>()).load(std::memory_order_acquire);
+  return std::atomic_ref(*fixed_.ring_head.as<std::uint64_t>()).load(std::memory_order_acquire);
 }
 
 // A step takes milliseconds and its end is a word in memory: nothing is gained by sleeping.
@@ -422,10 +346,10 @@ Result<std::vector<float>> Step::logits(std::int32_t row) {
   CHECK_OK(memory_.synchronize());
   const auto width = static_cast<std::size_t>(description_.vocabulary_size);
   std::vector<float> values(width);
-  CHECK_OK(memory_.read(
-      values.data(),
-      static_cast<const float*>(buffer(Buffer::kLogits)) + static_cast<std::size_t>(row) * width,
-      width * sizeof(float)));
+  CHECK_OK(memory_.read(values.data(),
+                        static_cast<const float*>(fixed_.buffer(Buffer::kLogits)) +
+                            static_cast<std::size_t>(row) * width,
+                        width * sizeof(float)));
   return values;
 }
 

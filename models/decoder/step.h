@@ -11,7 +11,6 @@
 // are borrowed. Engine thread only.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -21,16 +20,11 @@
 #include "models/decoder/device_memory.h"
 #include "models/decoder/kv_pages.h"
 #include "models/decoder/plan.h"
+#include "models/decoder/step_memory.h"
 #include "models/decoder/weights.h"
 #include "models/generate/decoder.h"
 
 namespace hearth::decoder {
-
-struct StepLimits {
-  std::int32_t slots = 1;  // at most HEARTH_MAX_ROWS
-  std::int32_t context_tokens = 0;
-  std::int32_t pages = 0;
-};
 
 // The next tokens of a slot's prompt, at most HEARTH_MAX_ROWS of them.
 struct Feed {
@@ -46,16 +40,13 @@ class Step {
   static Result<std::unique_ptr<Step>> create(const Description& description,
                                               const Weights& weights, DeviceMemory& memory,
                                               StepLimits limits);
-  // Bytes of everything but the pages.
-  static std::uint64_t scratch_bytes(const Description& description, StepLimits limits);
-
   const StepLimits& limits() const { return limits_; }
   const KvPages& pages() const { return pages_; }
   // The cache of a layer as kernels take it, with all page tables.
   HearthCache cache(std::int32_t layer) const;
   // cos, sin of rotary positions: what HearthRopeAngles wants. Device memory.
-  const float* frequencies() const { return frequencies_.as<float>(); }
-  const std::uint8_t* axes() const { return axes_.as<std::uint8_t>(); }
+  const float* frequencies() const { return fixed_.frequencies.as<float>(); }
+  const std::uint8_t* axes() const { return fixed_.axes.as<std::uint8_t>(); }
 
   // Readies a slot: page table, sampling, penalties' counts of the prompt; copies a shared page.
   Result<void> begin(const generate::Place& place, const generate::PageCopy& copy,
@@ -75,15 +66,6 @@ class Step {
   Result<std::vector<float>> logits(std::int32_t row);
 
  private:
-  // A step's rows in device memory.
-  struct Rows {
-    std::int32_t* slot = nullptr;      // [HEARTH_MAX_ROWS]
-    std::int32_t* token = nullptr;     // [HEARTH_MAX_ROWS]
-    std::int32_t* index = nullptr;     // [HEARTH_MAX_ROWS]
-    std::int32_t* position = nullptr;  // [3, rows]
-    float* cosines = nullptr;          // [HEARTH_MAX_ROWS, half]
-    float* sines = nullptr;
-  };
   struct Slot {
     std::int32_t length = -1;   // tokens in the cache once all launched steps are done; -1: free
     std::int32_t last_row = 0;  // of the last feed()
@@ -91,8 +73,6 @@ class Step {
 
   Step(const Description& description, const Weights& weights, DeviceMemory& memory,
        StepLimits limits);
-  Result<void> allocate();
-  Result<void> write_rope();
   Result<void> write_sampling(const generate::Place& place, const generate::TokenPrompt& prompt,
                               std::int32_t position_delta);
   Result<void> write_counts(std::int32_t slot, const generate::TokenPrompt& prompt);
@@ -106,7 +86,6 @@ class Step {
   Result<void> draw(std::int64_t rows, const void* hidden, bool first);
   std::uint64_t written_entries() const;
   Result<void> wait_for(std::uint64_t entries);
-  void* buffer(Buffer which) const { return buffers_[static_cast<std::size_t>(which)].data(); }
   std::int64_t width(Buffer which) const { return width_of(which, description_); }
 
   const Description& description_;
@@ -114,18 +93,10 @@ class Step {
   DeviceMemory& memory_;
   const HearthKernels& kernels_;
   const StepLimits limits_;
-  const std::int64_t table_stride_;  // pages of the longest context
   const std::vector<Op> plan_;
 
   KvPages pages_;
-  std::array<DeviceBlock, kBuffers> buffers_;  // [HEARTH_MAX_ROWS, width]
-  DeviceBlock slots_;                          // HearthSlot [slots]
-  DeviceBlock counts_;                         // u16 [slots, vocabulary]
-  DeviceBlock tables_;                         // i32 [slots, table_stride]
-  DeviceBlock rows_block_, frequencies_, axes_;
-  DeviceBlock attention_workspace_, sample_workspace_;
-  DeviceBlock ring_, ring_head_;  // shared memory
-  Rows rows_;
+  StepMemory fixed_;
   std::vector<Slot> host_slots_;
   std::uint64_t drawn_ = 0;              // ring entries that launched steps write in all
   std::uint64_t collected_ = 0;          // of these, read
