@@ -5,15 +5,61 @@
 
 namespace hearth::kernels {
 
+inline bool is_type(HearthType type) {
+  return type == HEARTH_F32 || type == HEARTH_BF16;
+}
+
+inline bool is_sound(const HearthMatrix& matrix) {
+  if (matrix.format < HEARTH_FORMAT_F32 || matrix.format > HEARTH_FORMAT_INT4) return false;
+  const bool scaled = matrix.format >= HEARTH_FORMAT_FP8;
+  return matrix.data != nullptr && (!scaled || matrix.scales != nullptr) &&
+         matrix.out_features >= 1 && matrix.in_features >= 1;
+}
+
+// Whether activations of `type` go with weights of `format`.
+inline bool go_together(HearthFormat format, HearthType type) {
+  if (format == HEARTH_FORMAT_F32) return type == HEARTH_F32;
+  if (format == HEARTH_FORMAT_BF16) return type == HEARTH_BF16;
+  return is_type(type);
+}
+
+inline int64_t output_width(const HearthLinear& linear) {
+  return linear.weight.out_features / (linear.epilogue == HEARTH_SWIGLU ? 2 : 1);
+}
+
 inline HearthStatus check(const HearthLinear* linear) {
-  if (linear == nullptr || linear->weight == nullptr || linear->input == nullptr ||
-      linear->output == nullptr)
+  if (linear == nullptr || linear->input == nullptr || linear->output == nullptr ||
+      !is_sound(linear->weight))
     return HEARTH_BAD_ARGUMENT;
-  if (linear->type != HEARTH_F32 && linear->type != HEARTH_BF16) return HEARTH_BAD_ARGUMENT;
+  if (!go_together(linear->weight.format, linear->type) ||
+      (linear->output_type != HEARTH_F32 && linear->output_type != linear->type))
+    return HEARTH_BAD_ARGUMENT;
+  if (linear->epilogue < HEARTH_STORE || linear->epilogue > HEARTH_SWIGLU ||
+      (linear->epilogue == HEARTH_SWIGLU && linear->weight.out_features % 2 != 0))
+    return HEARTH_BAD_ARGUMENT;
   if (linear->rows < 1 || linear->rows > HEARTH_MAX_ROWS) return HEARTH_BAD_ARGUMENT;
-  if (linear->in_features < 1 || linear->out_features < 1) return HEARTH_BAD_ARGUMENT;
-  if (linear->input_stride < linear->in_features) return HEARTH_BAD_ARGUMENT;
-  if (linear->output_stride < linear->out_features) return HEARTH_BAD_ARGUMENT;
+  if (linear->input_stride < linear->weight.in_features ||
+      linear->output_stride < output_width(*linear))
+    return HEARTH_BAD_ARGUMENT;
+  return HEARTH_OK;
+}
+
+inline HearthStatus check(const HearthPack* pack) {
+  if (pack == nullptr || pack->source == nullptr || !is_sound(pack->matrix) || !is_type(pack->type))
+    return HEARTH_BAD_ARGUMENT;
+  if (pack->rows < 1 || pack->first < 0 || pack->step < 1 ||
+      pack->first + (pack->rows - 1) * pack->step >= pack->matrix.out_features)
+    return HEARTH_BAD_ARGUMENT;
+  return HEARTH_OK;
+}
+
+inline HearthStatus check(const HearthUnpack* unpack) {
+  if (unpack == nullptr || unpack->target == nullptr || !is_sound(unpack->matrix) ||
+      !is_type(unpack->type))
+    return HEARTH_BAD_ARGUMENT;
+  if (unpack->first < 0 || unpack->count < 1 ||
+      unpack->first + unpack->count > unpack->matrix.out_features)
+    return HEARTH_BAD_ARGUMENT;
   return HEARTH_OK;
 }
 
