@@ -1,11 +1,14 @@
 #include "models/files/model_file.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <system_error>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 namespace hearth::files {
@@ -14,6 +17,28 @@ namespace {
 Error unreadable(const models::ModelFile& file, int error_number) {
   return fail(Code::kBadModel, fmt::format("{} cannot be read: {}.", file.label,
                                            std::generic_category().message(error_number)));
+}
+
+Error ends_early(const models::ModelFile& file, std::uint64_t offset, std::size_t missing) {
+  return fail(Code::kBadModel,
+              fmt::format("{} ends at byte {}, {} bytes too early.", file.label, offset, missing));
+}
+
+// Whether the system holds this byte in memory. Asking for it starts to fetch it where it does not.
+bool is_cached(const models::ModelFile& file, std::uint64_t offset) {
+  std::byte byte{};
+  const iovec target = {&byte, 1};
+  return ::preadv2(file.fd->get(), &target, 1, static_cast<off_t>(offset), RWF_NOWAIT) == 1;
+}
+
+// What is left to fill after `done` bytes, as much of it as one call takes.
+std::size_t rest_of(const RowTarget& target, std::size_t done, std::span<iovec> parts) {
+  std::size_t row = done / target.row_bytes;
+  std::size_t skipped = done % target.row_bytes;
+  std::size_t count = 0;
+  for (; row < target.rows && count < parts.size(); ++row, ++count, skipped = 0)
+    parts[count] = {target.first + row * target.stride_bytes + skipped, target.row_bytes - skipped};
+  return count;
 }
 
 std::int64_t nanoseconds(const timespec& time) {
@@ -48,13 +73,36 @@ Result<void> read_at(const models::ModelFile& file, std::uint64_t offset,
     const auto got = ::pread(file.fd->get(), out.data(), wanted, static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return unreadable(file, errno);
-    if (got == 0)
-      return fail(Code::kBadModel, fmt::format("{} ends at byte {}, {} bytes too early.",
-                                               file.label, offset, out.size()));
+    if (got == 0) return ends_early(file, offset, out.size());
     out = out.subspan(static_cast<std::size_t>(got));
     offset += static_cast<std::uint64_t>(got);
   }
   return {};
+}
+
+Result<void> read_rows(const models::ModelFile& file, std::uint64_t offset,
+                       const RowTarget& target) {
+  const std::size_t bytes = target.rows * target.row_bytes;
+  if (target.stride_bytes == target.row_bytes) return read_at(file, offset, {target.first, bytes});
+  constexpr std::size_t kMostParts = 1024;  // IOV_MAX
+  std::array<iovec, kMostParts> parts;
+  for (std::size_t done = 0; done < bytes;) {
+    const std::size_t count = rest_of(target, done, parts);
+    const auto got = ::preadv(file.fd->get(), parts.data(), static_cast<int>(count),
+                              static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return unreadable(file, errno);
+    if (got == 0) return ends_early(file, offset + done, bytes - done);
+    done += static_cast<std::size_t>(got);
+  }
+  return {};
+}
+
+void prefetch(const models::ModelFile& file, std::uint64_t offset, std::uint64_t bytes) {
+  // Advising costs a walk over every page, so what begins and ends in memory is left alone.
+  if (bytes == 0 || (is_cached(file, offset) && is_cached(file, offset + bytes - 1))) return;
+  static_cast<void>(::posix_fadvise(file.fd->get(), static_cast<off_t>(offset),
+                                    static_cast<off_t>(bytes), POSIX_FADV_WILLNEED));
 }
 
 Result<std::string> read_whole(const models::ModelFile& file, std::size_t max_bytes) {

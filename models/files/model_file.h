@@ -34,6 +34,23 @@ const models::ModelFile* find_file(const models::ModelFiles& files, std::string_
 // Fills `out` from `offset`. Errors: bad_model naming the file when it ends before `out` is full.
 Result<void> read_at(const models::ModelFile& file, std::uint64_t offset, std::span<std::byte> out);
 
+// Memory for equal rows that lie `stride_bytes` apart: in a file they follow each other.
+struct RowTarget {
+  std::byte* first = nullptr;
+  std::size_t rows = 0;
+  std::size_t row_bytes = 0;
+  std::size_t stride_bytes = 0;  // from one row to the next; at least row_bytes
+};
+
+// Fills all rows from `offset`, without a copy between. Errors: as read_at.
+Result<void> read_rows(const models::ModelFile& file, std::uint64_t offset,
+                       const RowTarget& target);
+
+// Has the system fetch what of these bytes it does not hold yet, and returns before it has. One
+// reader by itself waits for the disk after every few blocks; with fetches some 64 MiB ahead of it
+// the disk is never idle. Only advice: where it fails, reading is slower.
+void prefetch(const models::ModelFile& file, std::uint64_t offset, std::uint64_t bytes);
+
 // The whole file. Errors: bad_model when it is larger than `max_bytes` or cannot be read.
 Result<std::string> read_whole(const models::ModelFile& file, std::size_t max_bytes);
 

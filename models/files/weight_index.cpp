@@ -180,11 +180,25 @@ Result<void> WeightIndex::read_tensor(const WeightEntry& entry, std::span<std::b
   if (out.size() != entry.nbytes)
     return fail(Code::kInternal, fmt::format("{} bytes were kept for tensor {} of {} bytes.",
                                              out.size(), entry.stored_name, entry.nbytes));
-  auto outcome = read_at(files_[entry.file], entry.offset, out);
+  return read_rows(entry, 0, {out.data(), 1, out.size(), out.size()});
+}
+
+Result<void> WeightIndex::read_rows(const WeightEntry& entry, std::uint64_t begin,
+                                    const RowTarget& target) const {
+  const std::uint64_t bytes = std::uint64_t{target.rows} * target.row_bytes;
+  if (begin > entry.nbytes || bytes > entry.nbytes - begin)
+    return fail(Code::kInternal, fmt::format("{} bytes from byte {} of tensor {} of {} bytes.",
+                                             bytes, begin, entry.stored_name, entry.nbytes));
+  auto outcome = files::read_rows(files_[entry.file], entry.offset + begin, target);
   if (outcome) return outcome;
   auto error = std::move(outcome).error();
   error.what = fmt::format("Tensor {}: {}", entry.stored_name, error.what);
   return error;
+}
+
+void WeightIndex::prefetch(const WeightEntry& entry, std::uint64_t begin,
+                           std::uint64_t bytes) const {
+  files::prefetch(files_[entry.file], entry.offset + begin, bytes);
 }
 
 Result<void> WeightIndex::check_unchanged() const {

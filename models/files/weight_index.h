@@ -5,7 +5,7 @@
 //   model.language_model.X -> model.X        model.visual.X -> visual.X
 //
 // Ownership: shares the descriptors of the ModelFiles it was read from; holds no tensor bytes.
-// Threads: immutable after read(); read_tensor() from any thread.
+// Threads: immutable after read(); read_… from any thread.
 #pragma once
 
 #include <cstddef>
@@ -54,6 +54,12 @@ class WeightIndex {
   // Fills `out`, whose size is entry.nbytes. Errors: bad_model naming tensor and file when the file
   // ends too early.
   Result<void> read_tensor(const WeightEntry& entry, std::span<std::byte> out) const;
+
+  // Fills the rows from byte `begin` of the tensor's on. Errors: as read_tensor.
+  Result<void> read_rows(const WeightEntry& entry, std::uint64_t begin,
+                         const RowTarget& target) const;
+  // Fetches bytes [begin, begin + bytes) of the tensor in the background (see model_file.h).
+  void prefetch(const WeightEntry& entry, std::uint64_t begin, std::uint64_t bytes) const;
 
   // Compares every file (configuration too) with what it was at read(). Call after the last
   // read_tensor(). Errors: model_changed naming the file.

@@ -1,0 +1,279 @@
+#include "models/weights/loader.h"
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "models/decoder/device_memory.h"
+#include "models/weights/convert.h"
+#include "models/weights/pieces.h"
+
+namespace hearth::weights {
+namespace {
+
+constexpr std::uint64_t kPieceBytes = std::uint64_t{4} << 20;
+// What is fetched ahead of the reading threads: enough for a disk's queue, little enough that it is
+// still in memory when its turn comes.
+constexpr std::uint64_t kAheadBytes = std::uint64_t{64} << 20;
+// Copying out of the page cache is at the limit of memory with these, whatever the machine.
+constexpr std::size_t kMostReaders = 8;
+// Scattered reads of shorter rows cost more than a copy.
+constexpr std::size_t kLeastScatteredBytes = 1024;
+
+// Memory of one thread that grows to its largest piece.
+class Scratch {
+ public:
+  Result<std::byte*> of(std::uint64_t bytes) {
+    if (region_.bytes() < bytes) {
+      TRY(region_, Region::map(bytes));
+    }
+    return region_.data();
+  }
+
+ private:
+  Region region_;
+};
+struct Staging {
+  Scratch stored;   // as in the file
+  Scratch widened;  // f32 for rounding
+};
+
+std::uint64_t source_bytes(const Placement& placement, const Piece& piece) {
+  std::uint64_t bytes = 0;
+  for (const Source& source : placement.sources)
+    bytes += static_cast<std::uint64_t>(rows_of(source, piece).rows * placement.columns) *
+             hearth::item_bytes(source.entry->dtype);
+  return bytes;
+}
+
+// One source's part in a piece.
+struct Part {
+  const Placement& placement;
+  const Source& source;
+  SourceRows rows;
+
+  std::size_t elements() const { return static_cast<std::size_t>(rows.rows * placement.columns); }
+  std::size_t row_bytes() const {
+    return static_cast<std::size_t>(placement.columns) * hearth::item_bytes(source.entry->dtype);
+  }
+  std::uint64_t begin() const { return static_cast<std::uint64_t>(rows.first) * row_bytes(); }
+  std::int64_t target_row() const { return source.first + rows.first * source.step; }
+  HearthType target_type() const {
+    return placement.format == HEARTH_FORMAT_F32 ? HEARTH_F32 : HEARTH_BF16;
+  }
+  std::size_t target_row_bytes() const {
+    return static_cast<std::size_t>(placement.columns) * weights::item_bytes(target_type());
+  }
+  // Whether the file's bytes are what the arena wants.
+  bool is_verbatim() const {
+    if (placement.is_packed()) return false;
+    const bool equal_types =
+        source.entry->dtype == (target_type() == HEARTH_F32 ? DType::kF32 : DType::kBF16);
+    return equal_types && (source.step == 1 || row_bytes() >= kLeastScatteredBytes);
+  }
+};
+
+class Loading {
+ public:
+  Loading(const files::WeightIndex& index, const Plan& plan, const models::LoadOptions& options,
+          Arena& arena)
+      : index_(index),
+        plan_(plan),
+        options_(options),
+        arena_(arena),
+        pieces_(cut(plan, kPieceBytes)),
+        ahead_(find_ahead()),
+        begun_(plan.placements.size()),
+        done_(pieces_.size()) {}
+
+  Result<void> run() {
+    std::vector<std::thread> readers;
+    try {
+      while (readers.size() + 1 < threads()) readers.emplace_back([this] { work({}); });
+    } catch (const std::system_error&) {
+      // Fewer threads load slower, and that is all.
+    }
+    work(options_.on_progress);
+    for (std::thread& reader : readers) reader.join();
+    if (failure_.what.empty() && options_.on_progress)
+      options_.on_progress(plan_.source_bytes, plan_.source_bytes);
+    if (!failure_.what.empty()) return failure_;
+    return {};
+  }
+
+ private:
+  std::size_t threads() const {
+    const std::size_t wanted =
+        options_.device.threads > 0 ? options_.device.threads : std::thread::hardware_concurrency();
+    const bool rounds = plan_.precision.linear != format_of(plan_.precision.type);
+    return std::clamp<std::size_t>(rounds ? wanted : std::min(wanted, kMostReaders), 1,
+                                   pieces_.size());
+  }
+
+  // For each piece, up to which piece the system is to fetch once it is begun.
+  std::vector<std::size_t> find_ahead() const {
+    std::vector<std::size_t> ahead(pieces_.size());
+    std::size_t end = 0;
+    std::uint64_t bytes = 0;  // of pieces from this one to `end`
+    for (std::size_t i = 0; i < pieces_.size(); ++i) {
+      for (; end < pieces_.size() && bytes < kAheadBytes; ++end) bytes += bytes_of(pieces_[end]);
+      ahead[i] = end;
+      bytes -= bytes_of(pieces_[i]);
+    }
+    return ahead;
+  }
+
+  std::uint64_t bytes_of(const Piece& piece) const {
+    return source_bytes(plan_.placements[piece.place], piece);
+  }
+
+  void work(const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
+    Staging staging;
+    while (!stopped_.load()) {
+      const std::size_t number = next_.fetch_add(1);
+      if (number >= pieces_.size()) return;
+      if (auto outcome = load(number, staging); !outcome) return stop(std::move(outcome).error());
+      const std::uint64_t bytes = bytes_of(pieces_[number]);
+      const std::uint64_t read = read_bytes_.fetch_add(bytes) + bytes;
+      if (on_progress) on_progress(read, plan_.source_bytes);
+    }
+  }
+
+  void stop(Error error) {
+    const std::lock_guard lock(mutex_);
+    if (!stopped_.exchange(true)) failure_ = std::move(error);
+  }
+
+  Result<void> load(std::size_t number, Staging& staging) {
+    if (options_.cancelled != nullptr && options_.cancelled->load())
+      return fail(Code::kCancelled, "loading was cancelled");
+    for (std::size_t i = number == 0 ? 0 : ahead_[number - 1]; i < ahead_[number]; ++i)
+      prefetch(pieces_[i]);
+    const Piece& piece = pieces_[number];
+    const Placement& placement = plan_.placements[piece.place];
+    CHECK_OK(begin(piece.place));
+    for (const Source& source : placement.sources) {
+      const Part part{placement, source, rows_of(source, piece)};
+      if (part.rows.rows > 0) CHECK_OK(fill(part, staging));
+    }
+    return finish(number);
+  }
+
+  void prefetch(const Piece& piece) const {
+    const Placement& placement = plan_.placements[piece.place];
+    for (const Source& source : placement.sources) {
+      const Part part{placement, source, rows_of(source, piece)};
+      const auto rows = static_cast<std::uint64_t>(part.rows.rows);
+      index_.prefetch(*source.entry, part.begin(), rows * part.row_bytes());
+    }
+  }
+
+  // Padding, before the first row is rounded.
+  Result<void> begin(Place place) {
+    const Placement& placement = plan_.placements[place];
+    if (!placement.is_packed()) return {};
+    Begun& begun = begun_[place];
+    std::call_once(begun.once, [&] {
+      const HearthMatrix matrix = matrix_in(placement, arena_.host());
+      begun.status = hearth_pack_begin(&matrix);
+    });
+    return decoder::check_status(begun.status, "pack_begin");
+  }
+
+  Result<void> fill(const Part& part, Staging& staging) {
+    const auto rows = static_cast<std::size_t>(part.rows.rows);
+    if (part.is_verbatim())
+      return index_.read_rows(*part.source.entry, part.begin(),
+                              {target_of(part), rows, part.row_bytes(),
+                               part.row_bytes() * static_cast<std::size_t>(part.source.step)});
+    const std::size_t bytes = rows * part.row_bytes();
+    TRY(std::byte * stored, staging.stored.of(bytes));
+    CHECK_OK(index_.read_rows(*part.source.entry, part.begin(), {stored, 1, bytes, bytes}));
+    if (part.placement.is_packed()) return pack(part, stored, staging.widened);
+    if (part.source.step == 1) {
+      convert(part.source.entry->dtype, stored, part.target_type(), target_of(part),
+              part.elements());
+      return {};
+    }
+    const auto stride = part.target_row_bytes() * static_cast<std::size_t>(part.source.step);
+    for (std::size_t row = 0; row < rows; ++row)
+      convert(part.source.entry->dtype, stored + row * part.row_bytes(), part.target_type(),
+              target_of(part) + row * stride, static_cast<std::size_t>(part.placement.columns));
+    return {};
+  }
+
+  // Of the part's first row. Not for packed placements.
+  std::byte* target_of(const Part& part) const {
+    return arena_.host() + part.placement.offset +
+           static_cast<std::size_t>(part.target_row()) * part.target_row_bytes();
+  }
+
+  Result<void> pack(const Part& part, const std::byte* stored, Scratch& widened) const {
+    const std::byte* source = stored;
+    const bool is_f16 = part.source.entry->dtype == DType::kF16;
+    if (is_f16) {
+      TRY(std::byte * wide, widened.of(part.elements() * sizeof(float)));
+      convert(DType::kF16, stored, HEARTH_F32, wide, part.elements());
+      source = wide;
+    }
+    const HearthPack call = {
+        .matrix = matrix_in(part.placement, arena_.host()),
+        .type = part.source.entry->dtype == DType::kBF16 ? HEARTH_BF16 : HEARTH_F32,
+        .source = source,
+        .rows = part.rows.rows,
+        .first = part.target_row(),
+        .step = part.source.step};
+    return decoder::check_status(hearth_pack(&call), "pack");
+  }
+
+  // Tells the arena how far everything has arrived.
+  Result<void> finish(std::size_t number) {
+    const std::lock_guard lock(mutex_);
+    done_[number] = true;
+    std::uint64_t end = arrived_;
+    for (; arrived_pieces_ < pieces_.size() && done_[arrived_pieces_]; ++arrived_pieces_)
+      if (pieces_[arrived_pieces_].last) end = end_of(pieces_[arrived_pieces_].place);
+    if (end == arrived_) return {};
+    arrived_ = end;
+    return arena_.arrived(end);
+  }
+
+  std::uint64_t end_of(Place place) const {
+    return place + 1 < plan_.placements.size() ? plan_.placements[place + 1].offset : plan_.bytes;
+  }
+
+  struct Begun {
+    std::once_flag once;
+    HearthStatus status = HEARTH_OK;
+  };
+
+  const files::WeightIndex& index_;
+  const Plan& plan_;
+  const models::LoadOptions& options_;
+  Arena& arena_;
+  const std::vector<Piece> pieces_;
+  const std::vector<std::size_t> ahead_;  // by piece
+  std::vector<Begun> begun_;              // by placement
+
+  std::atomic<std::size_t> next_{0};
+  std::atomic<std::uint64_t> read_bytes_{0};
+  std::atomic<bool> stopped_{false};
+
+  std::mutex mutex_;  // guards what follows
+  Error failure_;     // the first one
+  std::vector<bool> done_;
+  std::size_t arrived_pieces_ = 0;
+  std::uint64_t arrived_ = 0;  // bytes of the arena
+};
+
+}  // namespace
+
+Result<void> read_placements(const files::WeightIndex& index, const Plan& plan,
+                             const models::LoadOptions& options, Arena& arena) {
+  return Loading(index, plan, options, arena).run();
+}
+
+}  // namespace hearth::weights

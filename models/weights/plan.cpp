@@ -1,0 +1,202 @@
+#include "models/weights/plan.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace hearth::weights {
+namespace {
+
+using decoder::LayerDescription;
+using decoder::LinearNames;
+
+bool is_readable(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
+std::uint64_t aligned(std::uint64_t bytes) {
+  return (bytes + kAlignmentBytes - 1) / kAlignmentBytes * kAlignmentBytes;
+}
+
+// How the parts of one placement lie in it.
+enum class Joined { kStacked, kInterleaved };
+
+class Planner {
+ public:
+  Planner(const files::WeightIndex& index, const decoder::Description& description,
+          Precision precision)
+      : index_(index), description_(description), shapes_(decoder::tensors_of(description)) {
+    plan_.precision = precision;
+  }
+
+  Result<Plan> make(const std::vector<Tensor>& before) {
+    for (const Tensor& tensor : before) CHECK_OK(further(tensor));
+    TRY(plan_.embedding, place({description_.embedding}, arithmetic()));
+    for (const LayerDescription& layer : description_.layers) CHECK_OK(add_layer(layer));
+    TRY(plan_.final_norm, norm(description_.final_norm));
+    CHECK_OK(add_head());
+    return std::move(plan_);
+  }
+
+ private:
+  HearthFormat arithmetic() const { return format_of(plan_.precision.type); }
+
+  Result<void> add_layer(const LayerDescription& layer) {
+    LayerPlaces places;
+    TRY(places.attention_norm, norm(layer.attention_norm));
+    TRY(places.qkv, linear({layer.q, layer.k, layer.v}, Joined::kStacked));
+    if (layer.qk_norm) {
+      TRY(places.q_norm, norm(layer.q_norm));
+      TRY(places.k_norm, norm(layer.k_norm));
+    }
+    TRY(places.output, linear({layer.output}, Joined::kStacked));
+    TRY(places.mlp_norm, norm(layer.mlp_norm));
+    TRY(places.gate_up, linear({layer.gate, layer.up}, Joined::kInterleaved));
+    TRY(places.down, linear({layer.down}, Joined::kStacked));
+    plan_.layers.push_back(places);
+    return {};
+  }
+
+  Result<void> add_head() {
+    const HearthFormat format = plan_.precision.head;
+    if (!description_.tied_head()) {
+      TRY(plan_.head.weight, place({description_.head.weight}, format));
+      if (description_.head.bias.empty()) return {};
+      TRY(plan_.head.bias, place({description_.head.bias}, arithmetic()));
+      return {};
+    }
+    plan_.head.weight = plan_.embedding;
+    if (format == arithmetic()) return {};
+    TRY(plan_.head.weight, place({description_.embedding}, format));
+    return {};
+  }
+
+  // Norms multiply in f32.
+  Result<Place> norm(const std::string& name) { return place({name}, HEARTH_FORMAT_F32); }
+
+  Result<LinearPlace> linear(const std::vector<LinearNames>& parts, Joined joined) {
+    std::vector<std::string> weights;
+    std::vector<std::string> biases;
+    for (const LinearNames& part : parts) {
+      weights.push_back(part.weight);
+      if (!part.bias.empty()) biases.push_back(part.bias);
+    }
+    if (!biases.empty() && biases.size() != parts.size())
+      return fail(Code::kBadModel, parts.front().weight + ": only some parts have a bias");
+    LinearPlace placed;
+    TRY(placed.weight, place(weights, plan_.precision.linear, joined));
+    if (biases.empty()) return placed;
+    TRY(placed.bias, place(biases, arithmetic(), joined));
+    return placed;
+  }
+
+  Result<void> further(const Tensor& tensor) {
+    shapes_[tensor.name] = tensor.shape;
+    TRY(const Place placed,
+        place({tensor.name}, tensor.keep_f32 ? HEARTH_FORMAT_F32 : arithmetic()));
+    plan_.further[tensor.name] = {placed, tensor.shape};
+    return {};
+  }
+
+  Result<Place> place(const std::vector<std::string>& names, HearthFormat format,
+                      Joined joined = Joined::kStacked) {
+    Placement placement;
+    placement.format = format;
+    const auto parts = static_cast<std::int64_t>(names.size());
+    for (const std::string& name : names) {
+      TRY(const files::WeightEntry* entry, readable(name));
+      const std::int64_t rows = entry->shape.empty() ? 1 : entry->shape.front();
+      const auto number = static_cast<std::int64_t>(placement.sources.size());
+      placement.columns = columns_of(*entry);
+      placement.sources.push_back(joined == Joined::kStacked
+                                      ? Source{entry, rows, placement.rows, 1}
+                                      : Source{entry, rows, number, parts});
+      placement.rows += rows;
+    }
+    put(placement);
+    return plan_.placements.size() - 1;
+  }
+
+  Result<const files::WeightEntry*> readable(const std::string& name) const {
+    TRY(const files::WeightEntry* entry, index_.require(name, shapes_.at(name)));
+    if (is_readable(entry->dtype)) return entry;
+    return fail(Code::kUnsupported,
+                fmt::format("{} in {} is {}; weights are read as f32, bf16 or f16",
+                            entry->stored_name, index_.label_of(*entry), name_of(entry->dtype)));
+  }
+
+  static std::int64_t columns_of(const files::WeightEntry& entry) {
+    std::int64_t columns = 1;
+    for (std::size_t i = 1; i < entry.shape.size(); ++i) columns *= entry.shape[i];
+    return columns;
+  }
+
+  void put(Placement placement) {
+    placement.bytes = hearth_matrix_bytes(placement.format, placement.rows, placement.columns);
+    placement.scale_bytes = hearth_scale_bytes(placement.format, placement.rows, placement.columns);
+    placement.offset = plan_.bytes;
+    placement.scale_offset = placement.offset + aligned(placement.bytes);
+    plan_.bytes = placement.scale_offset + aligned(placement.scale_bytes);
+    for (const Source& source : placement.sources) plan_.source_bytes += source.entry->nbytes;
+    plan_.placements.push_back(std::move(placement));
+  }
+
+  const files::WeightIndex& index_;
+  const decoder::Description& description_;
+  decoder::TensorShapes shapes_;
+  Plan plan_;
+};
+
+class Binder {
+ public:
+  Binder(const Plan& plan, const std::byte* base) : plan_(plan), base_(base) {}
+
+  const void* data(Place place) const {
+    return place == kNowhere ? nullptr : base_ + plan_.placements[place].offset;
+  }
+  const float* floats(Place place) const { return static_cast<const float*>(data(place)); }
+  decoder::Linear linear(LinearPlace place) const {
+    return {matrix_in(plan_.placements[place.weight], base_), data(place.bias)};
+  }
+  decoder::LayerWeights layer(const LayerPlaces& places) const {
+    return {.attention_norm = floats(places.attention_norm),
+            .qkv = linear(places.qkv),
+            .q_norm = floats(places.q_norm),
+            .k_norm = floats(places.k_norm),
+            .output = linear(places.output),
+            .mlp_norm = floats(places.mlp_norm),
+            .gate_up = linear(places.gate_up),
+            .down = linear(places.down)};
+  }
+
+ private:
+  const Plan& plan_;
+  const std::byte* base_;
+};
+
+}  // namespace
+
+Result<Plan> make_plan(const files::WeightIndex& index, const Request& request) {
+  TRY(const files::WeightEntry* embedding, index.require(request.description.embedding));
+  TRY(const Precision precision, choose_precision(request.dtype, embedding->dtype));
+  return Planner(index, request.description, precision).make(request.before);
+}
+
+HearthMatrix matrix_in(const Placement& placement, const std::byte* base) {
+  return {placement.format, placement.rows, placement.columns, base + placement.offset,
+          placement.scale_bytes > 0 ? base + placement.scale_offset : nullptr};
+}
+
+decoder::Weights bind(const Plan& plan, const std::byte* base, int device) {
+  const Binder binder(plan, base);
+  decoder::Weights weights;
+  weights.type = plan.precision.type;
+  weights.embedding = binder.data(plan.embedding);
+  for (const LayerPlaces& places : plan.layers) weights.layers.push_back(binder.layer(places));
+  weights.final_norm = binder.floats(plan.final_norm);
+  weights.head = binder.linear(plan.head);
+  weights.device = device;
+  return weights;
+}
+
+}  // namespace hearth::weights

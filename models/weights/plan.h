@@ -1,0 +1,101 @@
+// Where every weight of a model will lie, to the byte, before one of them is read.
+//
+// One arena holds all of a model, in the order in which it computes: what comes before the decoder
+// (a vision tower), the embedding, layer by layer, the final norm, the head. So a step walks
+// through memory once from front to back, and a copy to a device can be used from its front while
+// its back is still on the way. Linears that read the same input are one matrix (queries, keys and
+// values under each other, gate and up row by row).
+//
+// Pure: shapes and types from the files' headers, no tensor is read. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "models/decoder/description.h"
+#include "models/decoder/weights.h"
+#include "models/files/weight_index.h"
+#include "models/weights/precision.h"
+#include "shm/base/result.h"
+
+namespace hearth::weights {
+
+inline constexpr std::uint64_t kAlignmentBytes = 256;
+
+// A tensor that a family needs beside its decoder. Never rounded below the arithmetic type.
+struct Tensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  bool keep_f32 = false;  // f32 whatever the arithmetic type
+};
+
+// Row i of a stored tensor is row first + i * step of what is placed.
+struct Source {
+  const files::WeightEntry* entry = nullptr;  // the WeightIndex's
+  std::int64_t rows = 0;
+  std::int64_t first = 0;
+  std::int64_t step = 1;
+};
+
+// A matrix, or a vector as `rows` of one column.
+struct Placement {
+  HearthFormat format = HEARTH_FORMAT_F32;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::uint64_t offset = 0;  // of the data, in the arena; the scales follow
+  std::uint64_t bytes = 0;
+  std::uint64_t scale_offset = 0;
+  std::uint64_t scale_bytes = 0;  // 0: none
+  std::vector<Source> sources;
+
+  bool is_packed() const { return format != HEARTH_FORMAT_F32 && format != HEARTH_FORMAT_BF16; }
+};
+
+// Numbers of placements.
+using Place = std::size_t;
+inline constexpr Place kNowhere = static_cast<Place>(-1);
+
+struct LinearPlace {
+  Place weight = kNowhere;
+  Place bias = kNowhere;
+};
+struct LayerPlaces {
+  Place attention_norm = kNowhere, q_norm = kNowhere, k_norm = kNowhere, mlp_norm = kNowhere;
+  LinearPlace qkv, output, gate_up, down;
+};
+
+struct Plan {
+  Precision precision;
+  std::vector<Placement> placements;  // by offset
+  std::uint64_t bytes = 0;            // of the arena
+  std::uint64_t source_bytes = 0;     // that loading reads
+
+  Place embedding = kNowhere;
+  std::vector<LayerPlaces> layers;
+  Place final_norm = kNowhere;
+  LinearPlace head;  // the embedding's place when tied and equal in format
+  struct Further {
+    Place place = kNowhere;
+    std::vector<std::int64_t> shape;
+  };
+  std::map<std::string, Further> further;
+};
+
+// `before`: what is computed before the decoder, in its order. The plan borrows entries of `index`.
+// Errors: bad_model naming tensor and shapes; unsupported for a type that is not f32, bf16 or f16,
+// or a dtype that is none.
+struct Request {
+  const decoder::Description& description;
+  const std::vector<Tensor>& before;
+  std::string_view dtype;  // as in LoadOptions
+};
+Result<Plan> make_plan(const files::WeightIndex& index, const Request& request);
+
+// The kernels' view of a placement in an arena that begins at `base`.
+HearthMatrix matrix_in(const Placement& placement, const std::byte* base);
+// The decoder's weights in an arena that begins at `base`. device: as in decoder::Weights.
+decoder::Weights bind(const Plan& plan, const std::byte* base, int device);
+
+}  // namespace hearth::weights

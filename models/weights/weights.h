@@ -1,0 +1,54 @@
+// A model's weights in memory: what the kernels and the vision tower compute from.
+//
+// Ownership: a Weights owns its arena; everything it hands out points into it. Immutable once
+// loaded; any thread. Destroying it gives all of the memory back to the system.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/decoder/weights.h"
+#include "models/files/weight_index.h"
+#include "models/model.h"
+#include "models/weights/arena.h"
+#include "models/weights/plan.h"
+#include "shm/base/result.h"
+
+namespace hearth::weights {
+
+// A tensor beside the decoder's. Dense, row-major.
+struct View {
+  const void* data = nullptr;
+  HearthType type = HEARTH_F32;
+  std::vector<std::int64_t> shape;
+  int device = -1;  // CUDA device; -1: host memory
+};
+
+class Weights {
+ public:
+  Weights(const Plan& plan, std::unique_ptr<Arena> arena);
+
+  const Precision& precision() const { return precision_; }
+  const decoder::Weights& decoder() const { return decoder_; }
+  // One of the tensors that the plan was made with.
+  const View& tensor(const std::string& name) const { return further_.at(name); }
+  std::uint64_t bytes() const { return arena_->bytes(); }  // that the device gives for it
+
+ private:
+  const std::unique_ptr<Arena> arena_;
+  const Precision precision_;
+  const decoder::Weights decoder_;
+  std::map<std::string, View> further_;
+};
+
+// Load thread. Reads everything that the plan places, rounds what is to be rounded, then checks
+// that the files are still the same. `arena` has at least plan.bytes. Errors: bad_model naming
+// file and tensor, model_changed, unsupported, out_of_memory, cancelled; then the arena is gone.
+Result<std::shared_ptr<const Weights>> load(const files::WeightIndex& index, const Plan& plan,
+                                            const models::LoadOptions& options,
+                                            std::unique_ptr<Arena> arena);
+
+}  // namespace hearth::weights
