@@ -1,4 +1,5 @@
-// A decoder as data: descriptions that fit, the plan made of one, rotary angles.
+// A decoder as data: descriptions that fit, the plan made of one, rotary frequencies.
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -57,80 +58,70 @@ TEST(Description, CacheBytesAreThoseOfKeysAndValues) {
   EXPECT_EQ(kv_bytes_per_token(small(3, 0), 2), 3U * 2 * 16 * 2 * 2);
 }
 
-TEST(Plan, ResidualAdditionsMeltIntoTheNormsThatFollow) {
-  const Description description = small(4, 0);
+TEST(Plan, ALayerIsSixOperationsBetweenTaps) {
   Weights weights;
   weights.layers.resize(4);
-  const auto plan = build_plan(description, weights);
-  // Every layer adds its attention, three of them the MLP before; the last MLP is added alone.
-  EXPECT_EQ(count(plan, OpKind::kAddRmsNorm), 4U + 3U);
-  EXPECT_EQ(count(plan, OpKind::kAdd), 1U);
-  EXPECT_EQ(count(plan, OpKind::kRmsNorm), 2U);
-  EXPECT_EQ(count(plan, OpKind::kLinear), 4U * 4 + 1);
+  const auto plan = build_plan(small(4, 0), weights);
+  EXPECT_EQ(count(plan, OpKind::kNormLinear), 4U * 2);
+  EXPECT_EQ(count(plan, OpKind::kLinearAdd), 4U * 2);
+  EXPECT_EQ(count(plan, OpKind::kRopeWrite), 4U);
+  EXPECT_EQ(count(plan, OpKind::kAttention), 4U);
+  EXPECT_EQ(plan.size(), 1U + 4 * 6 + 5 + 1);  // and the embedding, the taps, the head
+  EXPECT_EQ(plan.back().kind, OpKind::kHead);
 }
 
-TEST(Plan, DeepstackFeaturesFollowTheirWholeLayer) {
-  const Description description = small(4, 2);
-  Weights weights;
-  weights.layers.resize(4);
-  const auto plan = build_plan(description, weights);
-  ASSERT_EQ(count(plan, OpKind::kAddDeepstack), 2U);
-  std::int32_t level = 0;
-  for (std::size_t i = 0; i < plan.size(); ++i) {
-    if (plan[i].kind != OpKind::kAddDeepstack) continue;
-    EXPECT_EQ(plan[i].level, level++);
-    EXPECT_EQ(plan[i - 1].kind, OpKind::kTap);  // transformers records what is there before
-    EXPECT_EQ(plan[i - 2].kind, OpKind::kAdd);
-    EXPECT_EQ(plan[i + 1].kind, OpKind::kRmsNorm);
+TEST(Plan, DeepstackFeaturesFollowTheTapOfTheirLayer) {
+  for (const std::int32_t levels : {1, 2, 4}) {
+    Weights weights;
+    weights.layers.resize(4);
+    const auto plan = build_plan(small(4, levels), weights);
+    ASSERT_EQ(count(plan, OpKind::kAddDeepstack), static_cast<std::size_t>(levels));
+    std::int32_t level = 0;
+    for (std::size_t i = 0; i < plan.size(); ++i) {
+      if (plan[i].kind != OpKind::kAddDeepstack) continue;
+      EXPECT_EQ(plan[i].index, level++);
+      // transformers records what a layer leaves before the features are added.
+      if (level < 4) {
+        EXPECT_EQ(plan[i - 1].kind, OpKind::kTap);
+        EXPECT_EQ(plan[i - 1].index, level);
+        EXPECT_EQ(plan[i + 1].kind, OpKind::kNormLinear);
+      } else {
+        EXPECT_EQ(plan[i - 1].kind, OpKind::kLinearAdd);
+      }
+    }
   }
 }
 
 TEST(Plan, EveryHiddenStateIsTappedOnceInOrder) {
   for (const std::int32_t deepstack_layers : {0, 1, 3, 4}) {
+    const std::vector<float> final_norm(64, 1.0F);
     Weights weights;
     weights.layers.resize(4);
+    weights.final_norm = final_norm.data();
     const auto plan = build_plan(small(4, deepstack_layers), weights);
     std::vector<std::int32_t> states;
-    for (const Op& op : plan)
-      if (op.kind == OpKind::kTap) states.push_back(op.state);
+    for (const Op& op : plan) {
+      if (op.kind != OpKind::kTap) continue;
+      states.push_back(op.index);
+      EXPECT_EQ(op.norm, op.index == 4 ? weights.final_norm : nullptr);
+    }
     EXPECT_EQ(states, (std::vector<std::int32_t>{0, 1, 2, 3, 4})) << deepstack_layers;
-    // Only the last one is normalised, and a run without logits comes past it.
-    EXPECT_EQ(std::count_if(plan.begin(), plan.end(),
-                            [&](const Op& op) {
-                              return op.kind == OpKind::kTap && op.weight == &weights.final_norm;
-                            }),
-              1);
-    const auto choose = std::find_if(plan.begin(), plan.end(),
-                                     [](const Op& op) { return op.kind == OpKind::kChooseRows; });
-    ASSERT_NE(choose, plan.end());
-    EXPECT_EQ((choose - 1)->state, 4);
   }
 }
 
 TEST(Plan, EveryLayerWritesItsOwnCacheOnce) {
-  const Description description = small(3, 1);
   Weights weights;
   weights.layers.resize(3);
   std::multiset<std::int32_t> layers;
-  for (const Op& op : build_plan(description, weights))
-    if (op.kind == OpKind::kQkNormRopeWrite) layers.insert(op.layer);
+  for (const Op& op : build_plan(small(3, 1), weights))
+    if (op.kind == OpKind::kRopeWrite) layers.insert(op.index);
   EXPECT_EQ(layers, (std::multiset<std::int32_t>{0, 1, 2}));
 }
 
-// Which axis turns each channel, seen by moving along one axis only.
 std::string axes(const Rope& rope, std::int32_t head_dim) {
-  const RopeTable table(rope, head_dim);
-  const auto half = static_cast<std::size_t>(head_dim / 2);
-  std::string seen(half, '?');
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    std::vector<std::int32_t> positions(3, 0);
-    positions[axis] = 1;
-    std::vector<float> cosines(half), sines(half);
-    table.fill(positions, cosines, sines);
-    for (std::size_t i = 0; i < half; ++i)
-      if (sines[i] != 0.0F) seen[i] = "thw"[axis];
-  }
-  return seen;
+  std::string letters;
+  for (const std::uint8_t axis : RopeTable(rope, head_dim).axes) letters += "thw"[axis];
+  return letters;
 }
 
 TEST(Rope, InterleavedSectionsTakeTurnsUntilTheyAreSpent) {
@@ -146,15 +137,12 @@ TEST(Rope, WithoutSectionsOneAxisTurnsAll) {
   EXPECT_EQ(axes({10'000.0, {0, 0, 0}, true}, 16), "tttttttt");
 }
 
-TEST(Rope, AnglesAreThePositionTimesThetaToAPower) {
+TEST(Rope, FrequenciesArePowersOfTheta) {
   const RopeTable table({10'000.0, {0, 0, 0}, true}, 8);
-  std::vector<float> cosines(4), sines(4);
-  table.fill(std::vector<std::int32_t>{5, 5, 5}, cosines, sines);
-  for (int i = 0; i < 4; ++i) {
-    const double angle = 5.0 * std::pow(10'000.0, -2.0 * i / 8.0);
-    EXPECT_NEAR(cosines[static_cast<std::size_t>(i)], std::cos(angle), 1e-6);
-    EXPECT_NEAR(sines[static_cast<std::size_t>(i)], std::sin(angle), 1e-6);
-  }
+  ASSERT_EQ(table.frequencies.size(), 4U);
+  for (int i = 0; i < 4; ++i)
+    EXPECT_FLOAT_EQ(table.frequencies[static_cast<std::size_t>(i)],
+                    static_cast<float>(std::pow(10'000.0, -2.0 * i / 8.0)));
 }
 
 }  // namespace
