@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 1
 OLDEST_PROTOCOL_VERSION = 1
-SCHEMA_HASH = "56ce0cf43c368bf1"
+SCHEMA_HASH = "117c4512a9f7fdaa"
 
 S = TypeVar("S", bound="Struct")
 
@@ -856,17 +856,17 @@ class ModelOffered(Struct):
         *,
         model: str,
         family: str,
-        memory: MemoryPlan = {},
+        memory: MemoryPlan | None = None,
         warnings: list[str] | None = None,
     ) -> None:
         self.model = model
         self.family = family
-        self.memory = memory
+        self.memory = MemoryPlan() if memory is None else memory
         self.warnings = [] if warnings is None else warnings
 
 
 class LoadModel(Struct):
-    """Make a model hot and hold it. `generate` does so by itself when needed.
+    """Make a model hot and hold it. `generate` does so by itself when needed. Idle models leave when there is no room, also held ones: their next request loads them again.
 
     model: id from model_offered, or the name of a public model
     """
@@ -1120,6 +1120,68 @@ class MemoryFreed(Struct):
         self.freed_bytes = freed_bytes
         self.resident_bytes = resident_bytes
         self.models = [] if models is None else models
+
+
+class PlanLoad(Struct):
+    """What loading a model would take, and who would have to leave. Nothing is loaded and nobody leaves.
+
+    model: id from model_offered, or the name of a public model
+    """
+
+    NAME = "plan_load"
+    TYPE = 28
+    KIND = "request"
+    REQUIRED = ("model",)
+    __slots__ = ("model",)
+
+    def __init__(
+        self,
+        *,
+        model: str,
+    ) -> None:
+        self.model = model
+
+
+class LoadPlan(Struct):
+    """Answer to plan_load.
+
+    model: its id
+    is_hot: it is loaded already: nothing would happen
+    fits: it can be loaded now, once those in `leaving` have left
+    memory: what it would take
+    free_bytes: of the budget, not taken by any model
+    budget_bytes: the most that all models may take together
+    leaving: names of the idle models that would leave
+    at_work: names of the models that cannot leave now
+    """
+
+    NAME = "load_plan"
+    TYPE = 29
+    KIND = "reply"
+    REQUIRED = ("model",)
+    NESTED = {"memory": MemoryPlan}
+    __slots__ = ("model", "is_hot", "fits", "memory", "free_bytes", "budget_bytes", "leaving", "at_work")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        is_hot: bool = False,
+        fits: bool = False,
+        memory: MemoryPlan | None = None,
+        free_bytes: int = 0,
+        budget_bytes: int = 0,
+        leaving: list[str] | None = None,
+        at_work: list[str] | None = None,
+    ) -> None:
+        self.model = model
+        self.is_hot = is_hot
+        self.fits = fits
+        self.memory = MemoryPlan() if memory is None else memory
+        self.free_bytes = free_bytes
+        self.budget_bytes = budget_bytes
+        self.leaving = [] if leaving is None else leaving
+        self.at_work = [] if at_work is None else at_work
 
 
 class Generate(Struct):
@@ -1663,6 +1725,8 @@ BY_TYPE: dict[int, type[Struct]] = {
     25: StatusReport,
     26: FreeMemory,
     27: MemoryFreed,
+    28: PlanLoad,
+    29: LoadPlan,
     32: Generate,
     33: Token,
     34: Progress,

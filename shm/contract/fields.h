@@ -519,6 +519,33 @@ struct Fields<MemoryFreed> {
 };
 
 template <>
+struct Fields<PlanLoad> {
+  static constexpr std::string_view kName = "plan_load";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+  }
+};
+
+template <>
+struct Fields<LoadPlan> {
+  static constexpr std::string_view kName = "load_plan";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "is_hot", .required = false}, m.is_hot);
+    visit(Rule{.name = "fits", .required = false}, m.fits);
+    visit(Rule{.name = "memory", .required = false}, m.memory);
+    visit(Rule{.name = "free_bytes", .required = false}, m.free_bytes);
+    visit(Rule{.name = "budget_bytes", .required = false}, m.budget_bytes);
+    visit(Rule{.name = "leaving", .required = false, .max_items = 4096}, m.leaving);
+    visit(Rule{.name = "at_work", .required = false, .max_items = 4096}, m.at_work);
+  }
+};
+
+template <>
 struct Fields<Generate> {
   static constexpr std::string_view kName = "generate";
   static constexpr bool kOpen = false;
@@ -798,6 +825,8 @@ void each_message(Visit&& visit) {
   visit.template operator()<StatusReport>();
   visit.template operator()<FreeMemory>();
   visit.template operator()<MemoryFreed>();
+  visit.template operator()<PlanLoad>();
+  visit.template operator()<LoadPlan>();
   visit.template operator()<Generate>();
   visit.template operator()<Token>();
   visit.template operator()<Progress>();

@@ -36,6 +36,8 @@ std::string_view name_of_type(std::uint8_t type) {
     case 25: return "status_report";
     case 26: return "free_memory";
     case 27: return "memory_freed";
+    case 28: return "plan_load";
+    case 29: return "load_plan";
     case 32: return "generate";
     case 33: return "token";
     case 34: return "progress";
@@ -63,8 +65,8 @@ std::string_view name_of_type(std::uint8_t type) {
 Kind kind_of_type(std::uint8_t type) {
   switch (type) {
     case 1: case 2: case 4: case 5: case 12: case 13: return Kind::kConnection;
-    case 3: case 7: case 9: case 11: case 15: case 17: case 19: case 21: case 23: case 25: case 27: case 36: case 38: return Kind::kReply;
-    case 6: case 8: case 10: case 14: case 16: case 18: case 20: case 22: case 24: case 26: case 32: case 37: return Kind::kRequest;
+    case 3: case 7: case 9: case 11: case 15: case 17: case 19: case 21: case 23: case 25: case 27: case 29: case 36: case 38: return Kind::kReply;
+    case 6: case 8: case 10: case 14: case 16: case 18: case 20: case 22: case 24: case 26: case 28: case 32: case 37: return Kind::kRequest;
     case 33: case 34: case 35: return Kind::kEvent;
     case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 72: case 73: case 74: case 75: case 76: return Kind::kLink;
     default: return Kind::kUnknown;
@@ -73,7 +75,7 @@ Kind kind_of_type(std::uint8_t type) {
 
 bool may_carry_descriptors(std::uint8_t type) {
   switch (type) {
-    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 26: case 27: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: case 75: case 76: return false;
+    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 26: case 27: case 28: case 29: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: case 75: case 76: return false;
     case 9: case 12: case 16: case 65: case 67: case 71: return true;
     default: return false;
   }
@@ -133,6 +135,10 @@ template std::string pack(const FreeMemory&);
 template Result<FreeMemory> unpack(std::span<const std::byte>);
 template std::string pack(const MemoryFreed&);
 template Result<MemoryFreed> unpack(std::span<const std::byte>);
+template std::string pack(const PlanLoad&);
+template Result<PlanLoad> unpack(std::span<const std::byte>);
+template std::string pack(const LoadPlan&);
+template Result<LoadPlan> unpack(std::span<const std::byte>);
 template std::string pack(const Generate&);
 template Result<Generate> unpack(std::span<const std::byte>);
 template std::string pack(const Token&);

@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::uint32_t kOldestProtocolVersion = 1;
-inline constexpr std::string_view kSchemaHash = "56ce0cf43c368bf1";
+inline constexpr std::string_view kSchemaHash = "117c4512a9f7fdaa";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -306,7 +306,7 @@ struct ModelOffered {
   friend bool operator==(const ModelOffered&, const ModelOffered&) = default;
 };
 
-// Make a model hot and hold it. `generate` does so by itself when needed.
+// Make a model hot and hold it. `generate` does so by itself when needed. Idle models leave when there is no room, also held ones: their next request loads them again.
 struct LoadModel {
   static constexpr std::uint8_t kType = 18;
   std::string model;  // id from model_offered, or the name of a public model
@@ -398,6 +398,27 @@ struct MemoryFreed {
   std::uint64_t resident_bytes = 0;  // still taken by models that are at work
   std::vector<std::string> models;  // names of the models that left
   friend bool operator==(const MemoryFreed&, const MemoryFreed&) = default;
+};
+
+// What loading a model would take, and who would have to leave. Nothing is loaded and nobody leaves.
+struct PlanLoad {
+  static constexpr std::uint8_t kType = 28;
+  std::string model;  // id from model_offered, or the name of a public model
+  friend bool operator==(const PlanLoad&, const PlanLoad&) = default;
+};
+
+// Answer to plan_load.
+struct LoadPlan {
+  static constexpr std::uint8_t kType = 29;
+  std::string model;  // its id
+  bool is_hot = false;  // it is loaded already: nothing would happen
+  bool fits = false;  // it can be loaded now, once those in `leaving` have left
+  MemoryPlan memory;  // what it would take
+  std::uint64_t free_bytes = 0;  // of the budget, not taken by any model
+  std::uint64_t budget_bytes = 0;  // the most that all models may take together
+  std::vector<std::string> leaving;  // names of the idle models that would leave
+  std::vector<std::string> at_work;  // names of the models that cannot leave now
+  friend bool operator==(const LoadPlan&, const LoadPlan&) = default;
 };
 
 // Continue a chat. Followed by `token` and `progress` events, ended by `generated`.

@@ -10,17 +10,24 @@ TYPES = {"bool": "bool", "f64": "float", "str": "str", "bin": "bytes"}
 TYPES |= dict.fromkeys(INTEGERS, "int")
 
 
+def is_made_anew(field: Field) -> bool:
+    """Whether its default is a value that objects must not share: a list or a struct."""
+    is_struct = field.type not in TYPES
+    return (field.is_list or is_struct) and not field.required and not field.optional
+
+
 def parameter(field: Field) -> str:
     hint = field.wrapped(TYPES.get(field.type, pascal(field.type)), "list[{}]", "{} | None")
-    if field.is_list and not field.required:
+    if is_made_anew(field):
         return f"        {field.name}: {hint} | None = None,"
     default = "" if field.required else f" = {literal(field.spec.get('default'))}"
     return f"        {field.name}: {hint}{default},"
 
 
 def assignment(field: Field) -> str:
-    if field.is_list and not field.required:
-        return f"        self.{field.name} = [] if {field.name} is None else {field.name}"
+    if is_made_anew(field):
+        fresh = "[]" if field.is_list else f"{pascal(field.type)}()"
+        return f"        self.{field.name} = {fresh} if {field.name} is None else {field.name}"
     return f"        self.{field.name} = {field.name}"
 
 
