@@ -5,9 +5,9 @@
  * HearthKernels::unpack, and a library's attention. Whether there is AMX is found by computing a
  * known product once, not by CPUID alone: hypervisors hide the leaf that describes tiles.
  *
- * The conventions of kernels.h hold: row-major tensors, strides in elements, no allocation. All
- * tensors are bf16 where nothing else is said. No base address needs an alignment but that of a
- * workspace (64 bytes) and those of HearthMatrix.
+ * The conventions of kernels.h hold: row-major tensors, strides in elements. All tensors are bf16
+ * where nothing else is said. Memory for packed operands is the team's scratch (cpu/team.h): a few
+ * MiB, allocated by the first call that needs so much.
  *
  * Every result of a row depends on that row (and in attention the keys it sees) alone: equal inputs
  * give equal bits whatever rows are beside it, however a prompt is cut into calls, and on however
@@ -60,11 +60,8 @@ typedef struct HearthGemm {
   const void* bias; /* [out_features], or null */
   void* output;     /* [rows, out_features]; SWIGLU: [rows, out_features / 2]; never the input */
   int64_t output_stride;
-  void* workspace; /* hearth_gemm_workspace_bytes() */
 } HearthGemm;
 
-/* For this and every smaller number of rows. */
-size_t hearth_gemm_workspace_bytes(int64_t rows, int64_t in_features);
 HearthStatus hearth_gemm_cpu(const HearthGemm* gemm);
 
 /* --- attention ------------------------------------------------------------------------------- */
@@ -88,12 +85,10 @@ typedef struct HearthFlash {
   const int32_t* segments; /* [segment_count + 1], from 0 to rows, on the host; or null */
   int64_t segment_count;
   float scale;
-  void* output; /* [rows, heads * head_dim]; may be the query */
+  void* output; /* [rows, heads * head_dim]; never the query */
   int64_t output_stride;
-  void* workspace; /* hearth_flash_workspace_bytes() */
 } HearthFlash;
 
-size_t hearth_flash_workspace_bytes(int64_t head_dim);
 HearthStatus hearth_flash_cpu(const HearthFlash* flash);
 
 #ifdef __cplusplus
