@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "models/decoder/weights.h"
+#include "models/qwen3_vl/config.h"
+#include "models/weights/weights.h"
 
 namespace hearth::qwen3_vl {
 
@@ -37,5 +39,11 @@ struct VisionWeights {
   std::vector<VisionMerger> deepstack;  // norm [merged], after joining
   int device = -1;                      // CUDA device of all pointers; -1: host memory
 };
+
+// The tower's tensors in the order in which it computes with them.
+std::vector<weights::Tensor> vision_tensors(const VisionConfig& config);
+
+// `loaded` was planned with vision_tensors(config).
+VisionWeights vision_weights(const weights::Weights& loaded, const VisionConfig& config);
 
 }  // namespace hearth::qwen3_vl

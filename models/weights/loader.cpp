@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "models/decoder/device_memory.h"
 #include "models/weights/convert.h"
 #include "models/weights/pieces.h"
@@ -226,7 +228,18 @@ class Loading {
         .rows = part.rows.rows,
         .first = part.target_row(),
         .step = part.source.step};
-    return decoder::check_status(hearth_pack(&call), "pack");
+    const HearthStatus status = hearth_pack(&call);
+    if (status == HEARTH_BAD_ARGUMENT) return not_finite(*part.source.entry);
+    return decoder::check_status(status, "pack");
+  }
+
+  // The one argument that a plan cannot check.
+  Error not_finite(const files::WeightEntry& entry) const {
+    return fail(
+        Code::kBadModel,
+        fmt::format("{} in {} has weights that are not finite: they cannot be rounded to {}",
+                    entry.stored_name, index_.label_of(entry), plan_.precision.name),
+        "Load it as bfloat16 or float32.");
   }
 
   // Tells the arena how far everything has arrived.

@@ -92,9 +92,8 @@ class Planner {
 
   Result<void> further(const Tensor& tensor) {
     shapes_[tensor.name] = tensor.shape;
-    TRY(const Place placed,
-        place({tensor.name}, tensor.keep_f32 ? HEARTH_FORMAT_F32 : arithmetic()));
-    plan_.further[tensor.name] = {placed, tensor.shape};
+    const HearthFormat format = tensor.keep_f32 ? HEARTH_FORMAT_F32 : arithmetic();
+    TRY(plan_.further[tensor.name], place({tensor.name}, format));
     return {};
   }
 

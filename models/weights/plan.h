@@ -76,11 +76,7 @@ struct Plan {
   std::vector<LayerPlaces> layers;
   Place final_norm = kNowhere;
   LinearPlace head;  // the embedding's place when tied and equal in format
-  struct Further {
-    Place place = kNowhere;
-    std::vector<std::int64_t> shape;
-  };
-  std::map<std::string, Further> further;
+  std::map<std::string, Place> further;
 };
 
 // `before`: what is computed before the decoder, in its order. The plan borrows entries of `index`.

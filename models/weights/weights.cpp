@@ -8,12 +8,8 @@ Weights::Weights(const Plan& plan, std::unique_ptr<Arena> arena)
     : arena_(std::move(arena)),
       precision_(plan.precision),
       decoder_(bind(plan, arena_->address(), arena_->device())) {
-  for (const auto& [name, tensor] : plan.further) {
-    const Placement& placement = plan.placements[tensor.place];
-    further_[name] = {arena_->address() + placement.offset,
-                      placement.format == HEARTH_FORMAT_F32 ? HEARTH_F32 : HEARTH_BF16,
-                      tensor.shape, arena_->device()};
-  }
+  for (const auto& [name, place] : plan.further)
+    further_[name] = matrix_in(plan.placements[place], arena_->address());
 }
 
 Result<std::shared_ptr<const Weights>> load(const files::WeightIndex& index, const Plan& plan,

@@ -19,29 +19,22 @@
 
 namespace hearth::weights {
 
-// A tensor beside the decoder's. Dense, row-major.
-struct View {
-  const void* data = nullptr;
-  HearthType type = HEARTH_F32;
-  std::vector<std::int64_t> shape;
-  int device = -1;  // CUDA device; -1: host memory
-};
-
 class Weights {
  public:
   Weights(const Plan& plan, std::unique_ptr<Arena> arena);
 
   const Precision& precision() const { return precision_; }
   const decoder::Weights& decoder() const { return decoder_; }
-  // One of the tensors that the plan was made with.
-  const View& tensor(const std::string& name) const { return further_.at(name); }
+  // One of the tensors that the plan was made with beside the decoder's: its first dimension times
+  // all others, F32 or BF16. Vectors have one column.
+  const HearthMatrix& tensor(const std::string& name) const { return further_.at(name); }
   std::uint64_t bytes() const { return arena_->bytes(); }  // that the device gives for it
 
  private:
   const std::unique_ptr<Arena> arena_;
   const Precision precision_;
   const decoder::Weights decoder_;
-  std::map<std::string, View> further_;
+  std::map<std::string, HearthMatrix> further_;
 };
 
 // Load thread. Reads everything that the plan places, rounds what is to be rounded, then checks
