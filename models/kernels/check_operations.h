@@ -52,8 +52,13 @@ inline HearthStatus check(const HearthRopeAngles* call) {
       call->rows >= 1 && call->half >= 1);
 }
 
+// Without key heads nothing is written.
+inline bool is_whole_or_unused(const HearthCache& cache) {
+  return cache.kv_heads == 0 ? cache.head_dim >= 1 : is_whole(cache);
+}
+
 inline HearthStatus check(const HearthRopeWrite* call) {
-  return status_of(call != nullptr && is_known(call->type) && is_whole(call->cache) &&
+  return status_of(call != nullptr && is_known(call->type) && is_whole_or_unused(call->cache) &&
                    call->cache.type == call->type && call->cache.head_dim % 2 == 0 &&
                    all_given(call->qkv, call->cosines, call->sines, call->slot, call->index) &&
                    call->rows >= 1 && call->heads >= 1 &&

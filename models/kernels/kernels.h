@@ -191,7 +191,8 @@ typedef struct HearthCache {
 
 /* For each row: RMSNorm over head_dim of queries and keys (where there are norms), rotation of
  * channel pairs (i, i + head_dim / 2), queries back in place, keys and values into the cache at
- * token index[r] of slot[r]. A row with index -1 is left alone. */
+ * token index[r] of slot[r]. A row with index -1 is left alone. With cache.kv_heads 0 there are only
+ * queries, and the cache's pages and table may be null: a vision tower turns its keys as queries. */
 typedef struct HearthRopeWrite {
   HearthType type; /* of qkv and cache */
   int64_t rows, heads;
