@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "daemon/broker/keys.h"
+#include "daemon/broker/recall.h"
 #include "daemon/broker/results.h"
 
 namespace hearth::broker {
@@ -45,6 +46,7 @@ void answer_with(Core& core, const Job& job, const InFrame& terminal) {
   if (auto handed = hand_over_from(core, job, *reply); !handed)
     return core.fail(job.caller, handed.error());
   remember(core, job, *reply);
+  keep_result(core, job, *reply);
   core.reply(job.caller, *reply);
 }
 

@@ -21,7 +21,7 @@ struct Caller {
   bool operator==(const Caller&) const = default;
 };
 
-enum class RequestKind { kArena, kOffer, kLoad, kUnload, kJob };
+enum class RequestKind { kArena, kOffer, kLoad, kUnload, kFree, kJob };
 
 struct OpenRequest {
   RequestKind kind = RequestKind::kJob;

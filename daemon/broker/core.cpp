@@ -22,6 +22,7 @@ Core::Core(Config config_values, Ports ports)
       accounts(config.user),
       queue(config.queue),
       recent(config.recent),
+      results(config.result_cache_bytes),
       supervisor(config, ports.worker, ports.timer) {}
 
 JobId Core::next_job_id() {

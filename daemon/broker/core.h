@@ -7,8 +7,10 @@
 
 #include <deque>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "daemon/broker/accounts.h"
 #include "daemon/broker/arenas.h"
@@ -19,6 +21,7 @@
 #include "daemon/broker/models.h"
 #include "daemon/broker/out_arenas.h"
 #include "daemon/broker/quarantine.h"
+#include "daemon/broker/result_cache.h"
 #include "daemon/broker/supervisor.h"
 
 namespace hearth::broker {
@@ -34,6 +37,13 @@ struct ModelCall {
   Op op = Op::kAttach;
   bool unload = false;
   std::string model;
+};
+
+// A free_memory request whose models are on their way out.
+struct FreeCall {
+  Caller caller;
+  std::set<std::string> awaited;  // ids
+  contract::MemoryFreed freed;    // so far
 };
 
 struct Core {
@@ -52,8 +62,11 @@ struct Core {
   Models models;
   Jobs jobs;
   std::unordered_map<JobId, ModelCall> model_calls;
+  std::vector<FreeCall> free_calls;
+  std::vector<contract::CacheEntry> caches;  // of the worker, as it last reported them
   FairQueue queue;
   Recent recent;
+  ResultCache results;
   Quarantine quarantine;
   Supervisor supervisor;
   contract::WorkerReady engine;  // of the present worker; slots 0 while there is none

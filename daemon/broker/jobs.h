@@ -31,7 +31,8 @@ struct Job {
   std::uint64_t told_place = kNotTold;  // jobs ahead of it, as its caller last heard
 
   RequestKey key;
-  std::uint64_t fingerprint = 0;            // with a key: of what was asked
+  std::string result_key;                   // empty: its answer is not cached
+  std::uint64_t fingerprint = 0;            // with a key or a result_key: of what was asked
   std::vector<contract::Token> said;        // with a key: its token events, joined to few
   TimePoint left_until = TimePoint::max();  // its caller is gone; until then it may come back
 };

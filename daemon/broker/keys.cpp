@@ -29,12 +29,6 @@ Error another_request() {
               "Give every request a random key of its own.");
 }
 
-// What a caller needs to hear that the first caller heard.
-void catch_up(Core& core, const Job& sent, const std::vector<contract::Token>& said) {
-  if (!sent.arenas.empty()) core.event(sent.caller, make_frame(0, contract::InputsDone{}));
-  for (const contract::Token& token : said) core.event(sent.caller, make_frame(0, token));
-}
-
 // Its result will lie in memory that only the first caller's connection has.
 bool is_bound_elsewhere(const Job& job, const Caller& caller) {
   return job.type == contract::Encode::kType && job.running &&
@@ -62,10 +56,7 @@ bool take_over(Core& core, Job& job, const Job& sent) {
 void replay(Core& core, const Job& sent, const std::string& body) {
   const auto generated = contract::unpack<contract::Generated>(bytes_of(body));
   if (!generated) return core.fail(sent.caller, fail(Code::kInternal, generated.error().what));
-  contract::Token whole;
-  whole.text = generated->text;
-  whole.token_ids = generated->token_ids;
-  catch_up(core, sent, {whole});
+  catch_up(core, sent, {whole_answer(*generated)});
   core.finish(sent.caller, OutFrame{contract::Generated::kType, sent.caller.request_id, body, {}});
 }
 
@@ -80,6 +71,18 @@ std::vector<JobId> left_jobs_of(const Core& core, ConnectionId connection) {
 }
 
 }  // namespace
+
+void catch_up(Core& core, const Job& sent, const std::vector<contract::Token>& said) {
+  if (!sent.arenas.empty()) core.event(sent.caller, make_frame(0, contract::InputsDone{}));
+  for (const contract::Token& token : said) core.event(sent.caller, make_frame(0, token));
+}
+
+contract::Token whole_answer(const contract::Generated& generated) {
+  contract::Token whole;
+  whole.text = generated.text;
+  whole.token_ids = generated.token_ids;
+  return whole;
+}
 
 std::uint64_t fingerprint_of(contract::Generate message) {
   return hash_of(message);

@@ -32,6 +32,8 @@ struct Arguments {
   std::vector<uid_t> users;
   unsigned user_connections = Config{}.user.connections;
   std::uint64_t user_memory_mib = 0;
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t result_cache_bytes = Config{}.result_cache_bytes;
   std::vector<std::string> models;
   bool no_ember = false;
   bool fake = false;
@@ -82,6 +84,16 @@ void declare(CLI::App& app, Arguments& arguments) {
                  "shared memory that one user may have; default: half of the RAM")
       ->type_name("MiB")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 24));
+  app.add_option(
+         "--memory", arguments.memory_bytes,
+         "device memory that models may take together: 20GiB, 8G; default: 75 % of the RAM, "
+         "or a GPU's memory less 6 % and at least 1 GiB")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--result-cache", arguments.result_cache_bytes,
+                 "memory for answers that are asked for again; 0: none; default: 64MiB")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false));
   app.add_option("--model", arguments.models, "publish a model folder; may be repeated")
       ->type_name("NAME=FOLDER")
       ->check(check_named_folder);
@@ -144,6 +156,8 @@ Options make_options(const Arguments& arguments) {
   options.config.restart_most = milliseconds(arguments.restart_pause_s);
   options.config.allowed_users = arguments.users;
   options.config.boot_id = random_id();
+  options.config.memory_bytes = arguments.memory_bytes;
+  options.config.result_cache_bytes = arguments.result_cache_bytes;
   set_limits(options.config, arguments);
   add_models(options, arguments);
   return options;

@@ -22,13 +22,14 @@ enum class Stage { kDetached, kExamining, kAttaching, kCold, kLoading, kHot, kLe
 struct Model {
   std::string id;
   std::string name;
-  std::string dtype;  // auto, float32, bfloat16: as offered
+  std::string dtype;  // as offered: auto, bfloat16, int8 …
   std::string identity;
   std::vector<std::string> labels;
   std::vector<SharedFd> files;
   bool is_public = false;
 
-  std::string family;  // empty until a worker has recognised it
+  std::string family;           // empty until a worker has recognised it
+  contract::MemoryPlan memory;  // what it takes when it is loaded
   std::vector<std::string> warnings;
   std::string arithmetic;  // dtype it computes in; empty until a receipt has said so
 
@@ -55,6 +56,8 @@ struct Model {
   std::vector<Caller> unloaders;  // wait for the end of kLeaving
 
   bool wants_heat() const { return waiting_jobs > 0 || !loaders.empty(); }
+  // Somebody's request runs on it or waits for it: it cannot leave.
+  bool is_at_work() const { return running_jobs > 0 || wants_heat(); }
   bool is_disposable() const {
     return !is_public && holders.empty() && offerers.empty() && unloaders.empty() &&
            !wants_heat() && running_jobs == 0;

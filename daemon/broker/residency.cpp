@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/broker/room.h"
 #include "daemon/broker/schedule.h"
 #include "shm/base/log.h"
 
@@ -90,12 +91,10 @@ void load(Core& core, Model& model) {
   core.worker.send(make_frame(begin_call(core, model, Op::kLoad), message));
 }
 
-void unload(Core& core, Model& model) {
-  contract::UnloadModel message;
-  message.model = model.id;
-  model.stage = Stage::kLeaving;
-  model.leaves_when_idle = false;
-  core.worker.send(make_frame(begin_call(core, model, Op::kLoad, true), message));
+void leave_memory(Core& core, Model& model, Stage stage) {
+  model.stage = stage;
+  model.resident_bytes = 0;
+  std::erase_if(core.caches, [&](const auto& cache) { return cache.model == model.id; });
 }
 
 void detach(Core& core, Model& model) {
@@ -116,6 +115,7 @@ void answer_offer(Core& core, Model& model, Caller caller) {
   contract::ModelOffered reply;
   reply.model = model.id;
   reply.family = model.family;
+  reply.memory = model.memory;
   reply.warnings = model.warnings;
   core.reply(caller, reply);
 }
@@ -134,28 +134,8 @@ void answer_unloaders(Core& core, Model& model, bool resident) {
   for (const Caller caller : take(model.unloaders)) core.reply(caller, reply);
 }
 
-bool is_idle(const Model& model) {
-  return model.running_jobs == 0 && !model.wants_heat() && model.holders.empty();
-}
-
-// The model unused for longest leaves for one that does not fit, if nobody holds it. False: none.
-bool make_room(Core& core, const Model& wanted) {
-  Model* oldest = nullptr;
-  for (Model* model : core.models.all()) {
-    if (model->stage != Stage::kHot || !is_idle(*model)) continue;
-    if (oldest == nullptr || model->last_used < oldest->last_used) oldest = model;
-  }
-  if (oldest == nullptr) return false;
-  log::info("unloading {} to make room for {}", oldest->id, wanted.id);
-  unload(core, *oldest);
-  return true;
-}
-
-// Memory that is being given back may be what the next model needs.
-bool is_any_leaving(Core& core) {
-  const std::vector<Model*> all = core.models.all();
-  return std::any_of(all.begin(), all.end(),
-                     [](const Model* model) { return model->stage == Stage::kLeaving; });
+bool is_given_up(const Model& model) {
+  return !model.is_at_work() && model.holders.empty();
 }
 
 void forget(Core& core, Model& model) {
@@ -179,8 +159,11 @@ void advance_detached(Core& core, Model& model) {
 void advance_cold(Core& core, Model& model) {
   for (const Caller caller : take(model.offerers)) answer_offer(core, model, caller);
   if (model.wants_heat()) {
-    if (!is_any_leaving(core)) load(core, model);
-    return;
+    const Result<bool> room = find_room(core, model);
+    if (room && *room) load(core, model);
+    if (room) return;
+    log::warning("{}", room.error().what);
+    end_waiting(core, model, room.error());
   }
   if (model.is_disposable()) forget(core, model);
 }
@@ -189,7 +172,7 @@ void advance_hot(Core& core, Model& model) {
   for (const Caller caller : take(model.offerers)) answer_offer(core, model, caller);
   model.load_ms = 0.0;
   answer_loaders(core, model);
-  if (model.leaves_when_idle && is_idle(model)) unload(core, model);
+  if (model.leaves_when_idle && is_given_up(model)) unload(core, model);
 }
 
 }  // namespace
@@ -199,12 +182,20 @@ void hold(Model& model, ConnectionId client) {
   model.leaves_when_idle = false;
 }
 
+void unload(Core& core, Model& model) {
+  contract::UnloadModel message;
+  message.model = model.id;
+  model.stage = Stage::kLeaving;
+  model.leaves_when_idle = false;
+  core.worker.send(make_frame(begin_call(core, model, Op::kLoad, true), message));
+}
+
 void give_up(Core& core, Model& model, Caller caller) {
   model.holders.erase(caller.connection);
   model.leaves_when_idle = model.holders.empty();
   model.unloaders.push_back(caller);
   // Those whose memory is still in use hear so at once.
-  if (model.stage == Stage::kLoading || (model.stage == Stage::kHot && !is_idle(model)))
+  if (model.stage == Stage::kLoading || (model.stage == Stage::kHot && !is_given_up(model)))
     answer_unloaders(core, model, true);
   else if (model.stage != Stage::kHot && model.stage != Stage::kLeaving)
     answer_unloaders(core, model, false);
@@ -234,6 +225,7 @@ void advance(Core& core, Model& model) {
 void model_attached(Core& core, Model& model, const contract::ModelOffered& reply) {
   model.stage = Stage::kCold;
   model.family = reply.family;
+  model.memory = reply.memory;
   model.warnings = reply.warnings;
   core.quarantine.succeeded(model.id, Op::kAttach);
   advance(core, model);
@@ -255,8 +247,9 @@ void model_loaded(Core& core, Model& model, const contract::ModelLoaded& reply) 
 }
 
 void model_unloaded(Core& core, Model& model) {
-  model.stage = Stage::kCold;
-  model.resident_bytes = 0;
+  const std::uint64_t freed_bytes = charged_bytes(model);
+  leave_memory(core, model, Stage::kCold);
+  model_left(core, model, freed_bytes);
   answer_unloaders(core, model, false);
   for (Model* each : core.models.all()) advance(core, *each);  // some may wait for the room
 }
@@ -269,6 +262,7 @@ void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
     log::warning("{} ({}): {}", printable(model->name), model->id, printable(error.what));
   if (call.unload) {
     model->stage = Stage::kHot;
+    model_left(core, *model, 0);
     answer_unloaders(core, *model, true);
   } else if (call.op == Op::kAttach) {
     model->stage = Stage::kDetached;
@@ -277,7 +271,8 @@ void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
   } else {
     model->stage = Stage::kCold;
     // A load that was cancelled while somebody new came to want the model starts again.
-    const bool again = cancelled || (error.code == Code::kOutOfMemory && make_room(core, *model));
+    const bool again =
+        cancelled || (error.code == Code::kOutOfMemory && make_more_room(core, *model));
     if (!again) end_waiting(core, *model, error);
   }
   advance(core, *model);
@@ -319,8 +314,9 @@ void models_lose_worker(Core& core, const Error& error) {
   core.model_calls.clear();
   for (Model* model : core.models.all()) {
     leave_examination(*model);
-    model->stage = Stage::kDetached;
-    model->resident_bytes = 0;
+    const std::uint64_t freed_bytes = charged_bytes(*model);
+    leave_memory(core, *model, Stage::kDetached);
+    model_left(core, *model, freed_bytes);
     model->leaves_when_idle = false;
     model->examine_soon = false;
     end_waiting(core, *model, error);

@@ -1,7 +1,8 @@
 // Moves models between their stages: files at the worker, weights in its memory, gone again.
 //
 // A model that its last holder gave up leaves memory. One whose holders only disconnected stays
-// warm for their return, until another needs the room. Public models stay known whatever happens.
+// warm for their return, until another needs the room; so does one that is held and idle, whose
+// holders then find it cold (room.h). Public models stay known whatever happens.
 //
 // Every function may end requests and remove the model it is given when nobody needs it any more.
 #pragma once
@@ -27,6 +28,8 @@ void release_models_of(Core& core, ConnectionId client);
 void hold(Model& model, ConnectionId client);
 // Ends the hold of `caller` and answers its unload_model; the last holder's model leaves memory.
 void give_up(Core& core, Model& model, Caller caller);
+// Takes an idle, loaded model out of memory.
+void unload(Core& core, Model& model);
 // Removes `caller` from whatever it waits for at this model.
 void stop_waiting(Core& core, Model& model, Caller caller);
 

@@ -101,6 +101,7 @@ void assign(Core& core, const Job& job) {
   Client& client = core.clients.at(job.caller.connection);
   client.known_to_worker = true;
   contract::AssignJob message;
+  message.user = client.peer.uid;
   message.client = client.id;
   message.out_bytes = arena_bytes_left(core, client);
   core.worker.send(make_frame(job.id, message));

@@ -5,7 +5,8 @@
 
 namespace hearth::broker {
 
-// Tells the worker whose arenas the results of this job go to. Before the job is sent.
+// Tells the worker whose this job is: which user's caches it may use, and whose arenas its results
+// go to. Before the job is sent.
 void assign(Core& core, const Job& job);
 
 // The worker has made an arena for a client, or taken an empty one back. False: it cannot have.

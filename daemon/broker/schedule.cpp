@@ -57,6 +57,7 @@ Job remove(Core& core, JobId id) {
     core.queue.remove(job.id);
     places_changed(core);
   }
+  if (model != nullptr && job.running) model->last_used = core.now();
   if (model != nullptr) --(job.running ? model->running_jobs : model->waiting_jobs);
   return job;
 }
@@ -74,7 +75,7 @@ void start(Core& core, Job& job) {
   job.running = job.holds_slot = true;
   job.dispatched = core.now();
   model.last_used = job.dispatched;
-  if (job.type == contract::Encode::kType) assign(core, job);
+  assign(core, job);
   core.worker.send(OutFrame{job.type, job.id, std::move(job.body), {}});
 }
 

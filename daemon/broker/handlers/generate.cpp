@@ -7,6 +7,7 @@
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
 #include "daemon/broker/keys.h"
+#include "daemon/broker/recall.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/schedule.h"
 #include "shm/tensor.h"
@@ -75,6 +76,13 @@ std::uint32_t n_results(const contract::Encode& message) {
   return static_cast<std::uint32_t>(message.layers.size());
 }
 
+const std::string& result_key_of(const contract::Generate& message) {
+  return message.result_key;
+}
+std::string result_key_of(const contract::Encode&) {
+  return {};  // its result lies in memory of one connection
+}
+
 // The work of a request before it is known, in decode steps, for sharing the engine fairly. The
 // answer counts with the most it may have. A prompt is read many tokens at a time, so eight of them
 // count as one step; its text is taken at four bytes a token, its pictures at 32 x 32 pixels.
@@ -131,7 +139,8 @@ Result<Checked> check(Core& core, const Client& client, M& message) {
   job.priority = priority_of(message.priority);
   job.cost_tokens = cost_tokens(message);
   job.key = {client.peer.uid, message.key};
-  if (job.key) job.fingerprint = fingerprint_of(message);
+  job.result_key = result_key_of(message);
+  if (job.key || !job.result_key.empty()) job.fingerprint = fingerprint_of(message);
   job.arrived = core.now();
   return Checked{std::move(job), n_tensors};
 }
@@ -146,7 +155,7 @@ void accept(Core& core, Client& client, std::uint32_t request_id, M message) {
   Job& job = checked->job;
   job.caller = caller;
   hold(*core.models.find(job.model), client.id);
-  if (resume(core, job)) return;
+  if (resume(core, job) || recall(core, job)) return;
   core.find_open(caller)->job = job.id;
   enqueue(core, std::move(job));
 }

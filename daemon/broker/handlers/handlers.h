@@ -20,6 +20,8 @@ void handle(Core&, Client&, Request, const contract::ArenaDrop&);
 void handle(Core&, Client&, Request, const contract::OfferModel&);
 void handle(Core&, Client&, Request, const contract::LoadModel&);
 void handle(Core&, Client&, Request, const contract::UnloadModel&);
+void handle(Core&, Client&, Request, const contract::PlanLoad&);
+void handle(Core&, Client&, Request, const contract::FreeMemory&);
 void handle(Core&, Client&, Request, const contract::ListModels&);
 void handle(Core&, Client&, Request, const contract::Status&);
 void handle(Core&, Client&, Request, const contract::Release&);

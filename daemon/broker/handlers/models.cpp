@@ -1,9 +1,10 @@
-// offer_model, load_model, unload_model, list_models.
+// offer_model, load_model, unload_model, plan_load, free_memory, list_models.
 #include <fmt/format.h>
 
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
 #include "daemon/broker/residency.h"
+#include "daemon/broker/room.h"
 
 namespace hearth::broker {
 namespace {
@@ -138,6 +139,21 @@ void handle(Core& core, Client& client, Request request, const contract::UnloadM
   const Caller caller = core.open(client, request.caller.request_id, RequestKind::kUnload);
   core.find_open(caller)->model = model->id;
   give_up(core, *model, caller);
+}
+
+void handle(Core& core, Client& client, Request request, const contract::PlanLoad& message) {
+  const Model* model = usable_model(core, client, request.caller, message.model);
+  if (model == nullptr) return;
+  if (model->family.empty())
+    return core.refuse(client, request.caller.request_id,
+                       fail(Code::kBusy, fmt::format("The engine has not looked at {} yet.",
+                                                     printable(model->name))));
+  client.port->send(make_frame(request.caller.request_id, plan_load(core, *model)));
+}
+
+void handle(Core& core, Client& client, Request request, const contract::FreeMemory& message) {
+  const Caller caller = core.open(client, request.caller.request_id, RequestKind::kFree);
+  free_memory(core, caller, message.nbytes);
 }
 
 void handle(Core& core, Client& client, Request request, const contract::ListModels&) {

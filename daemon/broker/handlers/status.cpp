@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include <unistd.h>
 
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
+#include "daemon/broker/room.h"
 
 namespace hearth::broker {
 namespace {
@@ -72,6 +74,15 @@ void add_worker(const Core& core, contract::StatusReport& report) {
   report.queued = static_cast<std::uint32_t>(core.queue.size());
 }
 
+void add_memory(Core& core, contract::StatusReport& report) {
+  report.memory_bytes = charged_bytes(core);
+  const std::uint64_t budget = memory_budget_bytes(core);
+  if (budget != std::numeric_limits<std::uint64_t>::max()) report.memory_budget_bytes = budget;
+  report.caches.push_back(core.results.use());
+  for (const contract::CacheEntry& cache : core.caches)
+    if (report.caches.size() < kMaxListed) report.caches.push_back(cache);
+}
+
 }  // namespace
 
 contract::ModelEntry entry_of(const Model& model) {
@@ -81,7 +92,7 @@ contract::ModelEntry entry_of(const Model& model) {
   entry.family = model.family;
   entry.dtype = model.arithmetic.empty() ? model.dtype : model.arithmetic;
   entry.state = std::string(state_of(model));
-  entry.resident_bytes = model.resident_bytes;
+  entry.resident_bytes = charged_bytes(model);
   entry.loads = model.loads;
   entry.holders = static_cast<std::uint32_t>(model.holders.size());
   entry.is_public = model.is_public;
@@ -112,6 +123,7 @@ void handle(Core& core, Client& client, Request request, const contract::Status&
   report.result_bytes = core.out_arenas.result_bytes();
   report.rss_bytes = rss_bytes();
   report.descriptors = open_descriptors();
+  add_memory(core, report);
   for (const Model* model : models_for(core, client)) report.models.push_back(entry_of(*model));
   report.clients.push_back(entry_of(core, client));
   for (const auto& [id, each] : core.clients)

@@ -49,6 +49,8 @@ constexpr std::array kRows = {
     row<contract::OfferModel>(),
     row<contract::LoadModel>(),
     row<contract::UnloadModel>(),
+    row<contract::PlanLoad>(Opens::kNothing),
+    row<contract::FreeMemory>(),
     row<contract::ListModels>(Opens::kNothing),
     row<contract::Status>(Opens::kNothing),
     row<contract::Generate>(),

@@ -40,6 +40,18 @@ bool worker_refused(Core& core, const InFrame& frame) {
   return true;
 }
 
+// Of models that have left meanwhile nothing is shown.
+bool caches_reported(Core& core, const InFrame& frame) {
+  auto report = read_body<contract::CacheReport>(frame);
+  if (!report) return false;
+  core.caches = std::move(report->caches);
+  std::erase_if(core.caches, [&](const contract::CacheEntry& cache) {
+    const Model* model = core.models.find(cache.model);
+    return model == nullptr || model->stage != Stage::kHot;
+  });
+  return true;
+}
+
 bool job_frame(Core& core, Job& job, InFrame frame) {
   if (frame.type == contract::Computed::kType) {
     job_computed(core, job);
@@ -111,6 +123,7 @@ bool receive_from_worker(Core& core, InFrame frame) {
   if (frame.type == contract::WorkerReady::kType) return worker_ready(core, frame);
   if (frame.type == contract::Error::kType && frame.request_id == 0)
     return worker_refused(core, frame);
+  if (frame.type == contract::CacheReport::kType) return caches_reported(core, frame);
   if (frame.type == contract::LendArena::kType) return lend_arena(core, std::move(frame));
   if (frame.type == contract::TakeBackArena::kType) return take_back_arena(core, frame);
   const auto job = core.jobs.find(frame.request_id);

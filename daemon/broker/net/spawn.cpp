@@ -1,5 +1,6 @@
 #include "daemon/broker/net/spawn.h"
 
+#include <cstdlib>
 #include <cstring>
 
 #include <fcntl.h>
@@ -60,17 +61,29 @@ class FileActions {
   posix_spawn_file_actions_t value_;
 };
 
+// Ends with a null pointer; points into `defaults` and into our own environment.
+std::vector<char*> environment_with(std::vector<std::string>& defaults) {
+  std::vector<char*> entries;
+  for (char** entry = environ; *entry != nullptr; ++entry) entries.push_back(*entry);
+  for (std::string& entry : defaults)
+    if (std::getenv(entry.substr(0, entry.find('=')).c_str()) == nullptr)
+      entries.push_back(entry.data());
+  entries.push_back(nullptr);
+  return entries;
+}
+
 }  // namespace
 
-Result<pid_t> spawn(std::vector<std::string> words, int socket) {
+Result<pid_t> spawn(std::vector<std::string> words, int socket, std::vector<std::string> defaults) {
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
+  std::vector<char*> environment = environment_with(defaults);
   const FileActions actions(socket);
   const Attributes attributes;
   pid_t pid = 0;
   const int error =
-      posix_spawn(&pid, argv[0], actions.get(), attributes.get(), argv.data(), environ);
+      posix_spawn(&pid, argv[0], actions.get(), attributes.get(), argv.data(), environment.data());
   if (error == 0) return pid;
   return fail(Code::kWorkerLost,
               fmt::format("The engine {} cannot be started: {}.", words[0], std::strerror(error)),

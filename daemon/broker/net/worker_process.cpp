@@ -18,6 +18,10 @@ namespace {
 
 constexpr std::chrono::milliseconds kSettle{50};
 
+// libtorch's OpenMP threads sleep after a parallel region. By default they spin for milliseconds,
+// beside the threads that the engine decodes with, and take their cores away.
+constexpr const char* kQuietThreads = "OMP_WAIT_POLICY=passive";
+
 }  // namespace
 
 // One process from its start to its end.
@@ -126,7 +130,7 @@ Result<pid_t> WorkerProcess::start() {
   const Fd theirs(ends[1]);
   std::vector<std::string> words = {command_.program, "--link-fd", std::to_string(kLinkFd)};
   words.insert(words.end(), command_.arguments.begin(), command_.arguments.end());
-  TRY(const pid_t pid, spawn(std::move(words), theirs.get()));
+  TRY(const pid_t pid, spawn(std::move(words), theirs.get(), {kQuietThreads}));
   UnixStream stream(loop_, asio::local::stream_protocol(), ours.release());
   link_ = std::make_shared<Link>(std::move(stream), *broker_, pid);
   link_->start();

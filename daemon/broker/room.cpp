@@ -1,0 +1,221 @@
+#include "daemon/broker/room.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <fmt/format.h>
+
+#include "daemon/broker/memory_cost.h"
+#include "daemon/broker/residency.h"
+#include "shm/base/log.h"
+
+namespace hearth::broker {
+namespace {
+
+constexpr std::uint64_t kGibibyte = 1ull << 30;
+constexpr std::uint64_t kUnlimited = std::numeric_limits<std::uint64_t>::max();
+constexpr std::size_t kNamed = 4;  // models, and programs of each, that an error names
+
+std::uint64_t saturated_sum(std::uint64_t a, std::uint64_t b) {
+  return a > kUnlimited - b ? kUnlimited : a + b;
+}
+
+std::string gib(std::uint64_t bytes) {
+  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(kGibibyte));
+}
+
+std::vector<Model*> idle_models(Core& core) {
+  std::vector<Model*> idle = core.models.all();
+  std::erase_if(
+      idle, [](const Model* model) { return model->stage != Stage::kHot || model->is_at_work(); });
+  return idle;
+}
+
+std::vector<Model*> models_at_work(Core& core, const Model& wanted) {
+  std::vector<Model*> at_work = core.models.all();
+  std::erase_if(at_work, [&](const Model* model) {
+    return model == &wanted || charged_bytes(*model) == 0 || !model->is_at_work();
+  });
+  return at_work;
+}
+
+// Those of `idle` that free `needed_bytes`; empty when they cannot.
+std::vector<Model*> choose(Core& core, const std::vector<Model*>& idle,
+                           std::uint64_t needed_bytes) {
+  std::vector<IdleModel> candidates;
+  for (const Model* model : idle)
+    candidates.push_back({charged_bytes(*model), model->memory.weights_bytes,
+                          std::chrono::duration_cast<Milliseconds>(core.now() - model->last_used)});
+  std::vector<Model*> leaving;
+  if (const auto chosen = choose_leaving(candidates, needed_bytes))
+    for (const std::size_t i : *chosen) leaving.push_back(idle[i]);
+  return leaving;
+}
+
+std::uint64_t free_bytes(Core& core) {
+  return left_of(memory_budget_bytes(core), charged_bytes(core));
+}
+
+std::vector<Model*> leaving_models(Core& core) {
+  std::vector<Model*> leaving = core.models.all();
+  std::erase_if(leaving, [](const Model* model) { return model->stage != Stage::kLeaving; });
+  return leaving;
+}
+
+// "ComfyUI (process 4711), 2 more"
+std::string programs_of(const Core& core, const Model& model) {
+  std::string text;
+  std::size_t n = 0;
+  for (const ConnectionId id : model.holders) {
+    const auto client = core.clients.find(id);
+    if (client == core.clients.end() || ++n > kNamed) continue;
+    text += fmt::format("{}{} (process {})", text.empty() ? "" : ", ",
+                        printable(client->second.name), client->second.peer.pid);
+  }
+  if (n > kNamed) text += fmt::format(", {} more", n - kNamed);
+  return text;
+}
+
+std::string describe(const Core& core, const std::vector<Model*>& at_work) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(at_work.size(), kNamed); ++i) {
+    const Model& model = *at_work[i];
+    const std::string programs = programs_of(core, model);
+    text += fmt::format("{}{} ({}, {} requests{}{})", i == 0 ? "" : "; ", printable(model.name),
+                        gib(charged_bytes(model)), model.running_jobs + model.waiting_jobs,
+                        programs.empty() ? "" : ", for ", programs);
+  }
+  if (at_work.size() > kNamed) text += fmt::format("; {} more", at_work.size() - kNamed);
+  return text;
+}
+
+Error no_room(Core& core, const Model& model) {
+  const std::uint64_t needed = planned_bytes(model);
+  const std::uint64_t budget = memory_budget_bytes(core);
+  const std::string numbers =
+      fmt::format("{} needs {}; {} of the budget of {} are free", printable(model.name),
+                  gib(needed), gib(free_bytes(core)), gib(budget));
+  if (needed > budget)
+    return fail(Code::kOutOfMemory, numbers + ", and all of it would not do.",
+                "Offer it with dtype int8 or int4, use a smaller model, or start the service with "
+                "a larger --memory.");
+  const std::vector<Model*> at_work = models_at_work(core, model);
+  return fail(
+      Code::kOutOfMemory, fmt::format("{}. At work: {}.", numbers, describe(core, at_work)),
+      "Try again when they have answered, offer the model with dtype int8 or int4, or use a "
+      "smaller one.");
+}
+
+void evict(Core& core, Model& model, std::string_view for_whom) {
+  log::info("{} ({}) leaves for {}: {} are given back", printable(model.name), model.id, for_whom,
+            gib(charged_bytes(model)));
+  unload(core, model);
+}
+
+void answer_if_done(Core& core, const FreeCall& call) {
+  if (!call.awaited.empty()) return;
+  contract::MemoryFreed reply = call.freed;
+  reply.resident_bytes = charged_bytes(core);
+  core.reply(call.caller, reply);
+}
+
+}  // namespace
+
+std::uint64_t memory_budget_bytes(const Core& core) {
+  if (core.config.memory_bytes != 0) return core.config.memory_bytes;
+  const contract::Device& device = core.engine.device;
+  if (device.memory_bytes == 0) return kUnlimited;
+  // RAM is also the system's, the other programs' and the pictures'.
+  if (device.kind == "cpu") return device.memory_bytes / 4 * 3;
+  const std::uint64_t margin = std::max(kGibibyte, device.memory_bytes / 100 * 6);
+  return left_of(device.memory_bytes, margin);
+}
+
+// Sizes come from what a model's files say of themselves: no sum of them may wrap.
+std::uint64_t planned_bytes(const Model& model) {
+  const contract::MemoryPlan& plan = model.memory;
+  return saturated_sum(saturated_sum(plan.weights_bytes, plan.cache_bytes), plan.scratch_bytes);
+}
+
+std::uint64_t charged_bytes(const Model& model) {
+  switch (model.stage) {
+    case Stage::kLoading:
+    case Stage::kHot:
+    case Stage::kLeaving:
+      return std::max(planned_bytes(model), model.resident_bytes);
+    default:
+      return 0;
+  }
+}
+
+std::uint64_t charged_bytes(Core& core) {
+  std::uint64_t bytes = 0;
+  for (const Model* model : core.models.all()) bytes = saturated_sum(bytes, charged_bytes(*model));
+  return bytes;
+}
+
+Result<bool> find_room(Core& core, const Model& model) {
+  if (!leaving_models(core).empty()) return false;  // what they give back may be enough
+  const std::uint64_t missing = left_of(planned_bytes(model), free_bytes(core));
+  if (missing == 0) return true;
+  const std::vector<Model*> leaving = choose(core, idle_models(core), missing);
+  if (leaving.empty()) return no_room(core, model);
+  for (Model* each : leaving) evict(core, *each, printable(model.name));
+  return false;
+}
+
+bool make_more_room(Core& core, const Model& wanted) {
+  const std::vector<Model*> leaving = choose(core, idle_models(core), 1);
+  for (Model* each : leaving) evict(core, *each, printable(wanted.name));
+  return !leaving.empty();
+}
+
+contract::LoadPlan plan_load(Core& core, const Model& model) {
+  contract::LoadPlan plan;
+  plan.model = model.id;
+  plan.is_hot = model.stage == Stage::kHot;
+  plan.memory = model.memory;
+  plan.free_bytes = free_bytes(core);
+  plan.budget_bytes = memory_budget_bytes(core);
+  for (const Model* each : models_at_work(core, model)) plan.at_work.push_back(each->name);
+  std::uint64_t coming = plan.free_bytes;
+  for (const Model* each : leaving_models(core))
+    coming = saturated_sum(coming, charged_bytes(*each));
+  const std::uint64_t missing =
+      charged_bytes(model) > 0 ? 0 : left_of(planned_bytes(model), coming);
+  for (const Model* each : choose(core, idle_models(core), missing))
+    plan.leaving.push_back(each->name);
+  plan.fits = missing == 0 || !plan.leaving.empty();
+  return plan;
+}
+
+void free_memory(Core& core, Caller caller, std::uint64_t nbytes) {
+  FreeCall call;
+  call.caller = caller;
+  std::uint64_t coming = 0;
+  for (const Model* each : leaving_models(core)) {
+    coming = saturated_sum(coming, charged_bytes(*each));
+    call.awaited.insert(each->id);
+  }
+  const std::vector<Model*> idle = idle_models(core);
+  std::vector<Model*> leaving = nbytes == 0 ? idle : choose(core, idle, left_of(nbytes, coming));
+  if (leaving.empty() && coming < nbytes) leaving = idle;  // not enough, but all there is
+  for (Model* each : leaving) {
+    call.awaited.insert(each->id);
+    evict(core, *each, "another program");
+  }
+  answer_if_done(core, call);
+  if (!call.awaited.empty()) core.free_calls.push_back(std::move(call));
+}
+
+void model_left(Core& core, const Model& model, std::uint64_t freed_bytes) {
+  for (FreeCall& call : core.free_calls) {
+    if (call.awaited.erase(model.id) == 0) continue;
+    call.freed.freed_bytes += freed_bytes;
+    if (freed_bytes > 0) call.freed.models.push_back(model.name);
+    answer_if_done(core, call);
+  }
+  std::erase_if(core.free_calls, [](const FreeCall& call) { return call.awaited.empty(); });
+}
+
+}  // namespace hearth::broker
