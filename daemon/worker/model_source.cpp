@@ -50,9 +50,15 @@ Result<void> check_unchanged(const ModelSource& source) {
   return {};
 }
 
-Result<models::Detected> detect_guarded(const models::ModelFiles& files) {
+Result<contract::ModelOffered> examine_guarded(const ModelSource& source,
+                                               const models::LoadOptions& options) {
   try {
-    return models::detect(files);
+    contract::ModelOffered offered;
+    TRY(models::Detected detected, models::detect(source.files));
+    TRY(offered.memory, models::plan(source.files, options));
+    offered.family = std::move(detected.family);
+    offered.warnings = std::move(detected.warnings);
+    return offered;
   } catch (...) {
     return models::describe(std::current_exception()).error;
   }

@@ -34,8 +34,10 @@ Result<ModelSource> open_source(const contract::AttachModel& message, std::vecto
 // Errors: model_changed, naming the file that is not what it was.
 Result<void> check_unchanged(const ModelSource& source);
 
-// models::detect; what it throws becomes an error.
-Result<models::Detected> detect_guarded(const models::ModelFiles& files);
+// models::detect and models::plan as the answer to attach_model, its id left empty; what they throw
+// becomes an error.
+Result<contract::ModelOffered> examine_guarded(const ModelSource& source,
+                                               const models::LoadOptions& options);
 
 struct Loaded {
   Result<std::shared_ptr<models::Model>> model;

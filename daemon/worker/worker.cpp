@@ -31,6 +31,14 @@ contract::WorkerReady introduction(const Settings& settings) {
   return ready;
 }
 
+models::LoadOptions options_for(const ModelSource& source, const Settings& settings) {
+  models::LoadOptions options;
+  options.dtype = source.dtype;
+  options.device = settings.engine.device;
+  options.slots = settings.slots;
+  return options;
+}
+
 std::vector<const contract::Tensor*> tensors_of(const JobRequest& request) {
   std::vector<const contract::Tensor*> tensors;
   for (const contract::ChatMessage& message : messages_of(request))
@@ -152,13 +160,14 @@ void Worker::examine(std::uint32_t id, const contract::AttachModel& message, Fds
 void Worker::detect(std::uint32_t id, const std::string& model_id) {
   const auto use = models_.begin_use(model_id);
   if (!use) return link_.send_error(id, use.error());
-  auto detected = detect_guarded(use->source->files);
+  auto offered = examine_guarded(*use->source, options_for(*use->source, settings_));
   models_.end_use(model_id);
-  if (!detected) {
+  if (!offered) {
     models_.detach(model_id);
-    return link_.send_error(id, detected.error());
+    return link_.send_error(id, offered.error());
   }
-  link_.send(id, contract::ModelOffered{model_id, detected->family, detected->warnings});
+  offered->model = model_id;
+  link_.send(id, *offered);
 }
 
 void Worker::detach_model(std::uint32_t, contract::DetachModel message, Fds) {
@@ -198,10 +207,7 @@ Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const Mod
   const auto start = models::Clock::now();
   if (const SharedModel hot = models_.loaded(model_id))
     return contract::ModelLoaded{model_id, hot->resident_bytes(), 0.0};
-  models::LoadOptions options;
-  options.dtype = source.dtype;
-  options.device = settings_.engine.device;
-  options.slots = settings_.slots;
+  models::LoadOptions options = options_for(source, settings_);
   options.on_progress = loading_progress(link_, job.id);
   options.cancelled = &job.cancelled;
   Loaded loaded = load_unchanged(source, options);
