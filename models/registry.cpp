@@ -96,6 +96,11 @@ Result<Detected> detect(const ModelFiles& files) {
   return Detected{std::string(found.family->name), std::move(found.warnings)};
 }
 
+Result<contract::MemoryPlan> plan(const ModelFiles& files, const LoadOptions& options) {
+  TRY(const Found found, find_family(files));
+  return found.family->plan(files, options);
+}
+
 Result<std::shared_ptr<Model>> load(const ModelFiles& files, const LoadOptions& options) {
   TRY(const Found found, find_family(files));
   return found.family->load(files, options);

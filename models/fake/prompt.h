@@ -38,6 +38,9 @@ struct Config {
   std::string prefix;  // begins every answer
   std::int32_t context_tokens = 8192;
   std::int32_t prefill_chunk_tokens = 512;
+  std::int32_t page_tokens = 32;
+  std::int32_t pages = 0;           // 0: enough for the context of every slot
+  std::uint64_t weights_bytes = 0;  // that it claims to take
 };
 
 // `tensors`: those of the messages in order. The answer: `prefix`, each picture's type, shape and

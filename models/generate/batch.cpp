@@ -7,30 +7,64 @@
 #include <fmt/format.h>
 
 namespace hearth::generate {
+namespace {
+
+// While one step is computed the next is begun: the device never waits for the host.
+constexpr std::int32_t kStepsInFlight = 1;  // besides the one just begun
+
+bool decodes(const std::unique_ptr<Sequence>& sequence) {
+  return sequence->stage == Stage::kDecode;
+}
+
+contract::CacheEntry entry_of(CacheUse use) {
+  contract::CacheEntry entry;
+  entry.name = std::move(use.name);
+  entry.entries = use.entries;
+  entry.bytes = use.bytes;
+  entry.budget_bytes = use.budget_bytes;
+  entry.hits = use.hits;
+  entry.misses = use.misses;
+  return entry;
+}
+
+}  // namespace
 
 Batch::Batch(Decoder& decoder, ReceiptLabels labels)
-    : decoder_(decoder), labels_(std::move(labels)), sampler_(decoder.vocabulary_size()) {
-  rows_.reserve(static_cast<std::size_t>(decoder.slots()));
-  row_owner_.reserve(static_cast<std::size_t>(decoder.slots()));
+    : decoder_(decoder),
+      labels_(std::move(labels)),
+      admission_(decoder),
+      order_(decoder.prefill_chunk_tokens()) {
+  slots_.reserve(static_cast<std::size_t>(decoder.slots()));
 }
 
 void Batch::submit(models::OnEngine, std::shared_ptr<models::Job> job,
                    std::unique_ptr<models::Prompt> prompt,
                    std::shared_ptr<models::Listener> listener) {
   std::unique_ptr<TokenPrompt> tokens(static_cast<TokenPrompt*>(prompt.release()));
-  sequences_.push_back(std::make_unique<Sequence>(std::move(job), std::move(tokens),
-                                                  std::move(listener), decoder_.vocabulary_size()));
+  auto fits = admission_.check(*tokens);
+  PageChain chain = admission_.chain(job->user, *tokens);
+  auto sequence = std::make_unique<Sequence>(std::move(job), std::move(tokens), std::move(listener),
+                                             std::move(chain));
+  if (!fits) return sequence->fail(std::move(fits).error());
+  sequences_.push_back(std::move(sequence));
 }
 
 Result<bool> Batch::advance(models::OnEngine on) {
   if (!lost_) {
     end_cancelled(on);
-    if (!prefill_one(on) && !encode_one(on)) admit_one(on);
+    admit_all(on);
+    prefill_one(on);
     step_all(on);
   }
   if (lost_) return fail_all(on);
   drop_ended();
   return !sequences_.empty();
+}
+
+std::vector<contract::CacheEntry> Batch::caches(models::OnEngine) const {
+  std::vector<contract::CacheEntry> entries = {entry_of(admission_.use())};
+  for (CacheUse& use : decoder_.caches()) entries.push_back(entry_of(std::move(use)));
+  return entries;
 }
 
 // Every call to the decoder goes through here: what it throws becomes a coded error, and a lost
@@ -47,84 +81,71 @@ auto Batch::guarded(Call&& call) -> decltype(call()) {
 }
 
 void Batch::end_cancelled(models::OnEngine on) {
-  for (const auto& sequence : sequences_)
-    if (sequence->cancelled())
-      fail(on, *sequence, hearth::fail(Code::kCancelled, "The request was cancelled."));
+  for (const auto& sequence : sequences_) {
+    if (!sequence->cancelled()) continue;
+    release(on, *sequence);
+    sequence->fail(hearth::fail(Code::kCancelled, "The request was cancelled."));
+  }
   drop_ended();
 }
 
-std::int32_t Batch::free_slot() const {
-  for (std::int32_t slot = 0; slot < decoder_.slots(); ++slot) {
-    const bool taken = std::any_of(sequences_.begin(), sequences_.end(),
-                                   [&](const auto& sequence) { return sequence->slot == slot; });
-    if (!taken) return slot;
+void Batch::admit_all(models::OnEngine on) {
+  while (!lost_) {
+    Sequence* sequence = admission_.next(sequences_);
+    if (sequence == nullptr) return;
+    begin(on, *sequence);
   }
-  return -1;
 }
 
-Sequence* Batch::first_in(Stage stage) const {
-  const auto found = std::find_if(sequences_.begin(), sequences_.end(),
-                                  [&](const auto& sequence) { return sequence->stage == stage; });
-  return found == sequences_.end() ? nullptr : found->get();
-}
-
-void Batch::admit_one(models::OnEngine on) {
-  Sequence* sequence = first_in(Stage::kQueued);
-  const std::int32_t slot = free_slot();
-  if (sequence == nullptr || slot < 0) return;
-  sequence->slot = slot;
-  sequence->timeline().begin_started();
+void Batch::begin(models::OnEngine on, Sequence& sequence) {
+  const Lease& lease = sequence.lease;
+  const Place place{lease.slot, lease.number, lease.pages, lease.cached_tokens};
+  sequence.timeline().begin_started();
   const auto begun = guarded([&] {
-    sequence->reserve_hidden();
-    return decoder_.begin(on, slot, sequence->prompt());
+    sequence.reserve_hidden();
+    return decoder_.begin(on, place, lease.copy, sequence.prompt());
   });
-  sequence->timeline().begin_finished();
-  if (!begun) return fail(on, *sequence, begun.error());
-  const std::uint32_t image_tokens = sequence->prompt().image_tokens;
-  sequence->stage = image_tokens > 0 ? Stage::kVision : Stage::kPrefill;
-  if (image_tokens > 0) sequence->report("vision", 0, image_tokens);
+  sequence.timeline().begin_finished();
+  if (!begun) return fail(on, sequence, begun.error());
+  admission_.copied(sequence);
+  sequence.prefilled = sequence.reuse.tokens = lease.cached_tokens;
+  order_.enter(sequence);
+  const std::uint32_t image_tokens = sequence.prompt().image_tokens;
+  sequence.stage = image_tokens > 0 ? Stage::kVision : Stage::kPrefill;
+  if (image_tokens > 0) sequence.report("vision", 0, image_tokens);
 }
 
-// Returns whether a sequence was waiting for its pictures.
-bool Batch::encode_one(models::OnEngine on) {
-  Sequence* sequence = first_in(Stage::kVision);
-  if (sequence == nullptr) return false;
-  const auto encoded = guarded([&] { return decoder_.encode_picture(on, sequence->slot); });
-  sequence->timeline().begin_finished();
-  if (!encoded) {
-    fail(on, *sequence, encoded.error());
-  } else if (!*encoded) {
-    sequence->stage = Stage::kPrefill;
-  }
-  return true;
-}
-
-// Returns whether there was a chunk to run.
-bool Batch::prefill_one(models::OnEngine on) {
-  Sequence* sequence = first_in(Stage::kPrefill);
-  if (sequence == nullptr) return false;
+// The next picture or chunk of the prompt whose turn it is.
+void Batch::prefill_one(models::OnEngine on) {
+  Sequence* sequence = PrefillOrder::next(sequences_);
+  if (sequence == nullptr || lost_) return;
+  if (sequence->stage == Stage::kVision && encode_one(on, *sequence)) return;
   const std::int32_t total = sequence->prompt_tokens();
-  const std::int32_t count = std::min(decoder_.prefill_chunk_tokens(), total - sequence->prefilled);
+  const bool shared = std::any_of(sequences_.begin(), sequences_.end(), decodes);
+  const std::int32_t count = order_.chunk(*sequence, shared);
   const auto filled = guarded([&] { return run_chunk(on, *sequence, count); });
-  if (!filled) {
-    fail(on, *sequence, filled.error());
-    return true;
-  }
+  if (!filled) return fail(on, *sequence, filled.error());
+  order_.computed(count);
   sequence->prefilled += count;
+  admission_.keep(*sequence, sequence->prefilled);
   sequence->report("prefill", sequence->prefilled, total);
-  if (sequence->prefilled < total) return true;
-  if (sequence->hidden() != nullptr) {
-    release(on, *sequence);
-    sequence->finish_encoding(labels_);
+  if (sequence->prefilled == total) finish_prompt(on, *sequence);
+}
+
+// Returns whether the turn is over: a picture was looked at, or could not be.
+bool Batch::encode_one(models::OnEngine on, Sequence& sequence) {
+  const auto encoded = guarded([&] { return decoder_.encode_picture(on, sequence.lease.slot); });
+  sequence.timeline().begin_finished();
+  if (!encoded) {
+    fail(on, sequence, encoded.error());
     return true;
   }
-  sequence->stage = Stage::kDecode;
-  sample(on, *sequence, 0);
-  return true;
+  if (!*encoded) sequence.stage = Stage::kPrefill;
+  return *encoded;
 }
 
 Result<void> Batch::run_chunk(models::OnEngine on, Sequence& sequence, std::int32_t count) {
-  Chunk chunk{sequence.slot, sequence.prefilled, count, {}};
+  Chunk chunk{sequence.lease.slot, sequence.prefilled, count, {}};
   HiddenStates* hidden = sequence.hidden();
   if (hidden == nullptr) return decoder_.prefill(on, chunk);
   chunk.hidden = hidden->rows(chunk.first, chunk.count);
@@ -132,51 +153,75 @@ Result<void> Batch::run_chunk(models::OnEngine on, Sequence& sequence, std::int3
   return hidden->check_rows();
 }
 
-void Batch::step_all(models::OnEngine on) {
-  rows_.clear();
-  row_owner_.clear();
-  for (const auto& sequence : sequences_) {
-    if (sequence->stage != Stage::kDecode) continue;
-    rows_.push_back(sequence->next_row());
-    row_owner_.push_back(sequence.get());
+void Batch::finish_prompt(models::OnEngine on, Sequence& sequence) {
+  sequence.reuse.pictures = decoder_.cached_pictures(sequence.lease.slot);
+  if (sequence.hidden() == nullptr) {
+    sequence.stage = Stage::kDecode;
+    return;
   }
-  if (rows_.empty() || lost_) return;
-  const auto stepped = guarded([&] { return decoder_.step(on, rows_); });
-  for (std::size_t row = 0; row < rows_.size(); ++row) {
-    if (stepped)
-      sample(on, *row_owner_[row], static_cast<std::int32_t>(row));
-    else
-      fail(on, *row_owner_[row], stepped.error());
-  }
+  release(on, sequence);
+  sequence.finish_encoding(labels_);
 }
 
-void Batch::sample(models::OnEngine on, Sequence& sequence, std::int32_t row) {
-  const auto logits = guarded([&] { return Result(decoder_.logits(row)); });
-  if (!logits) return fail(on, sequence, logits.error());
-  const std::int32_t step = sequence.answer_tokens();
-  if (!all_finite(*logits))
-    return fail(on, sequence,
-                hearth::fail(Code::kNotFinite,
-                             fmt::format("The logits of answer token {} are not finite.", step)));
-  const Sampling& sampling = sequence.prompt().sampling;
-  const std::int32_t id =
-      sampler_.pick(*logits, sampling, sequence.history(), static_cast<std::uint32_t>(step));
-  const bool complete = sequence.accept(id);
-  sequence.report("decode", sequence.answer_tokens(), sampling.max_tokens);
+void Batch::step_all(models::OnEngine on) {
+  slots_.clear();
+  for (const auto& sequence : sequences_)
+    if (sequence->needs_steps()) slots_.push_back(sequence->lease.slot);
+  if (lost_) return;
+  if (slots_.empty()) return collect(on, 0);
+  const auto stepped = guarded([&] { return decoder_.step(on, slots_); });
+  if (!stepped) return fail_decoding(on, stepped.error());
+  for (const auto& sequence : sequences_)
+    if (sequence->needs_steps()) ++sequence->steps;
+  collect(on, kStepsInFlight);
+}
+
+// What a sequence's end does to the decoder must not change what is being read here.
+void Batch::collect(models::OnEngine on, std::int32_t in_flight) {
+  const auto collected = guarded([&] { return decoder_.collect(on, in_flight); });
+  if (!collected) return fail_decoding(on, collected.error());
+  sampled_.assign(collected->begin(), collected->end());
+  for (const Sampled& sampled : sampled_) take(on, sampled);
+}
+
+// A token of a sequence that ended meanwhile is nobody's.
+void Batch::take(models::OnEngine on, const Sampled& sampled) {
+  const auto found = std::find_if(sequences_.begin(), sequences_.end(), [&](const auto& sequence) {
+    return decodes(sequence) && sequence->lease.number == sampled.sequence;
+  });
+  if (found == sequences_.end()) return;
+  Sequence& sequence = **found;
+  if (!sampled.finite)
+    return fail(
+        on, sequence,
+        hearth::fail(Code::kNotFinite, fmt::format("The logits of answer token {} are not finite.",
+                                                   sequence.answer_tokens())));
+  const bool complete = sequence.accept(sampled.token);
+  sequence.report("decode", sequence.answer_tokens(), sequence.prompt().sampling.max_tokens);
   if (!complete) return;
+  sequence.chain_answer();
+  admission_.keep(sequence, sequence.chain().tokens());
   release(on, sequence);
   sequence.finish(labels_);
 }
 
+// What went wrong may lie in the pages already: nobody else shall begin with them.
 void Batch::fail(models::OnEngine on, Sequence& sequence, Error error) {
+  admission_.distrust(sequence);
   release(on, sequence);
   sequence.fail(std::move(error));
 }
 
+void Batch::fail_decoding(models::OnEngine on, const Error& error) {
+  for (const auto& sequence : sequences_)
+    if (decodes(sequence)) fail(on, *sequence, error);
+}
+
 // Before the listener hears of the end: whoever waits for it may count on the slot's being free.
 void Batch::release(models::OnEngine on, Sequence& sequence) {
-  if (sequence.slot >= 0) decoder_.end(on, sequence.slot);
-  sequence.slot = -1;
+  if (sequence.lease.slot < 0) return;
+  decoder_.end(on, sequence.lease.slot);
+  admission_.leave(sequence);
 }
 
 void Batch::drop_ended() {

@@ -4,22 +4,28 @@
 //
 //   void submit(OnEngine on, ...) override { batch_.submit(on, std::move(job), ...); }
 //   Result<bool> advance(OnEngine on) override { return batch_.advance(on); }
+//   std::vector<contract::CacheEntry> caches(OnEngine on) const override { return
+//   batch_.caches(on); }
 //
 // A sequence goes queued -> vision -> prefill (chunks) -> decode -> done, and only Batch moves it.
-// An encoding goes the same way without decode: its taps are filled chunk by chunk.
-// Sampling, stop rules, streaming, cancellation, faults and the receipt are all in here; a Decoder
-// only fills slots and returns logits.
+// An encoding goes the same way without decode: its taps are filled chunk by chunk. All sequences
+// that decode make their steps together; who comes in between is admission.h's and
+// prefill_order.h's business.
 //
-// Ownership: the Batch owns its sequences (prompt, listener, slot); the Decoder is borrowed and
-// must outlive it. Threads: made anywhere, used on the engine thread only.
+// A step may still be computed when the next one begins: so a token is heard of one step late, and
+// a sequence that a stop string ended may draw one token too many, which nobody takes.
+//
+// Ownership: the Batch owns its sequences (prompt, listener, slot, pages); the Decoder is borrowed
+// and must outlive it. Threads: made anywhere, used on the engine thread only.
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <string>
 #include <vector>
 
+#include "models/generate/admission.h"
 #include "models/generate/decoder.h"
-#include "models/generate/sampling.h"
+#include "models/generate/prefill_order.h"
 #include "models/generate/sequence.h"
 #include "models/model.h"
 
@@ -32,41 +38,48 @@ class Batch {
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
-  // `prompt` must be a TokenPrompt (or derive from it). The sequence waits until a slot is free.
+  // `prompt` must be a TokenPrompt (or derive from it). The sequence waits until a slot and its
+  // pages are free; one that can never have them fails at once with out_of_memory.
   void submit(models::OnEngine, std::shared_ptr<models::Job> job,
               std::unique_ptr<models::Prompt> prompt, std::shared_ptr<models::Listener> listener);
 
-  // Ends cancelled sequences, then at most one prefill chunk, picture or begin, then one decode
-  // step for all running sequences. Returns whether sequences remain. Errors: only when the device
-  // is lost; every sequence has been failed by then.
+  // Ends cancelled sequences, admits those that fit, then at most one prefill chunk or picture,
+  // then one decode step for all running sequences. Returns whether sequences remain. Errors: only
+  // when the device is lost; every sequence has been failed by then.
   Result<bool> advance(models::OnEngine);
 
- private:
-  using Sequences = std::vector<std::unique_ptr<Sequence>>;
+  // The prefix cache and the decoder's own.
+  std::vector<contract::CacheEntry> caches(models::OnEngine) const;
 
+  const PagePool& pages() const { return admission_.pool(); }
+
+ private:
   template <class Call>
   auto guarded(Call&& call) -> decltype(call());
-  Sequence* first_in(Stage stage) const;
-  std::int32_t free_slot() const;
   void end_cancelled(models::OnEngine);
-  bool prefill_one(models::OnEngine);
+  void admit_all(models::OnEngine);
+  void begin(models::OnEngine, Sequence& sequence);
+  void prefill_one(models::OnEngine);
+  bool encode_one(models::OnEngine, Sequence& sequence);
   Result<void> run_chunk(models::OnEngine, Sequence& sequence, std::int32_t count);
-  bool encode_one(models::OnEngine);
-  void admit_one(models::OnEngine);
+  void finish_prompt(models::OnEngine, Sequence& sequence);
   void step_all(models::OnEngine);
-  void sample(models::OnEngine, Sequence& sequence, std::int32_t row);
+  void collect(models::OnEngine, std::int32_t in_flight);
+  void take(models::OnEngine, const Sampled& sampled);
   void fail(models::OnEngine, Sequence& sequence, Error error);
+  void fail_decoding(models::OnEngine, const Error& error);
   void release(models::OnEngine, Sequence& sequence);
   void drop_ended();
   Error fail_all(models::OnEngine);
 
   Decoder& decoder_;
   ReceiptLabels labels_;
-  Sampler sampler_;
+  Admission admission_;
+  PrefillOrder order_;
   std::vector<std::unique_ptr<Sequence>> sequences_;  // in order of arrival
-  std::vector<StepRow> rows_;         // of the step at hand; kept to save the allocation
-  std::vector<Sequence*> row_owner_;  // rows_[i] belongs to row_owner_[i]
-  std::unique_ptr<Error> lost_;       // set once the device is lost
+  std::vector<std::int32_t> slots_;  // of the step at hand; kept to save the allocation
+  std::vector<Sampled> sampled_;     // what collect() gave; likewise
+  std::unique_ptr<Error> lost_;      // set once the device is lost
 };
 
 }  // namespace hearth::generate

@@ -4,16 +4,16 @@
 
 #include <fmt/format.h>
 
-#include "models/generate/sampling.h"
-
 namespace hearth::generate {
 namespace {
 
-// Whether none of the 16-bit floats has all its exponent's bits set.
-bool all_finite_16(std::span<const std::byte> bytes, std::uint16_t exponent) {
+// Whether none of the floats has all its exponent's bits set: integers vectorise, a test for NaN
+// would not.
+template <class Bits>
+bool exponents_below(std::span<const std::byte> bytes, Bits exponent) {
   unsigned found = 0;
-  for (std::size_t at = 0; at + 2 <= bytes.size(); at += 2) {
-    std::uint16_t bits = 0;
+  for (std::size_t at = 0; at + sizeof(Bits) <= bytes.size(); at += sizeof(Bits)) {
+    Bits bits = 0;
     std::memcpy(&bits, bytes.data() + at, sizeof bits);
     found |= static_cast<unsigned>((bits & exponent) == exponent);
   }
@@ -21,10 +21,9 @@ bool all_finite_16(std::span<const std::byte> bytes, std::uint16_t exponent) {
 }
 
 bool all_finite(std::span<const std::byte> bytes, DType dtype) {
-  if (dtype == DType::kF16) return all_finite_16(bytes, 0x7C00);
-  if (dtype == DType::kBF16) return all_finite_16(bytes, 0x7F80);
-  return generate::all_finite(
-      {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)});
+  if (dtype == DType::kF16) return exponents_below<std::uint16_t>(bytes, 0x7C00);
+  if (dtype == DType::kBF16) return exponents_below<std::uint16_t>(bytes, 0x7F80);
+  return exponents_below<std::uint32_t>(bytes, 0x7F800000);
 }
 
 }  // namespace

@@ -22,18 +22,18 @@ std::string packed(std::span<const std::int32_t> ids) {
 }  // namespace
 
 Sequence::Sequence(std::shared_ptr<models::Job> job, std::unique_ptr<TokenPrompt> prompt,
-                   std::shared_ptr<models::Listener> listener, std::int32_t vocabulary_size)
+                   std::shared_ptr<models::Listener> listener, PageChain chain)
     : job_(std::move(job)),
       prompt_(std::move(prompt)),
       listener_(std::move(listener)),
-      history_(vocabulary_size, prompt_->ids, prompt_->sampling.max_tokens),
+      chain_(std::move(chain)),
       timeline_(prompt_->sampling.max_tokens),
       stops_(prompt_->sampling.stop) {
   answer_ids_.reserve(static_cast<std::size_t>(std::max(prompt_->sampling.max_tokens, 1)));
 }
 
-StepRow Sequence::next_row() const {
-  return {slot, answer_ids_.back(), prompt_tokens() + answer_tokens() - 1};
+void Sequence::chain_answer() {
+  chain_.add_answer(std::span(answer_ids_).first(answer_ids_.size() - 1));
 }
 
 void Sequence::report(std::string_view stage, std::int64_t done, std::int64_t total) {
@@ -46,7 +46,6 @@ void Sequence::report(std::string_view stage, std::int64_t done, std::int64_t to
 
 bool Sequence::accept(std::int32_t id) {
   timeline_.token();
-  history_.add(id);
   answer_ids_.push_back(id);
   const bool ended = is_end(id);
   std::string text;
@@ -90,7 +89,7 @@ void Sequence::finish(const ReceiptLabels& labels) {
   reply.token_ids = packed(answer_ids_);
   reply.prompt_token_ids = packed(prompt_->ids);
   reply.stop_reason = stop_reason_;
-  reply.receipt = timeline_.receipt(*prompt_, labels);
+  reply.receipt = timeline_.receipt(*prompt_, reuse, labels);
   reply.warnings = prompt_->warnings;
   listener_->done(std::move(reply));
 }
@@ -105,7 +104,7 @@ void Sequence::finish_encoding(const ReceiptLabels& labels) {
   models::Encoding encoding;
   encoding.hidden = std::move(*hidden_).finish();
   encoding.reply.prompt_token_ids = packed(prompt_->ids);
-  encoding.reply.receipt = timeline_.receipt(*prompt_, labels);
+  encoding.reply.receipt = timeline_.receipt(*prompt_, reuse, labels);
   encoding.reply.warnings = prompt_->warnings;
   listener_->encoded(std::move(encoding));
 }

@@ -11,7 +11,7 @@
 
 #include "models/generate/decoder.h"
 #include "models/generate/hidden_states.h"
-#include "models/generate/sampling.h"
+#include "models/generate/page_chain.h"
 #include "models/generate/timeline.h"
 #include "models/model.h"
 #include "models/text/stop.h"
@@ -21,20 +21,38 @@ namespace hearth::generate {
 
 enum class Stage { kQueued, kVision, kPrefill, kDecode, kDone };
 
+// A sequence's place in the decoder, lent by Admission.
+struct Lease {
+  std::int32_t slot = -1;           // -1: holds none
+  std::uint32_t number = 0;         // Place::sequence
+  std::vector<std::int32_t> pages;  // for prompt and answer, in order
+  std::int32_t cached_tokens = 0;   // of the prompt, in the first pages from the start
+  std::int32_t kept_pages = 0;      // whole pages that the prefix cache has seen
+  PageCopy copy;                    // until it is made
+};
+
 class Sequence {
  public:
   Sequence(std::shared_ptr<models::Job> job, std::unique_ptr<TokenPrompt> prompt,
-           std::shared_ptr<models::Listener> listener, std::int32_t vocabulary_size);
+           std::shared_ptr<models::Listener> listener, PageChain chain);
 
   const TokenPrompt& prompt() const { return *prompt_; }
-  const History& history() const { return history_; }
+  const PageChain& chain() const { return chain_; }
   Timeline& timeline() { return timeline_; }
   bool cancelled() const { return job_->cancelled.load(std::memory_order_relaxed); }
   std::int32_t prompt_tokens() const { return static_cast<std::int32_t>(prompt_->ids.size()); }
   std::int32_t answer_tokens() const { return static_cast<std::int32_t>(answer_ids_.size()); }
 
-  // The row of the next decode step: the last sampled id and its index in the sequence.
-  StepRow next_row() const;
+  // Whether steps remain to be begun. The first token needs none: the prompt's end draws it.
+  bool needs_steps() const {
+    return stage == Stage::kDecode && steps + 1 < prompt_->sampling.max_tokens;
+  }
+  // Whether its prompt is being computed, for the prefix cache too.
+  bool fills_cache() const {
+    return (stage == Stage::kVision || stage == Stage::kPrefill) && !prompt_->taps;
+  }
+  // Lets the chain go on with the answer's tokens that were computed on: all but the last.
+  void chain_answer();
 
   // Tells the listener, at most ten times a second for each stage.
   void report(std::string_view stage, std::int64_t done, std::int64_t total);
@@ -53,8 +71,12 @@ class Sequence {
   void fail(Error error);
 
   Stage stage = Stage::kQueued;
-  std::int32_t slot = -1;      // -1: holds none
+  Lease lease;
+  std::int64_t deadline = 0;   // of its prompt: see PrefillOrder
+  std::int32_t overtaken = 0;  // times another was admitted while this one did not fit
   std::int32_t prefilled = 0;  // prompt tokens in the slot
+  std::int32_t steps = 0;      // decode steps begun
+  Reuse reuse;
 
  private:
   std::string held_back_text();
@@ -64,7 +86,7 @@ class Sequence {
   std::shared_ptr<models::Job> job_;
   std::unique_ptr<TokenPrompt> prompt_;
   std::shared_ptr<models::Listener> listener_;
-  History history_;
+  PageChain chain_;
   Timeline timeline_;
   std::unique_ptr<HiddenStates> hidden_;
   text::Utf8Stream utf8_;

@@ -39,7 +39,8 @@ void Timeline::prompt_finished() {
   first_token_ = last_token_ = models::Clock::now();
 }
 
-contract::Receipt Timeline::receipt(const TokenPrompt& prompt, const ReceiptLabels& labels) const {
+contract::Receipt Timeline::receipt(const TokenPrompt& prompt, const Reuse& reuse,
+                                    const ReceiptLabels& labels) const {
   contract::Receipt receipt;
   receipt.preprocess_ms = prompt.preprocess_ms;
   receipt.vision_ms = ms_between(begin_started_, begin_finished_);
@@ -47,6 +48,8 @@ contract::Receipt Timeline::receipt(const TokenPrompt& prompt, const ReceiptLabe
   receipt.decode_ms = ms_between(first_token_, last_token_);
   receipt.prompt_tokens = static_cast<std::uint32_t>(prompt.ids.size());
   receipt.image_tokens = prompt.image_tokens;
+  receipt.cached_tokens = static_cast<std::uint32_t>(reuse.tokens);
+  receipt.cached_pictures = static_cast<std::uint32_t>(reuse.pictures);
   receipt.generated_tokens = tokens_;
   if (receipt.decode_ms > 0.0)
     receipt.tokens_per_second = (tokens_ - 1) / (receipt.decode_ms / 1000.0);

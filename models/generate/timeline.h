@@ -17,6 +17,12 @@ struct ReceiptLabels {
   std::string dtype;   // arithmetic type: "float32", "bfloat16"
 };
 
+// What a sequence did not have to compute.
+struct Reuse {
+  std::int32_t tokens = 0;    // of the prompt
+  std::int32_t pictures = 0;  // that the vision tower did not see
+};
+
 class Timeline {
  public:
   explicit Timeline(std::int32_t expected_tokens);
@@ -27,7 +33,8 @@ class Timeline {
   void prompt_finished();  // of a prompt that no token follows
 
   // The worker's part; the broker adds queue, load, first token, total and model. Times in ms.
-  contract::Receipt receipt(const TokenPrompt& prompt, const ReceiptLabels& labels) const;
+  contract::Receipt receipt(const TokenPrompt& prompt, const Reuse& reuse,
+                            const ReceiptLabels& labels) const;
 
  private:
   models::Clock::time_point begin_started_;
