@@ -157,7 +157,8 @@ void Batch::finish_prompt(models::OnEngine on, Sequence& sequence) {
   sequence.reuse.pictures = decoder_.cached_pictures(sequence.lease.slot);
   if (sequence.hidden() == nullptr) {
     sequence.stage = Stage::kDecode;
-    return;
+    // A decoder that is done by now need not keep the first token until the next step is, too.
+    return collect(on, kStepsInFlight);
   }
   release(on, sequence);
   sequence.finish_encoding(labels_);

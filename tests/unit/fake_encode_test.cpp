@@ -234,7 +234,7 @@ TEST(FakeEncode, NotFiniteNamesTheStateInEveryType) {
 TEST(FakeEncode, ALostDeviceEndsEveryRequest) {
   FakeBatch batch(2);
   const Running lost = batch.submit(encode("!lost prefill", {0}));
-  const Running other = batch.submit(encode("abc", {0}));
+  const Running other = batch.submit(encode(std::string(60, 'x'), {0}));
   Result<bool> advanced = true;
   for (int i = 0; i < 10 && advanced; ++i) advanced = batch.advance();
   EXPECT_FALSE(advanced);
