@@ -1,0 +1,95 @@
+// The two inner loops of everything that multiplies with AMX: a block of 32 x 32 sums, and the
+// transposition that makes the right side of a product.
+//
+// Left tiles hold 16 rows of 32 inputs. Right tiles hold 16 pairs of inputs, each as 16 columns of
+// two. A block reads two tiles of a side for every 32 inputs; they lie one behind the other, so
+// that each side is one stream.
+#pragma once
+
+#include "models/kernels/cpu/amx.h"
+
+namespace hearth::kernels::cpu {
+
+enum class Sums { kFresh, kAdded };  // the block starts from zero, or from what `sums` holds
+
+// sums [2 row tiles][2 column tiles][16][16] = or += left * right over `steps` times 32 inputs.
+// Without `lower` the block's second 16 rows are left alone.
+template <bool kLower>
+HEARTH_AMX_INLINE void multiply_rows(const char* left, const char* right, int steps, Sums start,
+                                     float* sums, Prefetch& ahead, int lines_a_step) {
+  constexpr int kTile = kTileRows * kTileRows;
+  if (start == Sums::kFresh) {
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (kLower) {
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+  } else {
+    _tile_loadd(0, sums, kTileStride);
+    _tile_loadd(1, sums + kTile, kTileStride);
+    if constexpr (kLower) {
+      _tile_loadd(2, sums + 2 * kTile, kTileStride);
+      _tile_loadd(3, sums + 3 * kTile, kTileStride);
+    }
+  }
+  for (int step = 0; step < steps; ++step) {
+    _tile_loadd(4, left + step * kStepBytes, kTileStride);
+    _tile_loadd(6, right + step * kStepBytes, kTileStride);
+    _tile_loadd(7, right + step * kStepBytes + kTileBytes, kTileStride);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (kLower) _tile_loadd(5, left + step * kStepBytes + kTileBytes, kTileStride);
+    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kLower) {
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    fetch(ahead, lines_a_step);
+  }
+  _tile_stored(0, sums, kTileStride);
+  _tile_stored(1, sums + kTile, kTileStride);
+  if constexpr (kLower) {
+    _tile_stored(2, sums + 2 * kTile, kTileStride);
+    _tile_stored(3, sums + 3 * kTile, kTileStride);
+  }
+}
+
+HEARTH_AMX_INLINE void multiply_block(const char* left, const char* right, int steps, Sums start,
+                                      bool lower, float* sums, Prefetch& ahead, int lines_a_step) {
+  if (lower) {
+    multiply_rows<true>(left, right, steps, start, sums, ahead, lines_a_step);
+  } else {
+    multiply_rows<false>(left, right, steps, start, sums, ahead, lines_a_step);
+  }
+}
+
+// rows[i] holds 16 pairs of inputs of row i; afterwards rows[p] holds pair p of the 16 rows.
+HEARTH_AMX_INLINE void transpose_pairs(__m512i (&rows)[kTileRows]) {
+  __m512i a[kTileRows];
+  for (int i = 0; i < kTileRows; i += 2) {
+    a[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    a[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  // Lane l of rows[4 g + j]: pair 4 l + j of rows 4 g .. 4 g + 3.
+  for (int g = 0; g < kTileRows; g += 4) {
+    rows[g] = _mm512_unpacklo_epi64(a[g], a[g + 2]);
+    rows[g + 1] = _mm512_unpackhi_epi64(a[g], a[g + 2]);
+    rows[g + 2] = _mm512_unpacklo_epi64(a[g + 1], a[g + 3]);
+    rows[g + 3] = _mm512_unpackhi_epi64(a[g + 1], a[g + 3]);
+  }
+  // What is left is to transpose 4 x 4 lanes for each j.
+  for (int j = 0; j < 4; ++j) {
+    a[j] = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0x44);
+    a[4 + j] = _mm512_shuffle_i32x4(rows[j], rows[4 + j], 0xee);
+    a[8 + j] = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0x44);
+    a[12 + j] = _mm512_shuffle_i32x4(rows[8 + j], rows[12 + j], 0xee);
+  }
+  for (int j = 0; j < 4; ++j) {
+    rows[j] = _mm512_shuffle_i32x4(a[j], a[8 + j], 0x88);
+    rows[4 + j] = _mm512_shuffle_i32x4(a[j], a[8 + j], 0xdd);
+    rows[8 + j] = _mm512_shuffle_i32x4(a[4 + j], a[12 + j], 0x88);
+    rows[12 + j] = _mm512_shuffle_i32x4(a[4 + j], a[12 + j], 0xdd);
+  }
+}
+
+}  // namespace hearth::kernels::cpu
