@@ -74,6 +74,7 @@ class AsyncClient(Caller):
         stream: Literal[False] = False,
         *,
         retry: bool = True,
+        reuse: bool = False,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -86,6 +87,7 @@ class AsyncClient(Caller):
         stream: Literal[True],
         *,
         retry: bool = True,
+        reuse: bool = False,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -97,6 +99,7 @@ class AsyncClient(Caller):
         stream: bool = False,
         *,
         retry: bool = True,
+        reuse: bool = False,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -106,6 +109,7 @@ class AsyncClient(Caller):
             model,
             messages,
             retry=retry,
+            reuse=reuse,
             interrupted=interrupted,
             on_progress=on_progress,
             **sampling,
@@ -118,12 +122,13 @@ class AsyncClient(Caller):
         messages: Messages,
         *,
         retry: bool = True,
+        reuse: bool = False,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
     ) -> AsyncStream:
         """The answer as an asynchronous iterator of text pieces, begun by its first step."""
-        request = generate_request(model, messages, sampling, retry)
+        request = generate_request(model, messages, sampling, retry, reuse)
         return AsyncStream(self, request, interrupted, on_progress)
 
     async def encode(
@@ -160,6 +165,16 @@ class AsyncClient(Caller):
     async def unload(self, model: Model | str) -> bool:
         """As Client.unload()."""
         return await self._run(self._unload(model))
+
+    async def plan(self, model: Model | str) -> messages.LoadPlan:
+        """As Client.plan()."""
+        return await self._run(self._plan(model))
+
+    async def free_memory(
+        self, nbytes: int = 0, *, interrupted: Interrupted | None = None
+    ) -> messages.MemoryFreed:
+        """As Client.free_memory()."""
+        return await self._run(self._free_memory(nbytes), interrupted)
 
     async def models(self) -> list[messages.ModelEntry]:
         """As Client.models()."""

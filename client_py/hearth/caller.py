@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TypeVar
 
-from . import errors, messages, models
+from . import content, errors, messages, models
 from .chat import pixels_of
 from .connection import Connection, dial, socket_paths
 from .held import Held
@@ -143,6 +143,7 @@ class Caller:
         exchange = connection.ask(offer, model.open_files())
         offered = yield from end_of(connection, exchange, messages.ModelOffered)
         model.id, model.family, model.warnings = offered.model, offered.family, offered.warnings
+        model.memory = offered.memory
         connection.offered.add(offered.model)
 
     def _load(
@@ -158,6 +159,14 @@ class Caller:
         reply = yield from end_of(connection, exchange, messages.ModelUnloaded)
         connection.offered.discard(name)  # who wants it again offers it again
         return reply.resident
+
+    def _plan(self, model: Model | str) -> Steps[messages.LoadPlan]:
+        connection, name = yield from self._knowing(model)
+        exchange = connection.ask(messages.PlanLoad(model=name))
+        return (yield from end_of(connection, exchange, messages.LoadPlan))
+
+    def _free_memory(self, nbytes: int) -> Steps[messages.MemoryFreed]:
+        return (yield from self._ask(messages.FreeMemory(nbytes=nbytes), messages.MemoryFreed))
 
     def _put(self, picture: object) -> Steps[Held]:
         pixels, fps = pixels_of(picture, "picture")
@@ -205,7 +214,9 @@ class Caller:
         request.connection = connection
         memory = None
         if request.chat.tensors:
-            memory = yield from placed(connection, request.chat)
+            memory = yield from placed(connection, request.chat, request.may_reuse)
+        if request.may_reuse and isinstance(request.message, messages.Generate):
+            request.message.result_key = content.result_key(request.chat.names)
         try:
             exchange = connection.ask(request.message)
         except errors.HearthError:

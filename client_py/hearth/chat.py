@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from . import errors, messages
+from . import content, errors, messages
 from .held import Held
 from .slots import Slot
 from .tensors import Pixels, is_tensor
 from .wire import MAX_TEXT_BYTES, token_ids
 
-_NO_OPTIONS = ("model", "messages", "layers", "key")
+_NO_OPTIONS = ("model", "messages", "layers", "key", "result_key")
 _ROLES = ("system", "user", "assistant")
 _VIDEO = ("video", "fps", "frames")
 
@@ -51,6 +51,7 @@ class Chat:
         """`turns` as Client.generate takes them. Raises BadRequest, BadPicture, naming the part."""
         self.messages: list[messages.ChatMessage] = []
         self.held: list[Held] = []
+        self.names: list[bytes] = []  # of all pictures, once placed() was asked for them
         self._held_parts: list[list[messages.ContentPart]] = []
         self._placed: list[tuple[Pixels, list[messages.ContentPart]]] = []
         if not isinstance(turns, Sequence) or isinstance(turns, str) or not turns:
@@ -83,6 +84,23 @@ class Chat:
     def place_held(self, index: int, slot: Slot) -> None:
         """The held picture of this index lies in `slot`."""
         _describe(self.held[index].pixels, self._held_parts[index], slot.arena, slot.offset)
+
+    def naming(self, slot: Slot | None) -> Generator[None, None, list[bytes]]:
+        """Names of all pictures by their content, in the order of their parts; `slot` is where
+        place() put those that are not held. Pauses now and then."""
+        sources = [(held.key, parts) for held, parts in zip(self.held, self._held_parts)]
+        if slot is not None:
+            offset = slot.offset
+            for pixels, parts in self._placed:
+                sources.append(((yield from content.naming(pixels, slot.memory, offset)), parts))
+                offset += pixels.nbytes
+        names = {
+            id(part): name + index.to_bytes(4, "little")
+            for name, parts in sources
+            for index, part in enumerate(parts)
+        }
+        in_order = (part for turn in self.messages for part in turn.content)
+        return [names[id(part)] for part in in_order if id(part) in names]
 
     def _add_turn(self, turn: object, name: str) -> None:
         if not isinstance(turn, Mapping) or set(turn) != {"role", "content"}:

@@ -82,7 +82,8 @@ class Client(Caller):
 
         path_or_files: a Hugging Face folder, one .safetensors file, or {label: path} where labels
         are file names as in such a folder ("tokenizer.json" beside a single file's weights).
-        dtype: arithmetic type: auto (the checkpoint's own), float32, bfloat16.
+        dtype: what the weights are kept in: auto (as the checkpoint has them), float32, bfloat16;
+        float8, int8 and int4 are rounded to while loading. docs/speed.md says what that costs.
         Raises BadModel or Unsupported, naming file and reason.
         """
         return self._run(self._offer(path_or_files, dtype), interrupted)
@@ -95,6 +96,7 @@ class Client(Caller):
         stream: Literal[False] = False,
         *,
         retry: bool = True,
+        reuse: bool = False,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -107,6 +109,7 @@ class Client(Caller):
         stream: Literal[True],
         *,
         retry: bool = True,
+        reuse: bool = False,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -118,6 +121,7 @@ class Client(Caller):
         stream: bool = False,
         *,
         retry: bool = True,
+        reuse: bool = False,
         interrupted: Interrupted | None = None,
         on_progress: OnProgress | None = None,
         **sampling: Any,
@@ -134,9 +138,12 @@ class Client(Caller):
         unread for long: the service cancels what is open when it has heard nothing for 30 s.
         retry: when the engine, the service or the connection is lost before the first piece was
         delivered, the request is sent once more under the same key, so that it does not run twice.
+        reuse: True may give the answer of an earlier equal request of this user: equal model,
+        words, pixels and parameters, the seed included. Its receipt says `replayed`. Costs a hash
+        of the pixels, about 1 ms a megabyte.
         Raises BadRequest or BadPicture before anything is sent, or the service's error.
         """
-        request = generate_request(model, messages, sampling, retry)
+        request = generate_request(model, messages, sampling, retry, reuse)
         answer = self._run(self._begin_stream(request, interrupted, on_progress), interrupted)
         return answer if stream else answer.reply
 
@@ -192,6 +199,17 @@ class Client(Caller):
     def unload(self, model: Model | str) -> bool:
         """Gives up our hold. Returns whether the model is still in memory, for others."""
         return self._run(self._unload(model))
+
+    def plan(self, model: Model | str) -> messages.LoadPlan:
+        """What loading a model would take, whether it fits, and which idle models would leave."""
+        return self._run(self._plan(model))
+
+    def free_memory(
+        self, nbytes: int = 0, *, interrupted: Interrupted | None = None
+    ) -> messages.MemoryFreed:
+        """Has idle models leave the device until so many bytes are given back, 0: all of them. Who
+        holds one finds it cold: its next request loads it again."""
+        return self._run(self._free_memory(nbytes), interrupted)
 
     def models(self) -> list[messages.ModelEntry]:
         """The models that this connection may use."""

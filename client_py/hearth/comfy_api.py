@@ -9,12 +9,17 @@ Threads: call from the thread or event loop that runs the node.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
+import logging
+import math
 import os
 from pathlib import Path
 from typing import Any, Callable
 
 _ABSENT = (ImportError, AttributeError)
+_EVERYTHING = 1e15  # bytes: unload_all_models asks for 1e30
 
 
 def _lookup(module: str, path: str) -> Any:
@@ -105,6 +110,35 @@ def call_later(delay_s: float, act: Callable[[], None]) -> bool:
     except (RuntimeError, *_ABSENT):  # closed, or a proxy that cannot pass a function on
         return False
     return True
+
+
+def on_memory_wanted(give: Callable[[int], None]) -> None:
+    """Has `give` called in the thread that runs nodes, whenever ComfyUI wants memory of its GPU and
+    has freed what it could: with the bytes that are missing, or 0 for all there is, when the user
+    asked it to unload its models. Once a process; nothing where ComfyUI has no such function.
+    """
+    own = _lookup("comfy.model_management", "free_memory")
+    free_now = _lookup("comfy.model_management", "get_free_memory")
+    if own is None or free_now is None or hasattr(own, "hearth"):
+        return
+
+    @functools.wraps(own)
+    def free_memory(memory_required: Any, device: Any, *more: Any, **named: Any) -> Any:
+        unloaded = own(memory_required, device, *more, **named)
+        try:
+            if getattr(device, "type", "") == "cuda":
+                missing = memory_required - free_now(device)
+                if memory_required >= _EVERYTHING:
+                    give(0)
+                elif missing > 0:
+                    give(math.ceil(missing))
+        except Exception:  # whatever it is, it is not ComfyUI's
+            logging.exception("hearth: the service was not asked for memory")
+        return unloaded
+
+    free_memory.hearth = True  # type: ignore[attr-defined]
+    with contextlib.suppress(*_ABSENT):
+        importlib.import_module("comfy.model_management").free_memory = free_memory
 
 
 def model_folders(kind: str) -> list[Path]:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import weakref
 from collections import deque
 
-from . import errors
+from . import content, errors
 from .slots import Slot
 from .tensors import Pixels
 from .wire import Releasable
-
-_DIGEST_BYTES = 16  # a name of 128 bits
 
 
 class Held:
@@ -110,7 +108,7 @@ class HeldSlots:
     def add(self, held: Held, slot: Slot) -> Use:
         """Takes `slot`, to which the picture was written, unless its content is here already.
         Raises BadPicture when the source is not what it was."""
-        key = _digest(held.pixels, slot)
+        key = content.name_of(held.pixels, slot.memory, slot.offset)
         if held.key not in (b"", key):
             slot.release()
             raise errors.BadPicture(
@@ -124,19 +122,6 @@ class HeldSlots:
         use = self.use(held)
         assert use is not None
         return use
-
-
-def _digest(pixels: Pixels, slot: Slot) -> bytes:
-    """A name for u8 pictures of this shape and these values."""
-    import hashlib
-
-    content = hashlib.blake2b(
-        f"u8 {pixels.is_video} {pixels.shape}".encode(), digest_size=_DIGEST_BYTES
-    )
-    with memoryview(slot.memory) as memory:
-        for begin in pixels.offsets(slot.offset):
-            content.update(memory[begin : begin + pixels.tensor_bytes])
-    return content.digest()
 
 
 class Together:

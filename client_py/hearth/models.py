@@ -11,7 +11,7 @@ import stat
 from collections.abc import Mapping
 from typing import Union
 
-from . import errors, wire
+from . import errors, messages, wire
 
 Path = Union[str, "os.PathLike[str]"]
 
@@ -36,7 +36,7 @@ class Model:
     not offered it yet does so by itself.
 
     id: the service's name for exactly these files and this dtype    family: what recognised it
-    warnings: what a careful user should know
+    memory: what it takes when it is loaded    warnings: what a careful user should know
     """
 
     def __init__(self, files: dict[str, str], name: str, dtype: str) -> None:
@@ -45,6 +45,7 @@ class Model:
         self.dtype = dtype
         self.id = ""
         self.family = ""
+        self.memory = messages.MemoryPlan()
         self.warnings: list[str] = []
 
     def __repr__(self) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import TypeVar
+
 from . import errors, messages
 from .chat import Chat
 from .connection import Connection
@@ -10,9 +13,14 @@ from .slots import Arena, Slot, arena_bytes_for
 from .steps import Steps, end_of
 from .wire import close_all
 
+T = TypeVar("T")
 
-def placed(connection: Connection, chat: Chat) -> Steps[Together]:
-    """The chat's pictures in shared memory; what is held there already is not copied."""
+
+def placed(connection: Connection, chat: Chat, is_named: bool = False) -> Steps[Together]:
+    """The chat's pictures in shared memory; what is held there already is not copied.
+
+    is_named: sets chat.names to what they are called by their content.
+    """
     assert connection.welcome is not None
     limits = connection.welcome.limits
     if chat.tensors > limits.tensors:
@@ -21,6 +29,7 @@ def placed(connection: Connection, chat: Chat) -> Steps[Together]:
             "Send fewer pictures.",
         )
     memory = Together()
+    slot = None
     try:
         for index, picture in enumerate(chat.held):
             use = yield from held(connection, picture)
@@ -31,10 +40,22 @@ def placed(connection: Connection, chat: Chat) -> Steps[Together]:
             memory.add(slot)
             for _ in chat.place(slot):
                 yield 0.0
+        if is_named:
+            chat.names = yield from _paced(chat.naming(slot))
     except BaseException:
         memory.release()
         raise
     return memory
+
+
+def _paced(naming: Generator[None, None, T]) -> Steps[T]:
+    """Its end; each pause of it is one of ours."""
+    while True:
+        try:
+            next(naming)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        yield 0.0
 
 
 def held(connection: Connection, picture: Held) -> Steps[Use]:

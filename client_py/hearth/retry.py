@@ -34,12 +34,14 @@ class Request:
         model: Model | str,
         chat: Chat,
         may_retry: bool,
+        may_reuse: bool = False,
     ) -> None:
         message.key = os.urandom(16).hex()
         self.message = message
         self.model = model
         self.chat = chat
         self.may_retry = may_retry
+        self.may_reuse = may_reuse  # an answer of an earlier request that asked the same
         self.connection: Connection | None = None  # on which it was sent last
 
     def use_retry(self, error: errors.HearthError) -> bool:
@@ -53,13 +55,17 @@ class Request:
 
 
 def generate_request(
-    model: Model | str, turns: object, options: dict[str, Any], retry: bool
+    model: Model | str,
+    turns: object,
+    options: dict[str, Any],
+    retry: bool,
+    reuse: bool,
 ) -> Request:
     """Raises BadRequest or BadPicture, naming what is wrong."""
     chat = Chat(turns)
     options = checked_options("generate", options)
     message = messages.Generate(model="", messages=chat.messages, **options)
-    return Request(message, model, chat, retry)
+    return Request(message, model, chat, retry, reuse)
 
 
 def encode_request(

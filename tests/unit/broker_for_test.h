@@ -255,6 +255,7 @@ class BrokerTest : public testing::Test {
     const OutFrame asked = worker.last<contract::AttachModel>();
     reply.model = contract::unpack<contract::AttachModel>(bytes_of(asked.body))->model;
     reply.family = "hearth_fake";
+    reply.memory = plan;
     from_worker(asked.request_id, reply);
   }
   void finish_load() {
@@ -350,6 +351,7 @@ class BrokerTest : public testing::Test {
     broker->tick();
   }
 
+  contract::MemoryPlan plan;  // of the models that are recognised from now on
   TemporaryFolder folder;
   FakeTimer timer;
   FakeWorkerPort worker;

@@ -33,11 +33,15 @@ TEST_F(ResultsDeaths, ClientThatDiesWithResultsIsForgottenByTheWorker) {
   EXPECT_TRUE(take_back(8));  // sent before the worker heard of it
 }
 
-TEST_F(ResultsDeaths, ClientWithoutResultsIsNotMentionedToTheWorker) {
+TEST_F(ResultsDeaths, OnlyAClientThatTheWorkerHeardOfIsForgottenThere) {
+  FakeClient silent;
+  connect(silent);
+  broker->disconnect(silent.id);
+  EXPECT_EQ(forgotten(), 0u);
   send(client, 1, request_for(model));
   from_worker(worker.last<contract::Generate>().request_id, generated("x"));
   broker->disconnect(client.id);
-  EXPECT_EQ(forgotten(), 0u);
+  EXPECT_EQ(forgotten(), 1u);
 }
 
 TEST_F(ResultsDeaths, ArenaThatArrivesAfterItsClientIsGoneIsClosedAndNotCounted) {

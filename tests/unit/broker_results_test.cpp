@@ -24,10 +24,18 @@ TEST_F(Results, WorkerLearnsWhoseAJobIsBeforeItGetsTheJob) {
   EXPECT_EQ(*contract::unpack<contract::Encode>(bytes_of(job.body)), message);
 }
 
-TEST_F(Results, GenerateIsNotAssigned) {
+TEST_F(Results, TheWorkerKnowsWhoseJobEachIs) {
+  FakeClient other;
+  connect(other, true, 1001);
+  ASSERT_EQ(hold_same_model(other, 1), model);
   send(client, 1, request_for(model));
-  EXPECT_EQ(worker.count<contract::AssignJob>(), 0u);
-  from_worker(worker.last<contract::Generate>().request_id, generated("x"));
+  send(other, 2, encode_for(model));
+  const auto assigned = worker.of_type(contract::AssignJob::kType);
+  ASSERT_EQ(assigned.size(), 2u);
+  EXPECT_EQ(assigned[0].request_id, worker.last<contract::Generate>().request_id);
+  EXPECT_EQ(assigned[1].request_id, last_encode());
+  EXPECT_EQ(contract::unpack<contract::AssignJob>(bytes_of(assigned[0].body))->user, 1000u);
+  EXPECT_EQ(contract::unpack<contract::AssignJob>(bytes_of(assigned[1].body))->user, 1001u);
 }
 
 TEST_F(Results, EncodeIsCheckedLikeGenerate) {

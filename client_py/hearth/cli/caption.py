@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from typing import Any
 
 from .. import client, errors, messages
 from ..chat import Reply, checked_options
-from ..models import Model
+from .models import MODEL_HELP, add_dtype, asked_model
 
 PROMPT = "Describe this picture."
 _SAMPLING = (
@@ -25,17 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options; those of sampling come from the contract."""
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, …")
     parser.add_argument(
-        "--model",
-        default="ember",
-        metavar="DIR|NAME",
-        help="a model's folder or .safetensors file, or the name of a model that the service "
-        "publishes (default: ember)",
+        "--model", default="ember", metavar="DIR|NAME", help=f"{MODEL_HELP} (default: ember)"
     )
+    add_dtype(parser)
     parser.add_argument(
-        "--dtype",
-        default="auto",
-        choices=messages.widget("offer_model", "dtype")["choices"],
-        help="arithmetic type of a model given as a folder or file",
+        "--reuse",
+        action="store_true",
+        help="take the answer of an earlier equal request where the service kept it",
     )
     parser.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT}")
     for name in _SAMPLING:
@@ -59,10 +54,10 @@ def run(options: argparse.Namespace) -> int:
     except (errors.BadRequest, OSError) as error:
         options.usage_error(str(error))
     with client.connect(options.socket) as service:
-        model = _model(service, options)
+        model = asked_model(service, options)
         for path, picture in pictures:
             chat = [{"role": "user", "content": [picture, options.prompt]}]
-            stream = service.generate(model, chat, True, **sampling)
+            stream = service.generate(model, chat, True, reuse=options.reuse, **sampling)
             if options.json:
                 _print_json(path, stream.reply)
             else:
@@ -80,14 +75,6 @@ def load_picture(path: str) -> memoryview:
         image = image.convert("RGBA" if has_alpha else "RGB")
         shape = (image.height, image.width, len(image.getbands()))
         return memoryview(image.tobytes()).cast("B", shape)
-
-
-def _model(service: client.Client, options: argparse.Namespace) -> Model | str:
-    """A path is offered; anything else is a name."""
-    given = str(options.model)
-    if os.path.exists(given) or os.sep in given:
-        return service.offer_model(given, options.dtype)
-    return given
 
 
 def _print_json(path: str, reply: Reply) -> None:
@@ -110,10 +97,14 @@ def _print_words(heading: str, stream: client.Stream) -> None:
     for warning in reply.warnings:
         beside.print(f"warning: {warning}", style="yellow", markup=False)
     receipt = reply.receipt
+    made = f"{receipt.generated_tokens} tokens"
+    cached = f", {receipt.cached_tokens} of them cached" if receipt.cached_tokens else ""
     parts = [
         f"first word after {duration(receipt.first_token_ms)}",
-        f"{receipt.generated_tokens} tokens at {receipt.tokens_per_second:.0f}/s",
-        f"{receipt.prompt_tokens} tokens read",
+        f"{made}, kept from before"
+        if receipt.replayed
+        else f"{made} at {receipt.tokens_per_second:.0f}/s",
+        f"{receipt.prompt_tokens} tokens read{cached}",
         *([f"loaded in {duration(receipt.load_ms)}"] if receipt.load_ms else []),
         *([f"on {receipt.device}"] if receipt.device else []),
         *(["cut at --max-tokens"] if reply.stop_reason == "max_tokens" else []),

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(report.to_fields(), ensure_ascii=False))
         return 0
     out = answers()
-    for section in (_service(report), _models(report), _clients(report)):
+    for section in (_service(report), _models(report), _caches(report), _clients(report)):
         out.print(section)
         out.print()
     return 0
@@ -43,6 +43,8 @@ def _service(report: messages.StatusReport) -> Table:
         made.add_row(device.kind, f"{device.name}, {size(device.memory_bytes)}")
     made.add_row("requests", f"{report.running} of {report.slots} running, {report.queued} waiting")
     made.add_row("since start", f"{report.served} answered, {report.failed} failed")
+    if report.memory_bytes or report.memory_budget_bytes:
+        made.add_row("model memory", _share(report.memory_bytes, report.memory_budget_bytes))
     made.add_row("shared memory", f"{size(report.arena_bytes)} in {report.arenas} arenas")
     made.add_row("broker", f"{size(report.rss_bytes)}, {report.descriptors} descriptors")
     return made
@@ -57,6 +59,23 @@ def _models(report: messages.StatusReport) -> Table:
         held = f"{model.holders}{' (public)' if model.is_public else ''}"
         made.add_row(model.name, model.model, model.family, model.dtype, model.state,
                      memory, str(model.loads), held)  # fmt: skip
+    return made
+
+
+def _share(nbytes: int, budget_bytes: int) -> str:
+    """9.1 GiB of 18 GiB (51 %); a budget of 0 is not known."""
+    if budget_bytes == 0:
+        return size(nbytes)
+    return f"{size(nbytes)} of {size(budget_bytes)} ({100 * nbytes / budget_bytes:.0f} %)"
+
+
+def _caches(report: messages.StatusReport) -> Table:
+    made = table("Caches", "of", "cache", ">entries", ">memory", ">hits", ">misses")
+    names = {model.model: model.name for model in report.models}
+    for cache in report.caches:
+        owner = names.get(cache.model, cache.model) if cache.model else "the service"
+        made.add_row(owner, cache.name, str(cache.entries), _share(cache.bytes, cache.budget_bytes),
+                     str(cache.hits), str(cache.misses))  # fmt: skip
     return made
 
 

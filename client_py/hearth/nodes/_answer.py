@@ -26,13 +26,15 @@ _STAGES = {
 async def answer_in_node(
     service: AsyncClient, model: Model | str, messages: list[Any], sampling: dict[str, Any]
 ) -> Reply:
-    """Generates, streaming words and progress into the running node.
+    """Generates, streaming words and progress into the running node. An equal question that was
+    answered before, by whichever ComfyUI of this user, has its answer at once: the seed decides the
+    words, so it would be the same.
 
     Raises ComfyUI's own exception when the user presses cancel, after cancelling the request.
     """
     screen = _Screen(int(sampling["max_tokens"]))
     stream = service.stream(
-        model, messages, interrupted=screen.poll, on_progress=screen.take, **sampling
+        model, messages, reuse=True, interrupted=screen.poll, on_progress=screen.take, **sampling
     )
     async for _ in stream:
         screen.text = stream.text

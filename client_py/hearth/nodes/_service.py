@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from .. import comfy_api, errors
+from . import _memory as memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -34,7 +35,10 @@ async def connected() -> AsyncIterator[AsyncClient]:
         ) from error
     try:
         async with aio.shared() as service:
-            yield service
+            try:
+                yield service
+            finally:
+                memory.share(service.welcome)
     finally:
         _plan_trim(TRIM_AFTER_S)
 

@@ -33,15 +33,33 @@ def report(status: messages.StatusReport) -> str:
         f" {status.failed} failed ({status.slots} at once)",
         f"memory    service {_size(status.rss_bytes)},"
         f" {status.arenas} shared areas of {_size(status.arena_bytes)} in all",
+        *([f"models    {_memory(status)}"] if status.memory_budget_bytes else []),
     ]
     models = [
         (m.name, m.family, m.dtype, m.state, _size(m.resident_bytes), m.loads, m.holders)
         for m in status.models
     ]
+    names = {m.model: m.name for m in status.models}
+    caches = [
+        (
+            names.get(c.model, c.model) or "service",
+            c.name,
+            c.entries,
+            _size(c.bytes),
+            c.hits,
+            c.misses,
+        )
+        for c in status.caches
+    ]
     clients = [(c.client, c.pid, c.open_requests, _size(c.arena_bytes)) for c in status.clients]
     lines += _table(("model", "family", "type", "state", "memory", "loads", "holders"), models)
+    lines += _table(("cache of", "kind", "entries", "memory", "hits", "misses"), caches)
     lines += _table(("client", "process", "requests", "shared"), clients)
     return "\n".join(lines)
+
+
+def _memory(status: messages.StatusReport) -> str:
+    return f"{_size(status.memory_bytes)} of {_size(status.memory_budget_bytes)}"
 
 
 def _engine(status: messages.StatusReport) -> str:
