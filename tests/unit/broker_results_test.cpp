@@ -36,6 +36,10 @@ TEST_F(Results, TheWorkerKnowsWhoseJobEachIs) {
   EXPECT_EQ(assigned[1].request_id, last_encode());
   EXPECT_EQ(contract::unpack<contract::AssignJob>(bytes_of(assigned[0].body))->user, 1000u);
   EXPECT_EQ(contract::unpack<contract::AssignJob>(bytes_of(assigned[1].body))->user, 1001u);
+  broker->disconnect(other.id);
+  contract::Error cancelled;
+  cancelled.code = "cancelled";
+  for (const OutFrame& frame : assigned) from_worker(frame.request_id, cancelled);
 }
 
 TEST_F(Results, EncodeIsCheckedLikeGenerate) {
