@@ -140,6 +140,11 @@ class Model {
  public:
   virtual ~Model() = default;
 
+  // Engine thread, once, before the first submit. Runs every kind of work that a request may cause,
+  // so that the first request is as fast as later ones. Errors: those of a request. May throw what
+  // the model's library throws.
+  virtual Result<void> warm_up(OnEngine) { return {}; }
+
   // Engine thread. Begins what one of this model's capabilities prepared. Takes a free sequence
   // slot, whatever the capability; the broker never dispatches more than there are.
   virtual void submit(OnEngine, std::shared_ptr<Job> job, std::unique_ptr<Prompt> prompt,

@@ -1,6 +1,7 @@
 #include "daemon/worker/engine_thread.h"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 #include <pthread.h>
@@ -33,6 +34,31 @@ void EngineThread::submit(std::shared_ptr<models::Model> model, std::shared_ptr<
   });
 }
 
+Result<void> EngineThread::warm_up(std::shared_ptr<models::Model> model) {
+  // A task that is never run is destroyed, and its promise with it: then get() throws.
+  auto done = std::make_shared<std::promise<Result<void>>>();
+  std::future<Result<void>> warmed = done->get_future();
+  post([this, model = std::move(model), done = std::move(done)](models::OnEngine on) {
+    done->set_value(warm_up_guarded(on, *model));
+  });
+  try {
+    return warmed.get();
+  } catch (const std::future_error&) {
+    return fail(Code::kWorkerLost, "The engine ended before the model was ready.");
+  }
+}
+
+Result<void> EngineThread::warm_up_guarded(models::OnEngine on, models::Model& model) {
+  try {
+    return model.warm_up(on);
+  } catch (...) {
+    models::Fault fault = models::describe(std::current_exception());
+    lost_ = fault.device_lost;
+    if (lost_) on_device_lost_(fault.error);
+    return std::move(fault.error);
+  }
+}
+
 void EngineThread::drop(std::shared_ptr<models::Model> model, std::function<void()> then) {
   post([this, model = std::move(model), then = std::move(then)](models::OnEngine) mutable {
     std::erase(active_, model);
@@ -44,6 +70,7 @@ void EngineThread::drop(std::shared_ptr<models::Model> model, std::function<void
 void EngineThread::post(Task task) {
   {
     const std::lock_guard lock(mutex_);
+    if (ended_) return;
     tasks_.push_back(std::move(task));
   }
   posted_.notify_one();
@@ -53,8 +80,12 @@ void EngineThread::run() {
   const models::OnEngine on;
   while (wait_for_work()) {
     run_tasks(on);
-    if (!advance_all(on)) return;
+    if (lost_ || !advance_all(on)) break;
   }
+  // Who waits for a task that will not be run shall know.
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  tasks_.clear();
 }
 
 // False: the thread shall end.

@@ -29,6 +29,10 @@ class EngineThread {
   void submit(std::shared_ptr<models::Model> model, std::shared_ptr<models::Job> job,
               std::unique_ptr<models::Prompt> prompt, std::shared_ptr<models::Listener> listener);
 
+  // Any other thread. Warms `model` up on the engine thread, between the steps of others, and waits
+  // for it. Errors: the model's; worker_lost when the engine ends first, or with the device.
+  Result<void> warm_up(std::shared_ptr<models::Model> model);
+
   // Any thread. Gives up `model` on the engine thread, where it is destroyed when nobody else holds
   // it, then calls `then` there.
   void drop(std::shared_ptr<models::Model> model, std::function<void()> then);
@@ -39,15 +43,18 @@ class EngineThread {
   void post(Task task);
   void run();
   bool wait_for_work();
+  Result<void> warm_up_guarded(models::OnEngine on, models::Model& model);
   void run_tasks(models::OnEngine on);
   bool advance_all(models::OnEngine on);
 
   const std::function<void(const Error&)> on_device_lost_;
   std::vector<std::shared_ptr<models::Model>> active_;  // with sequences; engine thread only
-  std::mutex mutex_;                                    // of tasks_ and stopping_
+  std::mutex mutex_;                                    // of tasks_, stopping_ and ended_
   std::condition_variable posted_;
   std::deque<Task> tasks_;
   bool stopping_ = false;
+  bool ended_ = false;  // no task will be run any more
+  bool lost_ = false;   // engine thread only
   std::thread thread_;
 };
 

@@ -213,6 +213,10 @@ Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const Mod
   Loaded loaded = load_unchanged(source, options);
   if (loaded.device_lost) device_lost(loaded.model.error());
   TRY(SharedModel model, std::move(loaded.model));
+  if (auto warmed = engine_.warm_up(model); !warmed) {
+    engine_.drop(std::move(model), [] {});
+    return std::move(warmed).error();
+  }
   const std::uint64_t resident_bytes = model->resident_bytes();
   models_.set_loaded(model_id, std::move(model));
   log::debug("{} is loaded: {} MiB in {:.0f} ms", source.name, resident_bytes >> 20,
