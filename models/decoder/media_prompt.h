@@ -22,7 +22,8 @@ class MediaPrompt : public generate::TokenPrompt {
   std::vector<std::int32_t> positions;  // [3, tokens]: time, height, width
   std::int32_t position_delta = 0;      // token i of the answer stands at index i + delta, all axes
   std::vector<image::Patches> pictures;
-  std::vector<MediaSpan> spans;  // one a picture
+  std::vector<MediaSpan> spans;  // one a picture, as is each of `media`
+  std::uint32_t user = 0;        // who asks: features are cached for each user apart
 };
 
 }  // namespace hearth::decoder

@@ -61,10 +61,10 @@ Patches patchify(const Picture& picture, const PictureRules& rules) {
   return patches;
 }
 
-Result<Patches> prepare_picture(const TensorView& tensor, const PictureRules& rules) {
+Result<Picture> fit_picture(const TensorView& tensor, const PictureRules& rules) {
   TRY(const auto picture, copy_picture(tensor));
   TRY(const auto size, smart_resize(picture.size, rules.limits()));
-  return patchify(resize_bicubic(picture, size), rules);
+  return resize_bicubic(picture, size);
 }
 
 }  // namespace hearth::image

@@ -47,7 +47,7 @@ struct Patches {
 // token follow each other. Both sides of `picture` are multiples of patch_size * merge_size.
 Patches patchify(const Picture& picture, const PictureRules& rules);
 
-// All of it: copy, smart_resize, resize, patchify. Errors: bad_picture.
-Result<Patches> prepare_picture(const TensorView& tensor, const PictureRules& rules);
+// What patchify takes: copied, and resized as smart_resize says. Errors: bad_picture.
+Result<Picture> fit_picture(const TensorView& tensor, const PictureRules& rules);
 
 }  // namespace hearth::image

@@ -33,13 +33,14 @@ TEST(Patchify, GivesTheRowsOfTransformersToTheLastBit) {
     SCOPED_TRACE(entry.dump());
     const auto picture = draw(entry["kind"].get<std::string>(), entry["seed"], entry["shape"]);
     const auto rules = rules_of(fixture["rules"][entry["rules"].get<std::string>()]);
-    const auto patches = prepare_picture(picture.view(), rules);
-    ASSERT_TRUE(patches) << patches.error().what;
-    EXPECT_EQ(patches->grid_height, entry["grid"][1]);
-    EXPECT_EQ(patches->grid_width, entry["grid"][2]);
-    EXPECT_EQ(patches->count(), entry["rows"][0]);
+    const auto fitted = fit_picture(picture.view(), rules);
+    ASSERT_TRUE(fitted) << fitted.error().what;
+    const Patches patches = patchify(*fitted, rules);
+    EXPECT_EQ(patches.grid_height, entry["grid"][1]);
+    EXPECT_EQ(patches.grid_width, entry["grid"][2]);
+    EXPECT_EQ(patches.count(), entry["rows"][0]);
     EXPECT_EQ(rules.row_floats(), entry["rows"][1]);
-    const auto bytes = std::as_bytes(std::span(patches->rows.data(), patches->rows.size()));
+    const auto bytes = std::as_bytes(std::span(patches.rows.data(), patches.rows.size()));
     EXPECT_EQ(fnv1a(bytes), std::stoull(entry["fnv1a"].get<std::string>(), nullptr, 16));
   }
 }
