@@ -5,49 +5,82 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 
-namespace hearth::engine {
-namespace {
+#include "models/torch/tensors.h"
 
-// Of one token: the query heads that share a key head are the rows of one small matrix, and all of
-// them may see every key.
-at::Tensor attend_one(const AttentionCall& call, std::int64_t kv_heads, std::int64_t group) {
-  const at::Tensor queries = call.queries.reshape({1, kv_heads, group, call.queries.size(2)});
-  return at::scaled_dot_product_attention(queries, call.keys.unsqueeze(0), call.values.unsqueeze(0))
-      .reshape({1, -1});
+namespace hearth::engine {
+
+Result<void> Attention::run(const HearthFlash& call) {
+  if (compute_.amx) return decoder::check_status(hearth_flash_cpu(&call), "attention of many rows");
+  call.segments == nullptr ? causal(call) : segmented(call);
+  return {};
+}
+
+// [heads, rows, head_dim] of rows that hold the heads side by side, in the library's type.
+at::Tensor Attention::rows(const HearthFlash& call, const void* data, std::int64_t heads,
+                           std::int64_t stride) const {
+  return view_at(data, {heads, call.rows, call.head_dim}, {call.head_dim, stride, 1},
+                 compute_.options())
+      .to(compute_.library);
+}
+
+// [kv_heads, length, head_dim] of keys or values.
+at::Tensor Attention::cached(const HearthFlash& call, const void* data) const {
+  return view_at(data, {call.kv_heads, call.length, call.head_dim},
+                 {call.head_stride, call.token_stride, 1}, compute_.options())
+      .to(compute_.library);
 }
 
 // Key heads become the batch, so that a group's queries share their keys without a copy.
-at::Tensor attend_many(const AttentionCall& call, std::int64_t kv_heads, std::int64_t group,
-                       const at::Tensor& mask) {
-  const std::int64_t count = call.queries.size(0);
-  const std::int64_t head_dim = call.queries.size(2);
+void Attention::causal(const HearthFlash& call) {
+  const std::int64_t group = call.heads / call.kv_heads;
+  const std::int64_t seen = call.first + call.rows;
   const at::Tensor queries =
-      call.queries.view({count, kv_heads, group, head_dim}).permute({1, 2, 0, 3});
-  const std::int64_t length = call.keys.size(1);
-  const auto shared = [&](const at::Tensor& cache) {
-    return cache.unsqueeze(1).expand({kv_heads, group, length, head_dim});
+      rows(call, call.query, call.heads, call.query_stride).unflatten(0, {call.kv_heads, group});
+  const auto shared = [&](const void* data) {
+    return cached(call, data).narrow(1, 0, seen).unsqueeze(1).expand({-1, group, -1, -1});
   };
-  const bool causal = !mask.defined();
-  const std::optional<at::Tensor> added = causal ? std::nullopt : std::optional<at::Tensor>(mask);
-  return at::scaled_dot_product_attention(queries, shared(call.keys), shared(call.values), added,
-                                          0.0, causal)
-      .permute({2, 0, 1, 3})
-      .reshape({count, -1});
+  const bool whole = call.first == 0;
+  const std::optional<at::Tensor> added =
+      whole ? std::nullopt : std::optional<at::Tensor>(mask(call.rows, call.first));
+  const at::Tensor attended =
+      at::scaled_dot_product_attention(queries, shared(call.keys), shared(call.values), added, 0.0,
+                                       whole, static_cast<double>(call.scale));
+  view_at(call.output, {call.heads, call.rows, call.head_dim},
+          {call.head_dim, call.output_stride, 1}, compute_.options())
+      .copy_(attended.flatten(0, 1));
 }
 
-}  // namespace
-
-void attend(const AttentionCall& call, const at::Tensor& mask) {
-  const std::int64_t kv_heads = call.keys.size(0);
-  const std::int64_t group = call.queries.size(1) / kv_heads;
-  call.output.copy_(call.queries.size(0) == 1 ? attend_one(call, kv_heads, group)
-                                              : attend_many(call, kv_heads, group, mask));
+void Attention::segmented(const HearthFlash& call) const {
+  const at::Tensor queries = rows(call, call.query, call.heads, call.query_stride);
+  const at::Tensor keys = cached(call, call.keys);
+  const at::Tensor values = cached(call, call.values);
+  const at::Tensor output = view_at(call.output, {call.heads, call.rows, call.head_dim},
+                                    {call.head_dim, call.output_stride, 1}, compute_.options());
+  const std::int64_t group = call.heads / call.kv_heads;
+  for (std::int64_t i = 0; i < call.segment_count; ++i) {
+    const std::int64_t first = call.segments[i];
+    const std::int64_t count = call.segments[i + 1] - first;
+    const auto part = [&](const at::Tensor& tensor) {
+      return tensor.narrow(1, first, count).unsqueeze(0);
+    };
+    const auto shared = [&](const at::Tensor& tensor) {
+      return group == 1 ? part(tensor) : part(tensor).repeat_interleave(group, 1);
+    };
+    const at::Tensor attended =
+        at::scaled_dot_product_attention(part(queries), shared(keys), shared(values), std::nullopt,
+                                         0.0, false, static_cast<double>(call.scale));
+    output.narrow(1, first, count).copy_(attended.squeeze(0));
+  }
 }
 
-at::Tensor causal_mask(std::int64_t count, std::int64_t cached, at::TensorOptions options) {
-  at::Tensor mask =
-      at::full({count, cached + count}, -std::numeric_limits<double>::infinity(), options);
-  return mask.triu_(cached + 1);
+// 0 where query i may see key j (j <= first + i), else -inf. All layers of a chunk want the same.
+const at::Tensor& Attention::mask(std::int64_t rows, std::int64_t first) {
+  if (mask_.defined() && mask_.size(0) == rows && mask_first_ == first) return mask_;
+  mask_first_ = first;
+  mask_ = at::full({rows, first + rows}, -std::numeric_limits<double>::infinity(),
+                   compute_.options().dtype(compute_.library))
+              .triu_(first + 1);
+  return mask_;
 }
 
 }  // namespace hearth::engine

@@ -1,25 +1,32 @@
-// Attention of new tokens over a slot's cache, by ATen's scaled_dot_product_attention.
+// Attention of many new tokens over keys and values that lie dense: by the kernel of gemm.h, or by
+// ATen's scaled_dot_product_attention where the processor lacks what it needs.
 //
-// Causal; scale head_dim^-0.5; softmax in f32. Engine thread only.
+// Engine thread only, inside c10::InferenceMode and OnStream. Throws what ATen throws.
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include "models/kernels/gemm.h"
+#include "models/torch/compute.h"
 
 namespace hearth::engine {
 
-// One sequence's part of a run.
-struct AttentionCall {
-  at::Tensor queries;  // [count, heads, head_dim], rotated
-  at::Tensor keys;     // [kv_heads, length, head_dim]: the cache up to and with the new tokens
-  at::Tensor values;   // likewise
-  at::Tensor output;   // [count, heads * head_dim]
+class Attention {
+ public:
+  explicit Attention(const Compute& compute) : compute_(compute) {}
+
+  // What HearthFlash says, in F32, too.
+  Result<void> run(const HearthFlash& call);
+
+ private:
+  void causal(const HearthFlash& call);
+  void segmented(const HearthFlash& call) const;
+  at::Tensor rows(const HearthFlash& call, const void* data, std::int64_t heads,
+                  std::int64_t stride) const;
+  at::Tensor cached(const HearthFlash& call, const void* data) const;
+  const at::Tensor& mask(std::int64_t rows, std::int64_t first);
+
+  const Compute compute_;
+  at::Tensor mask_;  // of the last call that had one: [rows, first + rows]
+  std::int64_t mask_first_ = 0;
 };
-
-// `mask`: [count, length] added to the scores, from causal_mask(); undefined when count is 1 or the
-// cache held nothing before.
-void attend(const AttentionCall& call, const at::Tensor& mask);
-
-// 0 where query i may see key j (j <= cached + i), else -inf.
-at::Tensor causal_mask(std::int64_t count, std::int64_t cached, at::TensorOptions options);
 
 }  // namespace hearth::engine

@@ -1,12 +1,14 @@
 // What a vision tower makes of a picture.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "models/image/patchify.h"
 #include "models/model.h"
+#include "shm/base/result.h"
 
 namespace hearth::engine {
 
@@ -14,13 +16,20 @@ namespace hearth::engine {
 struct Features {
   at::Tensor rows;                    // [tokens, hidden]: replace the placeholders' embeddings
   std::vector<at::Tensor> deepstack;  // levels of [tokens, hidden]: added after decoder layer i
+
+  std::uint64_t bytes() const;
 };
 
 class Tower {
  public:
   virtual ~Tower() = default;
-  // Engine thread. `picture.rows` as image::patchify makes them.
-  virtual Features encode(models::OnEngine, const image::Patches& picture) = 0;
+  // Engine thread, inside c10::InferenceMode. Several pictures in one pass, none of which sees
+  // another; what a picture gives does not depend on its company. `rows` of each as image::patchify
+  // makes them. Throws what ATen throws.
+  virtual Result<std::vector<Features>> encode(models::OnEngine,
+                                               std::span<const image::Patches* const> pictures) = 0;
+  // The smallest picture it takes, in no particular colour: for a first pass that warms up.
+  virtual image::Patches smallest_picture() const = 0;
 };
 
 }  // namespace hearth::engine

@@ -1,24 +1,34 @@
-// The one door to every matrix product of a decoder: few rows by our kernels, many by ATen's GEMM.
+// The one door to the matrix products of a prefill and of a vision tower: few rows by the step's
+// kernels, many by the kernels of gemm.h or, where the processor lacks what they need, by ATen.
+//
+// Ownership: owns scratch memory, which grows to the largest use. Engine thread only, inside
+// c10::InferenceMode and OnStream. Throws what ATen throws.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include "models/decoder/weights.h"
+#include "models/kernels/gemm.h"
+#include "models/torch/compute.h"
 
 namespace hearth::engine {
 
-// A linear ready to run. Borrows the weights' memory.
-struct BoundLinear {
-  decoder::Linear weights;
-  at::Tensor transposed;  // view: [in_features, out_features]
-  at::Tensor bias;        // view, or undefined
+class Linears {
+ public:
+  explicit Linears(const Compute& compute) : compute_(compute) {}
 
-  BoundLinear() = default;
-  explicit BoundLinear(const decoder::Linear& linear);
+  // What HearthGemm says, for F32 activations and weights, too. All types are the Compute's,
+  // output_type as well.
+  Result<void> run(const HearthGemm& call);
+
+ private:
+  bool takes_few_rows(const HearthGemm& call) const;
+  HearthStatus few_rows(const HearthGemm& call) const;
+  Result<void> by_library(const HearthGemm& call);
+  Result<at::Tensor> normed(const HearthGemm& call);
+  Result<at::Tensor> library_input(const HearthGemm& call);
+  Result<void> multiply(const HearthGemm& call, const at::Tensor& input, at::Tensor& output);
+  Result<at::Tensor> panel(const HearthMatrix& weight, std::int64_t first, std::int64_t count);
+
+  const Compute compute_;
+  Scratch normed_, wide_, input_, panel_, product_;
 };
-
-// output = input weightᵀ + bias. input [rows, in_features], output [rows, out_features]: same type
-// and device as the weights, dense rows.
-void linear(const BoundLinear& linear, const at::Tensor& input, at::Tensor& output);
 
 }  // namespace hearth::engine

@@ -1,6 +1,7 @@
 #include "models/torch/slot_decoder.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
@@ -9,69 +10,210 @@
 #include "models/torch/tensors.h"
 
 namespace hearth::engine {
+namespace {
 
-SlotDecoder::SlotDecoder(const decoder::Description& description, LoadedDecoder loaded,
-                         std::unique_ptr<Tower> tower, ExecutorLimits limits,
-                         at::TensorOptions options)
-    : vocabulary_size_(description.vocabulary_size),
-      loaded_(std::move(loaded)),
+constexpr std::int32_t kAxes = 3;
+
+// Up to so many rows a chunk goes through the step's kernels, which read each weight once for
+// HEARTH_MAX_ROWS rows: with few rows memory is the limit, and a product of many rows gains
+// nothing.
+constexpr std::int32_t kMostFedRows = HEARTH_MAX_ROWS;
+
+// Of the prompt that warms up: a chunk of many rows, then one of few.
+constexpr std::int32_t kManyRows = 2 * HEARTH_MAX_ROWS + 1;
+constexpr std::int32_t kWarmUpTokens = kManyRows + HEARTH_MAX_ROWS;
+
+}  // namespace
+
+SlotDecoder::SlotDecoder(const decoder::Description& description, HearthType type,
+                         std::unique_ptr<decoder::Step> step, std::unique_ptr<Prefill> prefill,
+                         std::unique_ptr<Tower> tower, std::uint64_t feature_cache_bytes)
+    : description_(description),
+      type_(type),
+      step_(std::move(step)),
+      prefill_(std::move(prefill)),
       tower_(std::move(tower)),
-      executor_(description, loaded_.weights, limits, options),
-      slots_(static_cast<std::size_t>(limits.slots)) {}
+      cache_(feature_cache_bytes),
+      slots_(static_cast<std::size_t>(step_->limits().slots)) {}
 
-Result<void> SlotDecoder::begin(models::OnEngine, std::int32_t index,
-                                const generate::TokenPrompt& prompt) {
+Result<std::unique_ptr<SlotDecoder>> SlotDecoder::create(const decoder::Description& description,
+                                                         const decoder::Weights& weights,
+                                                         decoder::DeviceMemory& memory,
+                                                         std::unique_ptr<Tower> tower,
+                                                         const DecoderLimits& limits) {
   const c10::InferenceMode guard;
-  // Thread counts belong to the calling thread: asking sets this one's, for our kernels too.
+  TRY(auto step, decoder::Step::create(description, weights, memory, limits.step));
+  TRY(auto prefill,
+      Prefill::create(description, weights, *step,
+                      choose_compute(memory, weights.type, weights.device), kPrefillChunkTokens));
+  return std::unique_ptr<SlotDecoder>(new SlotDecoder(description, weights.type, std::move(step),
+                                                      std::move(prefill), std::move(tower),
+                                                      limits.feature_cache_bytes));
+}
+
+std::uint64_t SlotDecoder::scratch_bytes(const decoder::Description& description, HearthType type,
+                                         const decoder::StepLimits& limits) {
+  return decoder::StepMemory::bytes(description, type, limits) +
+         Prefill::scratch_bytes(description, type, kPrefillChunkTokens, limits.context_tokens);
+}
+
+std::uint64_t SlotDecoder::page_bytes() const {
+  return decoder::page_bytes(description_, type_);
+}
+
+Result<void> SlotDecoder::begin(models::OnEngine, const generate::Place& place,
+                                const generate::PageCopy& copy,
+                                const generate::TokenPrompt& prompt) {
+  // Thread counts belong to the calling thread: asking sets this one's.
   at::get_num_threads();
-  Slot& slot = slots_[static_cast<std::size_t>(index)];
-  if (slot.prompt != nullptr) return fail(Code::kInternal, fmt::format("slot {} is taken", index));
-  slot.prompt = static_cast<const decoder::MediaPrompt*>(&prompt);
-  slot.features.clear();
+  const auto& media = static_cast<const decoder::MediaPrompt&>(prompt);
+  CHECK_OK(step_->begin(place, copy, prompt, media.position_delta));
+  Slot& slot = slots_[static_cast<std::size_t>(place.slot)];
+  slot = {.prompt = &media, .features = {}, .wanted = {}, .cached_pictures = 0};
+  slot.features.resize(media.pictures.size());
+  for (std::size_t i = 0; i < media.spans.size(); ++i) {
+    const decoder::MediaSpan& span = media.spans[i];
+    if (span.first + span.count > place.cached_tokens) slot.wanted.push_back(i);
+  }
+  slot.cached_pictures = static_cast<std::int32_t>(media.spans.size() - slot.wanted.size());
   return {};
+}
+
+Result<void> SlotDecoder::warm_up(models::OnEngine on) {
+  const c10::InferenceMode guard;
+  decoder::MediaPrompt prompt;
+  prompt.ids.assign(std::min(kWarmUpTokens, context_tokens() - 1), 0);
+  prompt.positions.assign(kAxes * prompt.ids.size(), 0);
+  prompt.sampling.max_tokens = 2;
+  const auto warmed = warm_up_prompt(on, prompt);
+  if (slots_.front().prompt != nullptr) end(on, 0);
+  CHECK_OK(warmed);
+  if (tower_ == nullptr) return {};
+  const image::Patches picture = tower_->smallest_picture();
+  const image::Patches* const pictures[] = {&picture};
+  TRY(const auto features, tower_->encode(on, pictures));
+  static_cast<void>(features);
+  return {};
+}
+
+Result<void> SlotDecoder::warm_up_prompt(models::OnEngine on, const decoder::MediaPrompt& prompt) {
+  const auto tokens = static_cast<std::int32_t>(prompt.ids.size());
+  std::vector<std::int32_t> pages((prompt.ids.size() + 2) / HEARTH_PAGE_TOKENS + 1);
+  std::iota(pages.begin(), pages.end(), 0);
+  CHECK_OK(begin(on, {.slot = 0, .sequence = 0, .pages = pages, .cached_tokens = 0}, {}, prompt));
+  for (std::int32_t first = 0; first < tokens; first += kManyRows)
+    CHECK_OK(prefill(on, {0, first, std::min(kManyRows, tokens - first), {}}));
+  constexpr std::int32_t kSlot[] = {0};
+  CHECK_OK(step(on, kSlot));
+  TRY(const auto drawn, collect(on, 0));
+  static_cast<void>(drawn);  // nobody's
+  return {};
+}
+
+FeatureCache::Key SlotDecoder::key_of(const decoder::MediaPrompt& prompt,
+                                      std::size_t picture) const {
+  return {prompt.media[picture].content, prompt.user};
 }
 
 Result<bool> SlotDecoder::encode_picture(models::OnEngine on, std::int32_t index) {
   const c10::InferenceMode guard;
   Slot& slot = slots_[static_cast<std::size_t>(index)];
-  const std::size_t next = slot.features.size();
-  if (next == slot.prompt->pictures.size()) return false;
-  slot.features.push_back(tower_->encode(on, slot.prompt->pictures[next]));
+  take_cached(slot);
+  if (slot.wanted.empty()) return false;
+  const std::vector<std::size_t> together = choose_together(slot);
+  std::vector<const image::Patches*> pictures;
+  for (const std::size_t picture : together) pictures.push_back(&slot.prompt->pictures[picture]);
+  TRY(std::vector<Features> made, tower_->encode(on, pictures));
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    auto features = std::make_shared<const Features>(std::move(made[i]));
+    cache_.insert(key_of(*slot.prompt, together[i]), features);
+    slot.features[together[i]] = std::move(features);
+    std::erase(slot.wanted, together[i]);
+  }
   return true;
+}
+
+std::int32_t SlotDecoder::cached_pictures(std::int32_t slot) const {
+  return slots_[static_cast<std::size_t>(slot)].cached_pictures;
+}
+
+// The first wanted picture and those before the next missing one that the cache has.
+void SlotDecoder::take_cached(Slot& slot) {
+  std::erase_if(slot.wanted, [&](std::size_t picture) {
+    slot.features[picture] = cache_.find(key_of(*slot.prompt, picture));
+    if (slot.features[picture] != nullptr) ++slot.cached_pictures;
+    return slot.features[picture] != nullptr;
+  });
+}
+
+// Wanted pictures for one pass of the tower: the first, and others of other content while there is
+// room.
+std::vector<std::size_t> SlotDecoder::choose_together(const Slot& slot) const {
+  std::vector<std::size_t> together;
+  std::int64_t patches = 0;
+  for (const std::size_t picture : slot.wanted) {
+    const auto same = [&](std::size_t other) {
+      return key_of(*slot.prompt, other) == key_of(*slot.prompt, picture);
+    };
+    if (std::any_of(together.begin(), together.end(), same)) continue;
+    patches += slot.prompt->pictures[picture].count();
+    if (!together.empty() && patches > kTogetherPatches) break;
+    together.push_back(picture);
+  }
+  return together;
 }
 
 Result<void> SlotDecoder::prefill(models::OnEngine, const generate::Chunk& chunk) {
   const c10::InferenceMode guard;
-  const std::int32_t first = chunk.first;
-  const std::int32_t count = chunk.count;
   Slot& slot = slots_[static_cast<std::size_t>(chunk.slot)];
   const decoder::MediaPrompt& prompt = *slot.prompt;
   const auto total = static_cast<std::int32_t>(prompt.ids.size());
-  if (first < 0 || count < 1 || count > prefill_chunk_tokens() || first + count > total)
+  if (chunk.first < 0 || chunk.count < 1 || chunk.count > prefill_chunk_tokens() ||
+      chunk.first + chunk.count > total)
     return fail(Code::kInternal,
-                fmt::format("prefill of {} + {} of {} tokens", first, count, total));
+                fmt::format("prefill of {} + {} of {} tokens", chunk.first, chunk.count, total));
+  find_positions(prompt, chunk.first, chunk.count);
+  find_media(slot, chunk.first, chunk.count);
+  const bool fed = chunk.count <= kMostFedRows && media_.empty() && !prompt.taps;
+  CHECK_OK(fed ? feed_chunk(slot, chunk) : run_chunk(slot, chunk));
+  if (chunk.first + chunk.count < total) return {};
+  slot.features.clear();
+  if (prompt.taps) return {};
+  return step_->draw_first(chunk.slot, fed ? nullptr : prefill_->hidden(chunk.count - 1));
+}
+
+Result<void> SlotDecoder::run_chunk(const Slot& slot, const generate::Chunk& chunk) {
+  find_taps(slot, chunk);
+  const auto ran = prefill_->run({.slot = chunk.slot,
+                                  .first = chunk.first,
+                                  .ids = std::span(slot.prompt->ids)
+                                             .subspan(static_cast<std::size_t>(chunk.first),
+                                                      static_cast<std::size_t>(chunk.count)),
+                                  .positions = positions_,
+                                  .media = media_,
+                                  .taps = taps_,
+                                  .taps_only = slot.prompt->taps.has_value()});
+  taps_.clear();  // they view memory that is only lent for the chunk
+  return ran;
+}
+
+Result<void> SlotDecoder::feed_chunk(const Slot& slot, const generate::Chunk& chunk) {
+  return step_->feed({.slot = chunk.slot,
+                      .first = chunk.first,
+                      .ids = std::span(slot.prompt->ids)
+                                 .subspan(static_cast<std::size_t>(chunk.first),
+                                          static_cast<std::size_t>(chunk.count)),
+                      .positions = positions_});
+}
+
+void SlotDecoder::find_positions(const decoder::MediaPrompt& prompt, std::int32_t first,
+                                 std::int32_t count) {
+  const auto total = static_cast<std::int32_t>(prompt.ids.size());
   positions_.clear();
-  for (std::int32_t axis = 0; axis < 3; ++axis) {
+  for (std::int32_t axis = 0; axis < kAxes; ++axis) {
     const auto begin = prompt.positions.begin() + axis * total + first;
     positions_.insert(positions_.end(), begin, begin + count);
   }
-  find_media(slot, first, count);
-  find_taps(slot, chunk);
-  const bool last = first + count == total;
-  chosen_.assign(last && !prompt.taps ? 1 : 0, count - 1);
-  const Segment segment{chunk.slot, 0, count, first};
-  executor_.run(
-      {.ids = std::span(prompt.ids)
-                  .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)),
-       .positions = positions_,
-       .segments = {&segment, 1},
-       .media = media_,
-       .chosen = chosen_,
-       .taps = taps_,
-       .taps_only = prompt.taps.has_value()});
-  taps_.clear();  // they view memory that is only lent for the chunk
-  if (last) slot.features.clear();
-  return {};
 }
 
 void SlotDecoder::find_taps(const Slot& slot, const generate::Chunk& chunk) {
@@ -90,41 +232,22 @@ void SlotDecoder::find_media(const Slot& slot, std::int32_t first, std::int32_t 
     const std::int32_t begin = std::max(span.first, first);
     const std::int32_t end = std::min(span.first + span.count, first + count);
     if (begin < end)
-      media_.push_back({begin - first, end - begin, &slot.features[i], begin - span.first});
+      media_.push_back({begin - first, end - begin, slot.features[i].get(), begin - span.first});
   }
 }
 
-Result<void> SlotDecoder::step(models::OnEngine, std::span<const generate::StepRow> rows) {
-  const c10::InferenceMode guard;
-  ids_.clear();
-  chosen_.clear();
-  segments_.clear();
-  positions_.assign(3 * rows.size(), 0);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const generate::StepRow& row = rows[i];
-    if (row.position >= context_tokens())
-      return fail(Code::kTooLong,
-                  fmt::format("token {} of a context of {}", row.position, context_tokens()));
-    const auto at = static_cast<std::int32_t>(i);
-    const std::int32_t delta = slots_[static_cast<std::size_t>(row.slot)].prompt->position_delta;
-    ids_.push_back(row.token);
-    chosen_.push_back(at);
-    segments_.push_back({row.slot, at, 1, row.position});
-    for (std::size_t axis = 0; axis < 3; ++axis)
-      positions_[axis * rows.size() + i] = row.position + delta;
-  }
-  executor_.run({.ids = ids_,
-                 .positions = positions_,
-                 .segments = segments_,
-                 .media = {},
-                 .chosen = chosen_});
-  return {};
+Result<void> SlotDecoder::step(models::OnEngine, std::span<const std::int32_t> slots) {
+  return step_->run(slots);
+}
+
+Result<std::span<const generate::Sampled>> SlotDecoder::collect(models::OnEngine,
+                                                                std::int32_t in_flight) {
+  return step_->collect(in_flight);
 }
 
 void SlotDecoder::end(models::OnEngine, std::int32_t index) noexcept {
-  Slot& slot = slots_[static_cast<std::size_t>(index)];
-  slot.prompt = nullptr;
-  slot.features.clear();
+  step_->end(index);
+  slots_[static_cast<std::size_t>(index)] = {};
 }
 
 }  // namespace hearth::engine

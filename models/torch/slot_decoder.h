@@ -1,63 +1,101 @@
-// A decoder with an optional vision tower behind the interface that generate/ drives.
+// A decoder with an optional vision tower behind the interface that generate/ drives: pictures,
+// prompts in chunks, then steps.
 //
-// Ownership: owns executor, tower and, while a slot is filled, its pictures' features; the weights
-// live beside it (see decoder_weights.h). Engine thread only.
+// Ownership: owns step executor, prefill, tower, the cache of features and, while a slot's prompt
+// is run, its pictures' features; borrows weights and device memory. Engine thread only.
 #pragma once
 
 #include <memory>
 #include <vector>
 
 #include "models/decoder/media_prompt.h"
+#include "models/decoder/step.h"
 #include "models/generate/decoder.h"
-#include "models/torch/decoder_weights.h"
-#include "models/torch/executor.h"
+#include "models/torch/feature_cache.h"
 #include "models/torch/features.h"
+#include "models/torch/prefill.h"
 
 namespace hearth::engine {
 
 // Longer chunks prefill little faster, and other sequences wait for a chunk to end.
 inline constexpr std::int32_t kPrefillChunkTokens = 512;
+// Small pictures are encoded together up to so many patches; a larger one goes alone. As with
+// chunks, others wait for it.
+inline constexpr std::int64_t kTogetherPatches = 4096;
+
+struct DecoderLimits {
+  decoder::StepLimits step;
+  std::uint64_t feature_cache_bytes = 0;
+};
 
 class SlotDecoder : public generate::Decoder {
  public:
-  // All prompts must be decoder::MediaPrompt. `limits.max_rows` bounds prefill chunks.
-  SlotDecoder(const decoder::Description& description, LoadedDecoder loaded,
-              std::unique_ptr<Tower> tower, ExecutorLimits limits, at::TensorOptions options);
+  // All prompts must be decoder::MediaPrompt. `tower` may be null. Errors: unsupported for too many
+  // slots, out_of_memory.
+  static Result<std::unique_ptr<SlotDecoder>> create(const decoder::Description& description,
+                                                     const decoder::Weights& weights,
+                                                     decoder::DeviceMemory& memory,
+                                                     std::unique_ptr<Tower> tower,
+                                                     const DecoderLimits& limits);
+  // Device memory beside weights, pages and cached features.
+  static std::uint64_t scratch_bytes(const decoder::Description& description, HearthType type,
+                                     const decoder::StepLimits& limits);
 
-  std::int32_t slots() const override { return executor_.limits().slots; }
-  std::int32_t context_tokens() const override { return executor_.limits().context_tokens; }
-  std::int32_t vocabulary_size() const override { return vocabulary_size_; }
-  std::int32_t prefill_chunk_tokens() const override { return executor_.limits().max_rows; }
-  std::uint64_t cache_bytes() const { return executor_.cache_bytes(); }
+  // Engine thread, while all slots are free: runs each kind of work once (chunks of many and of few
+  // rows, first tokens, steps, a picture). What it leaves in pages is nobody's.
+  Result<void> warm_up(models::OnEngine);
 
-  Result<void> begin(models::OnEngine, std::int32_t slot,
+  std::int32_t slots() const override { return step_->limits().slots; }
+  std::int32_t context_tokens() const override { return step_->limits().context_tokens; }
+  std::int32_t vocabulary_size() const override { return description_.vocabulary_size; }
+  std::int32_t prefill_chunk_tokens() const override { return prefill_->max_rows(); }
+  std::int32_t page_tokens() const override { return HEARTH_PAGE_TOKENS; }
+  std::int32_t pages() const override { return step_->limits().pages; }
+  std::uint64_t page_bytes() const override;
+
+  Result<void> begin(models::OnEngine, const generate::Place& place, const generate::PageCopy& copy,
                      const generate::TokenPrompt& prompt) override;
   Result<bool> encode_picture(models::OnEngine, std::int32_t slot) override;
+  std::int32_t cached_pictures(std::int32_t slot) const override;
   Result<void> prefill(models::OnEngine, const generate::Chunk& chunk) override;
-  Result<void> step(models::OnEngine, std::span<const generate::StepRow> rows) override;
-  std::span<const float> logits(std::int32_t row) override { return executor_.logits(row); }
+  Result<void> step(models::OnEngine, std::span<const std::int32_t> slots) override;
+  Result<std::span<const generate::Sampled>> collect(models::OnEngine,
+                                                     std::int32_t in_flight) override;
   void end(models::OnEngine, std::int32_t slot) noexcept override;
+  std::vector<generate::CacheUse> caches() const override { return {cache_.use()}; }
 
  private:
   struct Slot {
     const decoder::MediaPrompt* prompt = nullptr;  // null: free
-    std::vector<Features> features;                // of prompt->pictures, until prefill is done
+    // Of prompt->pictures; null: not there yet, or its tokens are cached already.
+    std::vector<FeatureCache::Entry> features;
+    std::vector<std::size_t> wanted;  // pictures that have to be encoded or found, in order
+    std::int32_t cached_pictures = 0;
   };
 
+  SlotDecoder(const decoder::Description& description, HearthType type,
+              std::unique_ptr<decoder::Step> step, std::unique_ptr<Prefill> prefill,
+              std::unique_ptr<Tower> tower, std::uint64_t feature_cache_bytes);
+  Result<void> warm_up_prompt(models::OnEngine, const decoder::MediaPrompt& prompt);
+  FeatureCache::Key key_of(const decoder::MediaPrompt& prompt, std::size_t picture) const;
+  void take_cached(Slot& slot);
+  std::vector<std::size_t> choose_together(const Slot& slot) const;
+  Result<void> run_chunk(const Slot& slot, const generate::Chunk& chunk);
+  Result<void> feed_chunk(const Slot& slot, const generate::Chunk& chunk);
+  void find_positions(const decoder::MediaPrompt& prompt, std::int32_t first, std::int32_t count);
   void find_taps(const Slot& slot, const generate::Chunk& chunk);
   void find_media(const Slot& slot, std::int32_t first, std::int32_t count);
 
-  const std::int32_t vocabulary_size_;
-  LoadedDecoder loaded_;
+  const decoder::Description& description_;
+  const HearthType type_;
+  std::unique_ptr<decoder::Step> step_;
+  std::unique_ptr<Prefill> prefill_;
   std::unique_ptr<Tower> tower_;
-  Executor executor_;
+  FeatureCache cache_;
   std::vector<Slot> slots_;
 
-  // Of the run at hand; kept to save the allocations.
-  std::vector<std::int32_t> ids_;
+  // Of the chunk at hand; kept to save the allocations.
   std::vector<std::int32_t> positions_;
-  std::vector<std::int32_t> chosen_;
-  std::vector<Segment> segments_;
   std::vector<MediaRows> media_;
   std::vector<Tap> taps_;
 };

@@ -7,21 +7,6 @@
 #include <ATen/ops/from_blob.h>
 
 namespace hearth::engine {
-namespace {
-
-DType dtype_of(at::ScalarType type) {
-  switch (type) {
-    case at::kBFloat16:
-      return DType::kBF16;
-    case at::kHalf:
-      return DType::kF16;
-    default:
-      assert(type == at::kFloat);
-      return DType::kF32;
-  }
-}
-
-}  // namespace
 
 at::ScalarType scalar_type(DType dtype) {
   switch (dtype) {
@@ -35,33 +20,35 @@ at::ScalarType scalar_type(DType dtype) {
   }
 }
 
-at::Device device_of(const models::Device& device) {
-  if (device.kind == models::DeviceKind::kCpu) return at::Device(at::kCPU);
-  return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device.index));
+at::ScalarType scalar_type(HearthType type) {
+  return type == HEARTH_BF16 ? at::kBFloat16 : at::kFloat;
 }
 
-at::Tensor view_of(const decoder::WeightView& weight) {
-  if (!weight) return {};
-  const at::Device device =
-      weight.device < 0 ? at::Device(at::kCPU)
-                        : at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(weight.device));
-  const auto options = at::TensorOptions(scalar_type(weight.dtype)).device(device);
-  return at::for_blob(const_cast<void*>(weight.data), weight.shape)
+at::Device device_of(int index) {
+  if (index < 0) return at::Device(at::kCPU);
+  return at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
+}
+
+at::Tensor view_at(const void* data, at::IntArrayRef shape, at::IntArrayRef strides,
+                   at::TensorOptions options) {
+  // ATen has no tensors of constant memory; who gets a view of weights does not write to it.
+  return at::for_blob(const_cast<void*>(data), shape)
+      .strides(strides)
       .options(options)
-      .target_device(device)
+      .target_device(options.device())
       .make_tensor();
 }
 
-decoder::WeightView view_of(const at::Tensor& tensor) {
-  if (!tensor.defined()) return {};
-  assert(tensor.is_contiguous());
-  return {tensor.data_ptr(), dtype_of(tensor.scalar_type()), tensor.sizes().vec(),
-          tensor.is_cuda() ? tensor.device().index() : -1};
+at::Tensor view_at(const void* data, at::IntArrayRef shape, at::TensorOptions options) {
+  return at::for_blob(const_cast<void*>(data), shape)
+      .options(options)
+      .target_device(options.device())
+      .make_tensor();
 }
 
 at::Tensor rows_in(std::span<std::byte> bytes, DType dtype, std::int64_t rows) {
   const std::int64_t width = static_cast<std::int64_t>(bytes.size() / item_bytes(dtype)) / rows;
-  return at::for_blob(bytes.data(), {rows, width}).options(scalar_type(dtype)).make_tensor();
+  return view_at(bytes.data(), {rows, width}, at::TensorOptions(scalar_type(dtype)));
 }
 
 std::vector<float> to_floats(const at::Tensor& tensor) {
@@ -74,13 +61,6 @@ at::Tensor from_floats(std::span<const float> values, at::IntArrayRef shape) {
   at::Tensor tensor = at::empty(shape, at::kFloat);
   assert(tensor.numel() == static_cast<std::int64_t>(values.size()));
   std::memcpy(tensor.mutable_data_ptr<float>(), values.data(), values.size() * sizeof(float));
-  return tensor;
-}
-
-at::Tensor from_integers(const std::vector<std::int64_t>& values) {
-  at::Tensor tensor = at::empty({static_cast<std::int64_t>(values.size())}, at::kLong);
-  std::memcpy(tensor.mutable_data_ptr<std::int64_t>(), values.data(),
-              values.size() * sizeof(std::int64_t));
   return tensor;
 }
 

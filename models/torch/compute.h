@@ -1,0 +1,49 @@
+// Where operations of many rows compute, and by what: kernels made for this processor, or ATen.
+//
+// Engine thread only, inside c10::InferenceMode. Throws what ATen throws.
+#pragma once
+
+#include <optional>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/StreamGuard.h>
+
+#include "models/decoder/device_memory.h"
+
+namespace hearth::engine {
+
+struct Compute {
+  decoder::DeviceMemory* memory = nullptr;
+  HearthType type = HEARTH_F32;         // of activations
+  int device = -1;                      // CUDA device of all pointers; -1: the host
+  bool amx = false;                     // bf16 products and attention by kernels/gemm.h
+  at::ScalarType library = at::kFloat;  // what ATen multiplies in where it does
+
+  // Of activations.
+  at::TensorOptions options() const;
+  const HearthKernels& kernels() const { return memory->kernels(); }
+};
+
+// The fastest of what this machine has.
+Compute choose_compute(decoder::DeviceMemory& memory, HearthType type, int device);
+
+// Memory that grows to its largest use and stays: later uses allocate nothing.
+class Scratch {
+ public:
+  // Dense, not initialised; valid until the next call.
+  at::Tensor take(at::IntArrayRef shape, at::TensorOptions options);
+
+ private:
+  at::Tensor bytes_;  // u8
+};
+
+// While it lives, ATen computes on the stream of the kernels.
+class OnStream {
+ public:
+  explicit OnStream(const Compute& compute);
+
+ private:
+  std::optional<c10::StreamGuard> guard_;  // none on the host
+};
+
+}  // namespace hearth::engine
