@@ -74,6 +74,13 @@ Result<bool> recognises(const models::ModelFiles& files, std::vector<std::string
   return true;
 }
 
+Result<contract::MemoryPlan> plan(const models::ModelFiles& files,
+                                  const models::LoadOptions& options) {
+  TRY(const files::WeightIndex index, files::WeightIndex::read(files));
+  TRY(const Config config, read_checked(files, index));
+  return plan_model(index, config, options);
+}
+
 Result<std::shared_ptr<models::Model>> load(const models::ModelFiles& files,
                                             const models::LoadOptions& options) {
   TRY(const files::WeightIndex index, files::WeightIndex::read(files));
@@ -87,7 +94,8 @@ Result<std::shared_ptr<models::Model>> load(const models::ModelFiles& files,
 namespace hearth::models {
 
 const Family& qwen3_vl_family() {
-  static constexpr Family kFamily = {"qwen3_vl", qwen3_vl::recognises, qwen3_vl::load};
+  static constexpr Family kFamily = {"qwen3_vl", qwen3_vl::recognises, qwen3_vl::plan,
+                                     qwen3_vl::load};
   return kFamily;
 }
 

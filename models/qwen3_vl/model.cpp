@@ -1,60 +1,73 @@
 #include "models/qwen3_vl/model.h"
 
+#include <algorithm>
+
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
+#include "models/decoder/device_memory.h"
+#include "models/decoder/kv_pages.h"
 #include "models/generate/batch.h"
+#include "models/host_cpu.h"
 #include "models/qwen3_vl/prompt.h"
 #include "models/qwen3_vl/vision.h"
+#include "models/qwen3_vl/vision_weights.h"
 #include "models/text/chat.h"
-#include "models/torch/decoder_weights.h"
 #include "models/torch/features.h"
 #include "models/torch/slot_decoder.h"
-#include "models/torch/tensors.h"
+#include "models/weights/arena.h"
+#include "models/weights/weights.h"
 
 namespace hearth::qwen3_vl {
 namespace {
 
-// What a Model is made of, once everything is read and checked.
-struct Parts {
-  PromptRules rules;
-  std::unique_ptr<engine::SlotDecoder> decoder;
-  at::ScalarType type = at::kFloat;
-  std::uint64_t weight_bytes = 0;
-};
+// Of the device's memory: an eighth for keys and values, a thirty-second for pictures' features.
+constexpr std::uint64_t kPagesShare = 8;
+constexpr std::uint64_t kFeaturesShare = 32;
+constexpr std::uint64_t kMostFeatureBytes = std::uint64_t{512} << 20;
 
-std::string_view name_of_type(at::ScalarType type) {
-  return type == at::kBFloat16 ? "bfloat16" : "float32";
-}
+// What a Model is made of, in the order in which it must be made, and undone backwards.
+struct Parts {
+  std::unique_ptr<const Config> config;
+  PromptRules rules;
+  std::unique_ptr<decoder::DeviceMemory> memory;
+  std::shared_ptr<const weights::Weights> weights;
+  std::unique_ptr<engine::SlotDecoder> decoder;
+  contract::MemoryPlan plan;
+};
 
 class Model : public models::Model, public models::Generates, public models::Encodes {
  public:
   Model(Parts parts, const models::LoadOptions& options)
-      : rules_(std::move(parts.rules)),
-        decoder_(std::move(parts.decoder)),
-        dtype_(name_of_type(parts.type)),
-        resident_bytes_(parts.weight_bytes + decoder_->cache_bytes()),
-        batch_(*decoder_, {options.device.name, std::string(dtype_)}) {}
+      : parts_(std::move(parts)),
+        batch_(*parts_.decoder, {options.device.name, std::string(Model::dtype())}) {}
 
   std::string_view family() const override { return "qwen3_vl"; }
-  std::string_view dtype() const override { return dtype_; }
-  std::uint64_t resident_bytes() const override { return resident_bytes_; }
+  std::string_view dtype() const override { return parts_.weights->precision().name; }
+  std::uint64_t resident_bytes() const override {
+    return parts_.plan.weights_bytes + parts_.plan.cache_bytes + parts_.plan.scratch_bytes;
+  }
+  std::vector<contract::CacheEntry> caches(models::OnEngine on) const override {
+    return batch_.caches(on);
+  }
   models::Generates* generates() override { return this; }
   models::Encodes* encodes() override { return this; }
 
   Result<std::unique_ptr<models::Prompt>> prepare(const contract::Generate& request,
                                                   std::span<const TensorView> tensors,
                                                   const models::Job& job) const override {
-    TRY(auto prompt, make_prompt(request, tensors, job, rules_));
+    TRY(auto prompt, make_prompt(request, tensors, job, parts_.rules));
     return std::unique_ptr<models::Prompt>(std::move(prompt));
   }
 
   Result<std::unique_ptr<models::Prompt>> prepare(const contract::Encode& request,
                                                   std::span<const TensorView> tensors,
                                                   const models::Job& job) const override {
-    TRY(auto prompt, make_prompt(request, tensors, job, rules_));
+    TRY(auto prompt, make_prompt(request, tensors, job, parts_.rules));
     return std::unique_ptr<models::Prompt>(std::move(prompt));
   }
+
+  Result<void> warm_up(models::OnEngine on) override { return parts_.decoder->warm_up(on); }
 
   void submit(models::OnEngine on, std::shared_ptr<models::Job> job,
               std::unique_ptr<models::Prompt> prompt,
@@ -65,37 +78,9 @@ class Model : public models::Model, public models::Generates, public models::Enc
   Result<bool> advance(models::OnEngine on) override { return batch_.advance(on); }
 
  private:
-  const PromptRules rules_;
-  const std::unique_ptr<engine::SlotDecoder> decoder_;
-  const std::string_view dtype_;
-  const std::uint64_t resident_bytes_;
+  const Parts parts_;
   generate::Batch batch_;
 };
-
-// auto: the checkpoint's own type; f16 widens to f32, for bf16 would round it.
-Result<at::ScalarType> choose_type(std::string_view wanted, const Config& config,
-                                   const files::WeightIndex& index) {
-  if (wanted == "float32") return at::kFloat;
-  if (wanted == "bfloat16") return at::kBFloat16;
-  TRY(const files::WeightEntry* embedding, index.require(config.text.embedding));
-  return embedding->dtype == DType::kBF16 ? at::kBFloat16 : at::kFloat;
-}
-
-std::uint64_t weight_bytes(const Config& config, at::ScalarType type) {
-  std::uint64_t elements = 0;
-  for (const auto& [name, shape] : config.tensors) {
-    std::uint64_t product = 1;
-    for (const std::int64_t dim : shape) product *= static_cast<std::uint64_t>(dim);
-    elements += product;
-  }
-  return elements * c10::elementSize(type);
-}
-
-Result<void> check_room(std::uint64_t bytes, const models::Device& device) {
-  if (device.memory_bytes == 0 || bytes <= device.memory_bytes) return {};
-  return fail(Code::kOutOfMemory, fmt::format("the weights take {} MB, {} has {} MB in all",
-                                              bytes >> 20, device.name, device.memory_bytes >> 20));
-}
 
 Result<image::PictureRules> picture_rules(const models::ModelFiles& files,
                                           const VisionConfig& vision) {
@@ -140,47 +125,112 @@ Result<PromptRules> read_rules(const models::ModelFiles& files, const Config& co
   return rules;
 }
 
-engine::ExecutorLimits choose_limits(const Config& config, at::ScalarType type,
-                                     const models::LoadOptions& options) {
-  engine::ExecutorLimits limits;
-  limits.slots = static_cast<std::int32_t>(options.slots);
-  limits.context_tokens = engine::choose_context(config.text, c10::elementSize(type), options.slots,
-                                                 options.device.memory_bytes);
-  limits.max_rows = std::max(engine::kPrefillChunkTokens, limits.slots);
-  limits.max_chosen = limits.slots;
+Result<std::unique_ptr<decoder::DeviceMemory>> open_memory(const models::Device& device) {
+  if (device.kind == models::DeviceKind::kCpu) return decoder::host_memory(*hearth_kernels_cpu());
+  return fail(Code::kUnsupported, "there is no GPU engine in this build");
+}
+
+Result<void> check_room(const contract::MemoryPlan& plan, const models::Device& device) {
+  const std::uint64_t bytes = plan.weights_bytes + plan.cache_bytes + plan.scratch_bytes;
+  if (device.memory_bytes == 0 || bytes <= device.memory_bytes) return {};
+  return fail(Code::kOutOfMemory,
+              fmt::format("the model takes {} MB ({} MB of weights, {} MB for keys, values and "
+                          "pictures' features, {} MB to compute in), {} has {} MB in all",
+                          bytes >> 20, plan.weights_bytes >> 20, plan.cache_bytes >> 20,
+                          plan.scratch_bytes >> 20, device.name, device.memory_bytes >> 20),
+              "Load it with dtype int8 or int4.");
+}
+
+engine::DecoderLimits choose_limits(const Config& config, HearthType type,
+                                    const models::LoadOptions& options) {
+  const std::uint64_t memory_bytes = options.device.memory_bytes;
+  engine::DecoderLimits limits;
+  limits.step.slots = static_cast<std::int32_t>(options.slots);
+  limits.step.pages =
+      decoder::choose_pages(config.text, type, limits.step.slots, memory_bytes / kPagesShare);
+  limits.step.context_tokens = decoder::context_of_pages(config.text, limits.step.pages);
+  limits.feature_cache_bytes = memory_bytes == 0
+                                   ? kMostFeatureBytes
+                                   : std::min(memory_bytes / kFeaturesShare, kMostFeatureBytes);
   return limits;
 }
 
-Result<void> load_weights(const files::WeightIndex& index, const Config& config,
-                          const models::LoadOptions& options, Parts& parts) {
-  engine::WeightReader reader(index, config.tensors, options, parts.type);
-  TRY(auto tower, load_vision(reader, config.vision));
-  TRY(auto loaded, engine::load_decoder(reader, config.text));
-  CHECK_OK(index.check_unchanged());
-  const engine::ExecutorLimits limits = choose_limits(config, parts.type, options);
-  parts.rules.context_tokens = limits.context_tokens;
-  parts.rules.hidden = {static_cast<std::int32_t>(config.text.layers.size()) + 1,
-                        config.text.hidden_size,
-                        parts.type == at::kBFloat16 ? DType::kBF16 : DType::kF32};
-  parts.weight_bytes = reader.placed_bytes();
-  parts.decoder = std::make_unique<engine::SlotDecoder>(
-      config.text, std::move(loaded), std::move(tower), limits,
-      at::TensorOptions(parts.type).device(engine::device_of(options.device)));
+contract::MemoryPlan memory_plan(const weights::Plan& weights, const Config& config,
+                                 const engine::DecoderLimits& limits) {
+  const HearthType type = weights.precision.type;
+  contract::MemoryPlan plan;
+  plan.weights_bytes = weights::arena_bytes(weights.bytes);
+  plan.cache_bytes =
+      decoder::page_bytes(config.text, type) * static_cast<std::uint64_t>(limits.step.pages) +
+      limits.feature_cache_bytes;
+  plan.scratch_bytes = engine::SlotDecoder::scratch_bytes(config.text, type, limits.step) +
+                       vision_scratch_bytes(config.vision, type, engine::kTogetherPatches);
+  return plan;
+}
+
+Result<weights::Plan> plan_weights(const files::WeightIndex& index, const Config& config,
+                                   const models::LoadOptions& options) {
+  const std::vector<weights::Tensor> vision = vision_tensors(config.vision);
+  return weights::make_plan(index,
+                            {.description = config.text, .before = vision, .dtype = options.dtype});
+}
+
+// Why a context may be shorter than the model's own; empty when it is not.
+std::string context_limit(const Config& config, const decoder::StepLimits& limits) {
+  const std::int32_t own = config.text.context_tokens;
+  if (limits.context_tokens >= own) return {};
+  if (limits.context_tokens >= decoder::kMostContextTokens)
+    return fmt::format("The model itself could hold {}; hearth serves at most {}.", own,
+                       decoder::kMostContextTokens);
+  return fmt::format("The model itself could hold {}; the memory for keys and values holds {}.",
+                     own, limits.context_tokens);
+}
+
+void describe_outputs(const Config& config, const weights::Precision& precision,
+                      const decoder::StepLimits& limits, PromptRules& rules) {
+  rules.context_tokens = limits.context_tokens;
+  rules.context_limit = context_limit(config, limits);
+  rules.content_key = generate::random_sip_key();
+  rules.hidden = {static_cast<std::int32_t>(config.text.layers.size()) + 1, config.text.hidden_size,
+                  precision.type == HEARTH_BF16 ? DType::kBF16 : DType::kF32};
+}
+
+Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptions& options,
+                        Parts& parts) {
+  const Config& config = *parts.config;
+  TRY(const weights::Plan plan, plan_weights(index, config, options));
+  const engine::DecoderLimits limits = choose_limits(config, plan.precision.type, options);
+  parts.plan = memory_plan(plan, config, limits);
+  CHECK_OK(check_room(parts.plan, options.device));
+  describe_outputs(config, plan.precision, limits.step, parts.rules);
+  TRY(parts.memory, open_memory(options.device));
+  TRY(auto arena, weights::host_arena(plan.bytes));
+  TRY(parts.weights, weights::load(index, plan, options, std::move(arena)));
+  auto tower =
+      make_tower(config.vision, vision_weights(*parts.weights, config.vision), *parts.memory);
+  TRY(parts.decoder, engine::SlotDecoder::create(config.text, parts.weights->decoder(),
+                                                 *parts.memory, std::move(tower), limits));
   return {};
 }
 
 }  // namespace
+
+Result<contract::MemoryPlan> plan_model(const files::WeightIndex& index, const Config& config,
+                                        const models::LoadOptions& options) {
+  TRY(const weights::Plan plan, plan_weights(index, config, options));
+  return memory_plan(plan, config, choose_limits(config, plan.precision.type, options));
+}
 
 Result<std::shared_ptr<models::Model>> load_model(const models::ModelFiles& files,
                                                   const files::WeightIndex& index,
                                                   const Config& config,
                                                   const models::LoadOptions& options) {
   const c10::InferenceMode guard;
+  models::avoid_broken_amx();  // the first product is soon to come
   Parts parts;
-  TRY(parts.type, choose_type(options.dtype, config, index));
-  CHECK_OK(check_room(weight_bytes(config, parts.type), options.device));
+  parts.config = std::make_unique<const Config>(config);
   TRY(parts.rules, read_rules(files, config));
-  CHECK_OK(load_weights(index, config, options, parts));
+  CHECK_OK(load_parts(index, options, parts));
   return std::shared_ptr<models::Model>(std::make_shared<Model>(std::move(parts), options));
 }
 

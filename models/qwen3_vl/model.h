@@ -10,6 +10,10 @@
 
 namespace hearth::qwen3_vl {
 
+// What load_model would take on the device. Any thread. Errors: bad_model, unsupported.
+Result<contract::MemoryPlan> plan_model(const files::WeightIndex& index, const Config& config,
+                                        const models::LoadOptions& options);
+
 // Load thread. Errors: bad_model, model_changed, out_of_memory, unsupported, cancelled.
 Result<std::shared_ptr<models::Model>> load_model(const models::ModelFiles& files,
                                                   const files::WeightIndex& index,

@@ -1,6 +1,7 @@
 #include "models/qwen3_vl/prompt.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <numeric>
 
@@ -81,17 +82,41 @@ Spans find_spans(std::span<const std::int32_t> ids, std::span<const std::int32_t
   return spans;
 }
 
-Result<std::vector<image::Patches>> read_pictures(std::span<const TensorView> tensors,
-                                                  const image::PictureRules& rules,
-                                                  const models::Job& job) {
-  std::vector<image::Patches> pictures;
+// What a picture's features depend on: its pixels as the tower sees them, and how they are cut.
+generate::ContentHash content_of(const image::Picture& picture, const image::PictureRules& rules,
+                                 const generate::SipKey& key) {
+  const auto pixels = generate::siphash128(key, std::as_bytes(std::span(picture.pixels)));
+  const auto number = [](auto value) { return static_cast<std::uint64_t>(value); };
+  const std::array<std::uint64_t, 7> all = {pixels[0],
+                                            pixels[1],
+                                            number(picture.size.height),
+                                            number(picture.size.width),
+                                            number(rules.patch_size),
+                                            number(rules.merge_size),
+                                            number(rules.temporal_patch_size)};
+  const auto hash = generate::siphash128(key, std::as_bytes(std::span(all)));
+  return {hash[0], hash[1]};
+}
+
+Result<void> read_picture(const TensorView& tensor, const image::PictureRules& pictures,
+                          const generate::SipKey& key, decoder::MediaPrompt& prompt) {
+  TRY(const image::Picture picture, image::fit_picture(tensor, pictures));
+  const decoder::MediaSpan& span = prompt.spans[prompt.pictures.size()];
+  prompt.media.push_back({span.first, span.count, content_of(picture, pictures, key)});
+  prompt.pictures.push_back(image::patchify(picture, pictures));
+  return {};
+}
+
+// Into the spans that are there already.
+Result<void> read_pictures(std::span<const TensorView> tensors, const image::PictureRules& pictures,
+                           const models::Job& job, const generate::SipKey& key,
+                           decoder::MediaPrompt& prompt) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (job.cancelled.load()) return fail(Code::kCancelled, "the request was cancelled");
-    auto picture = image::prepare_picture(tensors[i], rules);
-    if (!picture) return name_picture(std::move(picture).error(), i);
-    pictures.push_back(*std::move(picture));
+    auto read = read_picture(tensors[i], pictures, key, prompt);
+    if (!read) return name_picture(std::move(read).error(), i);
   }
-  return pictures;
+  return {};
 }
 
 void place(decoder::MediaPrompt& prompt, int merge_size) {
@@ -111,9 +136,15 @@ std::size_t count_media(std::span<const text::Piece> pieces) {
 }
 
 Result<void> check_room(const decoder::MediaPrompt& prompt, std::size_t tokens,
-                        std::int32_t context_tokens) {
-  if (prompt.taps) return generate::check_encoding(tokens, *prompt.taps, context_tokens);
-  return generate::check_length(tokens, prompt.sampling.max_tokens, context_tokens);
+                        const PromptRules& rules) {
+  auto checked = prompt.taps ? generate::check_encoding(tokens, *prompt.taps, rules.context_tokens)
+                             : generate::check_length(tokens, prompt.sampling.max_tokens,
+                                                      rules.context_tokens);
+  if (checked || checked.error().code != Code::kTooLong || rules.context_limit.empty())
+    return checked;
+  Error error = std::move(checked).error();
+  error.what += " " + rules.context_limit;
+  return error;
 }
 
 // All of a prompt but what was asked of it: sampling or taps, which are there already.
@@ -128,11 +159,12 @@ Result<void> lay_out(const Chat& chat, std::span<const TensorView> tensors, cons
                                                count_media(pieces), tensors.size()));
   TRY(const std::vector<std::int32_t> counts, count_all_tokens(tensors, pictures));
   const auto image_tokens = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  CHECK_OK(check_room(prompt, static_cast<std::size_t>(image_tokens) + 1, rules.context_tokens));
+  CHECK_OK(check_room(prompt, static_cast<std::size_t>(image_tokens) + 1, rules));
   TRY(prompt.ids, text::encode_chat(*rules.tokenizer, pieces, counts));
-  CHECK_OK(check_room(prompt, prompt.ids.size(), rules.context_tokens));
-  TRY(prompt.pictures, read_pictures(tensors, pictures, job));
+  CHECK_OK(check_room(prompt, prompt.ids.size(), rules));
   prompt.spans = find_spans(prompt.ids, counts, rules.image_token);
+  CHECK_OK(read_pictures(tensors, pictures, job, rules.content_key, prompt));
+  prompt.user = job.user;
   place(prompt, pictures.merge_size);
   prompt.image_tokens = static_cast<std::uint32_t>(image_tokens);
   prompt.end_ids = rules.defaults.end_ids;

@@ -10,6 +10,7 @@
 
 #include "models/decoder/media_prompt.h"
 #include "models/generate/request.h"
+#include "models/generate/siphash.h"
 #include "models/image/patchify.h"
 #include "models/model.h"
 #include "models/qwen3_vl/defaults.h"
@@ -24,7 +25,9 @@ struct PromptRules {
   image::PictureRules pictures;
   Defaults defaults;
   std::int32_t context_tokens = 0;
+  std::string context_limit;  // what else than the model's own context bounds it; empty: nothing
   generate::HiddenShape hidden;
+  generate::SipKey content_key{};     // of the pictures' hashes
   std::vector<std::string> warnings;  // go into every reply
 };
 

@@ -1,4 +1,4 @@
-// Source: transformers 5.23, Qwen3VLVisionModel (modeling_qwen3_vl.py) and vision_utils.py.
+// Source: transformers 5.23, Qwen3VLVisionModel (modeling_qwen3_vl.py).
 
 #include "models/qwen3_vl/vision.h"
 
@@ -6,290 +6,327 @@
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/gelu.h>
+#include <ATen/ops/_embedding_bag_forward_only.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/zeros.h>
 
-#include "models/qwen3_vl/layout.h"
+#include "models/qwen3_vl/patch_places.h"
+#include "models/torch/attention.h"
 #include "models/torch/features.h"
+#include "models/torch/linear.h"
 #include "models/torch/tensors.h"
-#include "models/torch/weight_reader.h"
 
 namespace hearth::qwen3_vl {
 namespace {
 
-constexpr double kNormEpsilon = 1e-6;
+using decoder::check_status;
+using decoder::Linear;
 
-struct Dense {
-  at::Tensor weight;  // [out, in]
-  at::Tensor bias;    // [out]
+constexpr float kNormEpsilon = 1e-6F;
 
-  at::Tensor operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
-};
+// Rows of an MLP that are computed together: what is between its two products stays in a cache.
+constexpr std::int64_t kMlpRows = 1024;
 
-struct LayerNorm {
-  at::Tensor weight;
-  at::Tensor bias;
-
-  at::Tensor operator()(const at::Tensor& x) const {
-    return at::layer_norm(x, weight.sizes(), weight, bias, kNormEpsilon);
-  }
-};
-
-struct Block {
-  LayerNorm norm1, norm2;
-  Dense qkv, proj, fc1, fc2;
-};
-
-// Four neighbouring patches become one token.
-struct Merger {
-  LayerNorm norm;
-  Dense fc1, fc2;
-
-  // [patches, hidden] -> [tokens, text hidden]. The norm's width says whether it comes before the
-  // patches are joined (the last merger) or after (DeepStack's).
-  at::Tensor operator()(const at::Tensor& patches) const {
-    const std::int64_t merged = fc1.weight.size(1);
-    const at::Tensor joined = norm(patches.view({-1, norm.weight.size(0)})).view({-1, merged});
-    return fc2(at::gelu(fc1(joined)));
-  }
-};
-
-struct Weights {
-  Dense patch_embed;     // weight [hidden, 3 * temporal * patch * patch]
-  at::Tensor positions;  // [rows, hidden], f32
-  std::vector<Block> blocks;
-  Merger merger;
-  std::vector<Merger> deepstack;
-};
-
-// Cosines and sines of a picture's patches. [patches, 1, head_dim / 2], f32
-struct Angles {
-  at::Tensor cosines, sines;
-};
-
-// The patches of a picture in merge-block order, as row and column.
-template <class Visit>
-void for_each_patch(const image::Patches& picture, int merge, Visit visit) {
-  for (int block_row = 0; block_row < picture.grid_height; block_row += merge)
-    for (int block_column = 0; block_column < picture.grid_width; block_column += merge)
-      for (int row = 0; row < merge; ++row)
-        for (int column = 0; column < merge; ++column)
-          visit(block_row + row, block_column + column);
+// A copy on the device, or on the host a view.
+template <class T>
+at::Tensor placed(const std::vector<T>& values, at::IntArrayRef shape, at::TensorOptions options) {
+  return engine::view_at(values.data(), shape, options.device(at::kCPU)).to(options.device());
 }
 
-// Where a patch falls between two rows (or columns) of the learned grid.
-struct Taps {
-  std::int64_t low = 0, high = 0;
-  float low_weight = 1.0F, high_weight = 0.0F;
+// What one product takes besides its weights.
+struct Product {
+  const Linear& linear;
+  const at::Tensor& input;  // [rows, in_features], dense
+  at::Tensor& output;       // [rows, out_features], dense
+  HearthActivation activation = HEARTH_NO_ACTIVATION;
+  HearthEpilogue epilogue = HEARTH_STORE;
+  const VisionNorm* norm = nullptr;
 };
 
-// Endpoints of `size` patches map to the endpoints of `side` learned positions; fp32 as in the
-// source.
-Taps find_taps(int index, int size, std::int64_t side) {
-  const float at = static_cast<float>(index) * static_cast<float>(side - 1) /
-                   static_cast<float>(std::max(size - 1, 1));
-  const float floor = std::floor(at);
-  const auto low = static_cast<std::int64_t>(floor);
-  const float distance = at - floor;
-  return {std::clamp<std::int64_t>(low, 0, side - 1),
-          std::clamp<std::int64_t>(low + 1, 0, side - 1), 1.0F - distance,
-          1.0F - std::abs(distance - 1.0F)};
-}
+// The activations of a pass, all pictures under each other.
+struct Pass {
+  PatchPlaces places;
+  at::Tensor x;               // [patches, hidden]: the residual stream
+  at::Tensor qkv;             // [patches, 3 hidden]
+  at::Tensor attended;        // [patches, hidden]
+  at::Tensor between;         // [kMlpRows at most, intermediate]
+  at::Tensor cosines, sines;  // [patches, head_dim / 2], f32
+  at::Tensor zeros;           // [patches], i32
+};
 
 class VisionTower : public engine::Tower {
  public:
-  VisionTower(const VisionConfig& config, Weights weights)
-      : config_(config), weights_(std::move(weights)) {}
+  VisionTower(const VisionConfig& config, VisionWeights weights, decoder::DeviceMemory& memory)
+      : config_(config),
+        weights_(std::move(weights)),
+        compute_(engine::choose_compute(memory, weights_.type, weights_.device)),
+        rope_(patch_rope(config)),
+        linears_(compute_),
+        attention_(compute_) {}
 
-  engine::Features encode(models::OnEngine, const image::Patches& picture) override {
-    at::Tensor x = embed(picture);
-    const Angles angles = find_angles(picture);
-    engine::Features features;
-    features.deepstack.resize(config_.deepstack_layers.size());
+  Result<std::vector<engine::Features>> encode(
+      models::OnEngine, std::span<const image::Patches* const> pictures) override {
+    const engine::OnStream stream(compute_);
+    Pass pass;
+    CHECK_OK(begin(pictures, pass));
+    const auto& levels = config_.deepstack_layers;
+    std::vector<at::Tensor> made(levels.size() + 1);  // of all pictures; the last are their rows
     for (std::size_t i = 0; i < weights_.blocks.size(); ++i) {
-      const Block& block = weights_.blocks[i];
-      x = x + attend(block, block.norm1(x), angles);
-      x = x + block.fc2(at::gelu(block.fc1(block.norm2(x)), "tanh"));
-      tap(static_cast<std::int64_t>(i), x, features);
+      CHECK_OK(run_block(weights_.blocks[i], pass));
+      const auto level = std::find(levels.begin(), levels.end(), static_cast<std::int64_t>(i));
+      if (level == levels.end()) continue;
+      const auto number = static_cast<std::size_t>(level - levels.begin());
+      TRY(made[number], merge(weights_.deepstack[number], joined(pass.x), true));
     }
-    features.rows = weights_.merger(x);
+    TRY(made.back(), merge(weights_.merger, joined(normed(pass.x)), false));
+    return split(pass.places, made);
+  }
+
+  image::Patches smallest_picture() const override {
+    image::Patches picture;
+    picture.grid_height = picture.grid_width = config_.merge_size;
+    const std::int64_t floats = picture.count() * config_.patch_floats();
+    picture.rows = image::FloatRows(static_cast<std::size_t>(floats));
+    std::fill_n(picture.rows.data(), floats, 0.0F);
+    return picture;
+  }
+
+ private:
+  at::TensorOptions options() const { return compute_.options(); }
+
+  Result<void> begin(std::span<const image::Patches* const> pictures, Pass& pass) {
+    pass.places = place_patches(config_, pictures);
+    const std::int64_t patches = pass.places.patches();
+    const std::int64_t hidden = config_.hidden_size;
+    pass.qkv = at::empty({patches, 3 * hidden}, options());
+    pass.attended = at::empty({patches, hidden}, options());
+    pass.between = at::empty({std::min(patches, kMlpRows), config_.intermediate_size}, options());
+    pass.zeros = at::zeros({patches}, options().dtype(at::kInt));
+    CHECK_OK(find_angles(pass));
+    // The product with the patches is added to the learned positions.
+    pass.x = interpolated_positions(pass.places);
+    return run({.linear = weights_.patch_embed,
+                .input = gather_patches(pictures, patches),
+                .output = pass.x,
+                .epilogue = HEARTH_ADD});
+  }
+
+  // [patches, 3 * temporal * patch * patch]
+  at::Tensor gather_patches(std::span<const image::Patches* const> pictures,
+                            std::int64_t patches) const {
+    at::Tensor all = at::empty({patches, config_.patch_floats()}, options());
+    std::int64_t first = 0;
+    for (const image::Patches* picture : pictures) {
+      const std::int64_t count = picture->count();
+      all.narrow(0, first, count)
+          .copy_(engine::view_at(picture->rows.data(), {count, config_.patch_floats()},
+                                 at::TensorOptions(at::kFloat)));
+      first += count;
+    }
+    return all;
+  }
+
+  // Bilinear between the four nearest learned positions, in fp32. [patches, hidden]
+  at::Tensor interpolated_positions(const PatchPlaces& places) const {
+    const at::TensorOptions fp32 = options().dtype(at::kFloat);
+    const at::TensorOptions integers = options().dtype(at::kLong);
+    const std::int64_t patches = places.patches();
+    const at::Tensor table =
+        engine::view_at(weights_.positions, {config_.position_rows, config_.hidden_size}, fp32);
+    constexpr std::int64_t kCorners = 4, kSum = 0;
+    const at::Tensor corners = placed(places.corners, {kCorners * patches}, integers);
+    const at::Tensor weights = placed(places.weights, {kCorners * patches}, fp32);
+    const at::Tensor firsts = at::arange(0, kCorners * patches, kCorners, integers);
+    return std::get<0>(
+               at::_embedding_bag_forward_only(table, corners, firsts, false, kSum, false, weights))
+        .to(options().dtype());
+  }
+
+  Result<void> find_angles(Pass& pass) const {
+    const std::int64_t patches = pass.places.patches();
+    const std::int64_t half = config_.head_dim() / 2;
+    const at::TensorOptions fp32 = options().dtype(at::kFloat);
+    const at::Tensor positions =
+        placed(pass.places.positions, {3, patches}, options().dtype(at::kInt));
+    const at::Tensor frequencies = placed(rope_.frequencies, {half}, fp32);
+    const at::Tensor axes = placed(rope_.axes, {half}, options().dtype(at::kByte));
+    pass.cosines = at::empty({patches, half}, fp32);
+    pass.sines = at::empty({patches, half}, fp32);
+    const HearthRopeAngles call{.rows = patches,
+                                .half = half,
+                                .position = positions.const_data_ptr<std::int32_t>(),
+                                .frequency = frequencies.const_data_ptr<float>(),
+                                .axis = axes.const_data_ptr<std::uint8_t>(),
+                                .cosines = pass.cosines.mutable_data_ptr<float>(),
+                                .sines = pass.sines.mutable_data_ptr<float>()};
+    return check_status(compute_.kernels().rope_angles(&call, compute_.memory->stream()),
+                        "rope_angles");
+  }
+
+  Result<void> run_block(const VisionBlock& block, Pass& pass) {
+    CHECK_OK(run({.linear = block.qkv, .input = pass.x, .output = pass.qkv, .norm = &block.norm1}));
+    CHECK_OK(rotate(pass));
+    CHECK_OK(attend(pass));
+    CHECK_OK(run(
+        {.linear = block.proj, .input = pass.attended, .output = pass.x, .epilogue = HEARTH_ADD}));
+    for (std::int64_t first = 0; first < pass.x.size(0); first += kMlpRows) {
+      const std::int64_t rows = std::min(kMlpRows, pass.x.size(0) - first);
+      at::Tensor part = pass.x.narrow(0, first, rows);
+      at::Tensor between = pass.between.narrow(0, 0, rows);
+      CHECK_OK(run({.linear = block.fc1,
+                    .input = part,
+                    .output = between,
+                    .activation = HEARTH_GELU_TANH,
+                    .norm = &block.norm2}));
+      CHECK_OK(
+          run({.linear = block.fc2, .input = between, .output = part, .epilogue = HEARTH_ADD}));
+    }
+    return {};
+  }
+
+  // Queries and keys, in place.
+  Result<void> rotate(Pass& pass) const {
+    const HearthRopeWrite call{.type = compute_.type,
+                               .rows = pass.qkv.size(0),
+                               .heads = 2 * std::int64_t{config_.heads},
+                               .qkv = pass.qkv.mutable_data_ptr(),
+                               .qkv_stride = pass.qkv.size(1),
+                               .q_norm = nullptr,
+                               .k_norm = nullptr,
+                               .norm_epsilon = 0.0F,
+                               .cosines = pass.cosines.const_data_ptr<float>(),
+                               .sines = pass.sines.const_data_ptr<float>(),
+                               .slot = pass.zeros.const_data_ptr<std::int32_t>(),
+                               .index = pass.zeros.const_data_ptr<std::int32_t>(),
+                               .cache = {.type = compute_.type,
+                                         .pages = nullptr,
+                                         .table = nullptr,
+                                         .table_stride = 0,
+                                         .kv_heads = 0,
+                                         .head_dim = config_.head_dim()}};
+    return check_status(compute_.kernels().rope_write(&call, compute_.memory->stream()),
+                        "rope_write");
+  }
+
+  // Every patch of a picture sees every other.
+  Result<void> attend(Pass& pass) {
+    const auto at_part = [&](std::int64_t part) {
+      return pass.qkv.narrow(1, part * config_.hidden_size, config_.hidden_size).const_data_ptr();
+    };
+    const std::int64_t patches = pass.qkv.size(0);
+    return attention_.run(
+        {.rows = patches,
+         .heads = config_.heads,
+         .kv_heads = config_.heads,
+         .head_dim = config_.head_dim(),
+         .query = at_part(0),
+         .query_stride = pass.qkv.size(1),
+         .length = patches,
+         .keys = at_part(1),
+         .values = at_part(2),
+         .head_stride = config_.head_dim(),
+         .token_stride = pass.qkv.size(1),
+         .first = 0,
+         .segments = pass.places.segments.data(),
+         .segment_count = static_cast<std::int64_t>(pass.places.segments.size()) - 1,
+         .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim()))),
+         .output = pass.attended.mutable_data_ptr(),
+         .output_stride = pass.attended.size(1)});
+  }
+
+  // merge_size² neighbouring patches, which follow each other, become one row.
+  at::Tensor joined(const at::Tensor& patches) const {
+    return patches.view({-1, config_.merged_size()});
+  }
+
+  // [patches, hidden], as the last merger wants them: normalised before they are joined.
+  at::Tensor normed(const at::Tensor& patches) const {
+    const at::TensorOptions fp32 = options().dtype(at::kFloat);
+    const std::int64_t width = config_.hidden_size;
+    const VisionNorm& norm = weights_.merger.norm;
+    return at::layer_norm(patches.to(at::kFloat), width,
+                          engine::view_at(norm.weight, {width}, fp32),
+                          engine::view_at(norm.bias, {width}, fp32), kNormEpsilon)
+        .to(options().dtype());
+  }
+
+  // [tokens, merged] -> [tokens, text hidden]
+  Result<at::Tensor> merge(const VisionMerger& merger, const at::Tensor& tokens, bool with_norm) {
+    at::Tensor between = at::empty(tokens.sizes(), options());
+    at::Tensor merged = at::empty({tokens.size(0), config_.out_hidden_size}, options());
+    CHECK_OK(run({.linear = merger.fc1,
+                  .input = tokens,
+                  .output = between,
+                  .activation = HEARTH_GELU_ERF,
+                  .norm = with_norm ? &merger.norm : nullptr}));
+    CHECK_OK(run({.linear = merger.fc2, .input = between, .output = merged}));
+    return merged;
+  }
+
+  Result<void> run(const Product& product) {
+    const VisionNorm norm = product.norm == nullptr ? VisionNorm{} : *product.norm;
+    return linears_.run({.weight = product.linear.matrix,
+                         .output_type = compute_.type,
+                         .epilogue = product.epilogue,
+                         .activation = product.activation,
+                         .rows = product.input.size(0),
+                         .input = product.input.const_data_ptr(),
+                         .input_stride = product.input.size(1),
+                         .norm = norm.weight == nullptr ? HEARTH_NO_NORM : HEARTH_LAYER_NORM,
+                         .norm_weight = norm.weight,
+                         .norm_bias = norm.bias,
+                         .norm_epsilon = kNormEpsilon,
+                         .bias = product.linear.bias,
+                         .output = product.output.mutable_data_ptr(),
+                         .output_stride = product.output.size(1)});
+  }
+
+  // Each picture's part, in memory of its own: a cache may keep one and drop another.
+  std::vector<engine::Features> split(const PatchPlaces& places,
+                                      const std::vector<at::Tensor>& made) const {
+    const std::size_t pictures = places.segments.size() - 1;
+    const std::int64_t per_token = std::int64_t{config_.merge_size} * config_.merge_size;
+    std::vector<engine::Features> features(pictures);
+    for (std::size_t i = 0; i < pictures; ++i) {
+      const std::int64_t first = places.segments[i] / per_token;
+      const std::int64_t count = places.segments[i + 1] / per_token - first;
+      const auto own = [&](const at::Tensor& all) {
+        return pictures == 1 ? all : all.narrow(0, first, count).clone();
+      };
+      for (std::size_t level = 0; level + 1 < made.size(); ++level)
+        features[i].deepstack.push_back(own(made[level]));
+      features[i].rows = own(made.back());
+    }
     return features;
   }
 
- private:
-  at::TensorOptions options() const { return weights_.merger.fc1.weight.options(); }
-
-  // [patches, hidden]
-  at::Tensor embed(const image::Patches& picture) const {
-    const at::Tensor rows =
-        engine::from_floats(picture.rows, {picture.count(), config_.patch_floats()});
-    const at::Tensor x = weights_.patch_embed(rows.to(options()));
-    return x + interpolated_positions(picture).to(options());
-  }
-
-  // Bilinear between the four nearest learned positions. [patches, hidden], f32
-  at::Tensor interpolated_positions(const image::Patches& picture) const {
-    const auto side = std::lround(std::sqrt(static_cast<double>(config_.position_rows)));
-    constexpr std::size_t kCorners = 4;
-    std::array<std::vector<float>, kCorners> weights;
-    std::array<std::vector<std::int64_t>, kCorners> rows;
-    for_each_patch(picture, config_.merge_size, [&](int row, int column) {
-      const Taps y = find_taps(row, picture.grid_height, side);
-      const Taps x = find_taps(column, picture.grid_width, side);
-      const std::array<std::int64_t, kCorners> corner = {
-          y.low * side + x.low, y.low * side + x.high, y.high * side + x.low,
-          y.high * side + x.high};
-      const std::array<float, kCorners> weight = {
-          y.low_weight * x.low_weight, y.low_weight * x.high_weight, y.high_weight * x.low_weight,
-          y.high_weight * x.high_weight};
-      for (std::size_t i = 0; i < kCorners; ++i) {
-        rows[i].push_back(corner[i]);
-        weights[i].push_back(weight[i]);
-      }
-    });
-    at::Tensor sum;
-    for (std::size_t i = 0; i < kCorners; ++i) {
-      const at::Tensor part = corner_part(rows[i], weights[i]);
-      sum = sum.defined() ? sum.add_(part) : part;
-    }
-    return sum;
-  }
-
-  at::Tensor corner_part(const std::vector<std::int64_t>& rows,
-                         const std::vector<float>& weights) const {
-    const auto count = static_cast<std::int64_t>(rows.size());
-    const at::Device device = weights_.positions.device();
-    const at::Tensor index = engine::from_integers(rows).to(device);
-    const at::Tensor weight = engine::from_floats(weights, {count, 1}).to(device);
-    return weights_.positions.index_select(0, index).mul_(weight);
-  }
-
-  // Half of a half-head turns with the row, half with the column.
-  Angles find_angles(const image::Patches& picture) const {
-    const std::int64_t half = config_.head_dim() / 2;
-    std::vector<float> frequencies;
-    for (std::int64_t i = 0; i < half; i += 2) {
-      const float exponent = static_cast<float>(i) / static_cast<float>(half);
-      frequencies.push_back(1.0F / static_cast<float>(std::pow(config_.rope_theta, exponent)));
-    }
-    std::vector<float> cosines, sines;
-    const auto turn = [&](int place) {
-      for (const float frequency : frequencies) {
-        const float angle = static_cast<float>(place) * frequency;
-        cosines.push_back(std::cos(angle));
-        sines.push_back(std::sin(angle));
-      }
-    };
-    for_each_patch(picture, config_.merge_size, [&](int row, int column) {
-      turn(row);
-      turn(column);
-    });
-    const auto placed = [&](const std::vector<float>& values) {
-      return engine::from_floats(values, {picture.count(), 1, half}).to(options().device());
-    };
-    return {placed(cosines), placed(sines)};
-  }
-
-  // Every patch of the picture sees every other. [patches, hidden]
-  at::Tensor attend(const Block& block, const at::Tensor& x, const Angles& angles) const {
-    const std::int64_t patches = x.size(0);
-    const at::Tensor qkv = block.qkv(x).view({patches, 3, config_.heads, config_.head_dim()});
-    const auto heads_first = [](const at::Tensor& rows) {  // [1, heads, patches, head_dim]
-      return rows.transpose(0, 1).unsqueeze(0);
-    };
-    const at::Tensor attended = at::scaled_dot_product_attention(
-        heads_first(rotate(qkv.select(1, 0), angles)),
-        heads_first(rotate(qkv.select(1, 1), angles)), heads_first(qkv.select(1, 2)));
-    return block.proj(attended.squeeze(0).transpose(0, 1).reshape({patches, -1}));
-  }
-
-  // [patches, heads, head_dim], in f32
-  static at::Tensor rotate(const at::Tensor& x, const Angles& angles) {
-    const std::int64_t half = x.size(2) / 2;
-    const at::Tensor left = x.narrow(2, 0, half).to(at::kFloat);
-    const at::Tensor right = x.narrow(2, half, half).to(at::kFloat);
-    return at::cat({left * angles.cosines - right * angles.sines,
-                    right * angles.cosines + left * angles.sines},
-                   2)
-        .to(x.scalar_type());
-  }
-
-  void tap(std::int64_t block, const at::Tensor& x, engine::Features& features) const {
-    const auto& layers = config_.deepstack_layers;
-    const auto found = std::find(layers.begin(), layers.end(), block);
-    if (found == layers.end()) return;
-    const auto level = static_cast<std::size_t>(found - layers.begin());
-    features.deepstack[level] = weights_.deepstack[level](x);
-  }
-
   const VisionConfig config_;
-  const Weights weights_;
-};
-
-class Loader {
- public:
-  explicit Loader(engine::WeightReader& reader) : reader_(reader) {}
-
-  Result<Dense> dense(const std::string& name) {
-    Dense read;
-    TRY(read.weight, reader_.read(name + ".weight"));
-    TRY(read.bias, reader_.read(name + ".bias"));
-    return read;
-  }
-
-  Result<LayerNorm> norm(const std::string& name) {
-    LayerNorm read;
-    TRY(read.weight, reader_.read(name + ".weight"));
-    TRY(read.bias, reader_.read(name + ".bias"));
-    return read;
-  }
-
-  Result<Block> block(std::int32_t index) {
-    Block read;
-    TRY(read.norm1, norm(block_name(index, "norm1")));
-    TRY(read.norm2, norm(block_name(index, "norm2")));
-    TRY(read.qkv, dense(block_name(index, "attn.qkv")));
-    TRY(read.proj, dense(block_name(index, "attn.proj")));
-    TRY(read.fc1, dense(block_name(index, "mlp.linear_fc1")));
-    TRY(read.fc2, dense(block_name(index, "mlp.linear_fc2")));
-    return read;
-  }
-
-  Result<Merger> merger(const std::string& prefix) {
-    Merger read;
-    TRY(read.norm, norm(prefix + "norm"));
-    TRY(read.fc1, dense(prefix + "linear_fc1"));
-    TRY(read.fc2, dense(prefix + "linear_fc2"));
-    return read;
-  }
-
- private:
-  engine::WeightReader& reader_;
+  const VisionWeights weights_;
+  const engine::Compute compute_;
+  const PatchRope rope_;
+  engine::Linears linears_;
+  engine::Attention attention_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<engine::Tower>> load_vision(engine::WeightReader& reader,
-                                                   const VisionConfig& config) {
-  Loader loader(reader);
-  Weights weights;
-  TRY(weights.patch_embed, loader.dense("visual.patch_embed.proj"));
-  // A convolution whose steps are its own size is a product with each patch's row.
-  weights.patch_embed.weight = weights.patch_embed.weight.view({config.hidden_size, -1});
-  TRY(weights.positions, reader.read_f32("visual.pos_embed.weight"));
-  for (std::int32_t block = 0; block < config.depth; ++block) {
-    TRY(Block read, loader.block(block));
-    weights.blocks.push_back(std::move(read));
-  }
-  TRY(weights.merger, loader.merger("visual.merger."));
-  for (std::size_t level = 0; level < config.deepstack_layers.size(); ++level) {
-    TRY(Merger read, loader.merger(deepstack_name(static_cast<std::int32_t>(level), "")));
-    weights.deepstack.push_back(std::move(read));
-  }
-  return std::unique_ptr<engine::Tower>(std::make_unique<VisionTower>(config, std::move(weights)));
+std::unique_ptr<engine::Tower> make_tower(const VisionConfig& config, VisionWeights weights,
+                                          decoder::DeviceMemory& memory) {
+  return std::make_unique<VisionTower>(config, std::move(weights), memory);
+}
+
+std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,
+                                   std::int64_t patches) {
+  const std::int64_t hidden = config.hidden_size;
+  const std::int64_t item = type == HEARTH_F32 ? 4 : 2;
+  const std::int64_t tokens = patches / (config.merge_size * config.merge_size);
+  const std::int64_t levels = static_cast<std::int64_t>(config.deepstack_layers.size()) + 1;
+  const std::int64_t elements = patches * (5 * hidden + config.patch_floats()) +
+                                std::min(patches, kMlpRows) * config.intermediate_size +
+                                tokens * (config.merged_size() + levels * config.out_hidden_size);
+  return static_cast<std::uint64_t>(elements * item + patches * hidden * 4);
 }
 
 }  // namespace hearth::qwen3_vl

@@ -1,20 +1,26 @@
-// The vision tower: patches of one picture to features, DeepStack levels included.
+// The vision tower: patches of pictures to features, DeepStack levels included.
 #pragma once
 
 #include <memory>
 
 #include "models/qwen3_vl/config.h"
-#include "shm/base/result.h"
+#include "models/qwen3_vl/vision_weights.h"
 
+namespace hearth::decoder {
+class DeviceMemory;
+}
 namespace hearth::engine {
 class Tower;
-class WeightReader;
-}  // namespace hearth::engine
+}
 
 namespace hearth::qwen3_vl {
 
-// Load thread. Reads the tower's weights, which it owns from then on. Errors: those of the reader.
-Result<std::unique_ptr<engine::Tower>> load_vision(engine::WeightReader& reader,
-                                                   const VisionConfig& config);
+// `weights` points into memory that outlives the tower; `memory` is borrowed, too.
+std::unique_ptr<engine::Tower> make_tower(const VisionConfig& config, VisionWeights weights,
+                                          decoder::DeviceMemory& memory);
+
+// Device memory that a pass of so many patches takes.
+std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,
+                                   std::int64_t patches);
 
 }  // namespace hearth::qwen3_vl
