@@ -8,10 +8,6 @@
 #include "models/kernels/check.h"
 #include "models/kernels/cpu/level.h"
 
-// The loops below are written once, in plain C++ that compilers turn into vector code, and are
-// compiled for each machine level: always_inline makes them part of the function that calls them.
-#define HEARTH_INLINE inline __attribute__((always_inline))
-
 namespace hearth::kernels {
 namespace {
 

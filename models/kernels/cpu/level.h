@@ -29,6 +29,9 @@ void set_level(Level level);
 
 }  // namespace hearth::kernels::cpu
 
+// Plain loops that become vector code of the level of the function they are called from.
+#define HEARTH_INLINE inline __attribute__((always_inline))
+
 #if defined(__x86_64__)
 #define HEARTH_AVX2 __attribute__((target("avx2,fma,f16c")))
 #define HEARTH_AVX512 __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")))

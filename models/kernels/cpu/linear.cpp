@@ -1,10 +1,66 @@
+// A linear for few rows: the inputs are prepared once, then threads compute tiles of outputs.
+
+#include "models/kernels/check.h"
 #include "models/kernels/cpu/functions.h"
-#include "models/kernels/ref/functions.h"
+#include "models/kernels/cpu/level.h"
+#include "models/kernels/cpu/linear_input.h"
+#include "models/kernels/cpu/linear_job.h"
+#include "models/kernels/cpu/team.h"
 
 namespace hearth::kernels::cpu {
+namespace {
 
-HearthStatus linear(const HearthLinear* call, void* stream) {
-  return ref::linear(call, stream);
+// Weights a thread claims at once: enough to hide the claim, few enough that a thread which another
+// program stops holds little.
+constexpr std::int64_t kChunkBytes = 128 * 1024;
+
+const TileFunctions& functions() {
+#if defined(__x86_64__)
+  switch (level()) {
+    case Level::avx512bf16:
+      return kAvx512Bf16Tiles;
+    case Level::avx512vnni:
+      return kAvx512VnniTiles;
+    case Level::avx512:
+      return kAvx512Tiles;
+    case Level::avx2:
+      return kAvx2Tiles;
+    case Level::generic:
+      break;
+  }
+#endif
+  return kGenericTiles;
+}
+
+TileFunction function_for(const TileFunctions& functions, HearthFormat format) {
+  switch (format) {
+    case HEARTH_FORMAT_F32:
+      return functions.f32;
+    case HEARTH_FORMAT_BF16:
+      return functions.bf16;
+    case HEARTH_FORMAT_FP8:
+      return functions.fp8;
+    case HEARTH_FORMAT_INT8:
+      return functions.int8;
+    case HEARTH_FORMAT_INT4:
+      break;
+  }
+  return functions.int4;
+}
+
+}  // namespace
+
+HearthStatus linear(const HearthLinear* call, void*) {
+  if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
+  const HearthMatrix& m = call->weight;
+  const TileFunctions& at_level = functions();
+  const LinearJob job = prepare(*call, at_level.multiplies_bf16);
+  const TileFunction compute = function_for(at_level, m.format);
+  const std::int64_t one_tile =
+      static_cast<std::int64_t>(hearth_matrix_bytes(m.format, kTile, m.in_features));
+  for_chunks(tiles_of(m.out_features), kChunkBytes / one_tile,
+             [&](Chunk chunk) { compute(job, chunk.first, chunk.last); });
+  return HEARTH_OK;
 }
 
 }  // namespace hearth::kernels::cpu

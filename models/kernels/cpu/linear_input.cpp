@@ -1,0 +1,196 @@
+#include "models/kernels/cpu/linear_input.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "models/kernels/cpu/level.h"
+#include "models/kernels/cpu/team.h"
+
+namespace hearth::kernels::cpu {
+namespace {
+
+constexpr int kQuads = kGroup / 4;
+// Numbers below which the other threads are not asked to help.
+constexpr std::int64_t kAlone = 16 * 1024;
+
+// Where a row goes, by the weights' format: the one that is not null.
+struct Target {
+  float* floats = nullptr;  // of BF16 weights rounded to bf16, but still floats
+  BFloat16* halves = nullptr;
+  std::int32_t* quads = nullptr;
+  float* scales = nullptr;
+  std::int32_t* offset_sums = nullptr;
+  std::int64_t stride =
+      0;  // of floats and halves: from row to row; of quads: rows beside each other
+};
+
+HEARTH_INLINE float plain(float value) {
+  return value;
+}
+HEARTH_INLINE float plain(BFloat16 value) {
+  return std::bit_cast<float>(std::uint32_t{value.bits} << 16);
+}
+// For finite numbers as to_bfloat16(), without a branch; a NaN may become infinite.
+HEARTH_INLINE std::uint32_t rounded_bits(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return bits + 0x7fffU + (bits >> 16 & 1U);
+}
+
+// 1 / sqrt(mean(x²) + epsilon); the order of the sum is fixed.
+template <class T>
+HEARTH_INLINE float norm_factor(const T* row, std::int64_t count, float epsilon) {
+  constexpr int kLanes = 32;
+  float sums[kLanes] = {};
+  std::int64_t k = 0;
+  for (; k + kLanes <= count; k += kLanes)
+    for (int i = 0; i < kLanes; ++i) sums[i] += plain(row[k + i]) * plain(row[k + i]);
+  for (int i = 0; k < count; ++k, ++i) sums[i] += plain(row[k]) * plain(row[k]);
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+  return 1.0f / std::sqrt(sums[0] / static_cast<float>(count) + epsilon);
+}
+
+// The group's inputs times norm, zeros behind the last.
+template <class T>
+HEARTH_INLINE void load_group(const HearthLinear& l, const T* row, float factor, std::int64_t first,
+                              float* group) {
+  const std::int64_t count = std::min(kGroup, l.weight.in_features - first);
+  if (count < kGroup) std::fill_n(group, kGroup, 0.0f);
+  if (l.norm != nullptr) {
+    for (std::int64_t k = 0; k < count; ++k)
+      group[k] = plain(row[first + k]) * factor * l.norm[first + k];
+  } else {
+    for (std::int64_t k = 0; k < count; ++k) group[k] = plain(row[first + k]);
+  }
+}
+
+// To signed bytes with one scale. Where an input is not finite the scale is not either, so that the
+// outputs tell.
+HEARTH_INLINE void round_group(const float* group, const Target& to, std::int64_t index,
+                               std::int64_t row, std::int32_t offset) {
+  std::uint32_t largest = 0;
+  for (int k = 0; k < kGroup; ++k)
+    largest = std::max(largest, std::bit_cast<std::uint32_t>(group[k]) & 0x7fffffffU);
+  const float scale = std::bit_cast<float>(largest) / 127.0f;
+  const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
+  alignas(64) std::int8_t bytes[kGroup];
+  std::int32_t sum = 0;
+  for (int k = 0; k < kGroup; ++k) {
+    constexpr float kRounder = 12582912.0f;  // leaves the nearest integer in the lowest bits
+    const float level = std::min(std::max(group[k] * inverse, -127.0f), 127.0f);
+    bytes[k] = static_cast<std::int8_t>(std::bit_cast<std::int32_t>(level + kRounder) & 0xff);
+    sum += bytes[k];
+  }
+  std::int32_t* quads = to.quads + index * kQuads * to.stride + row;
+  for (int q = 0; q < kQuads; ++q) std::memcpy(quads + q * to.stride, bytes + 4 * q, 4);
+  to.scales[index * to.stride + row] = scale;
+  to.offset_sums[index * to.stride + row] = -offset * sum;
+}
+
+template <class T>
+HEARTH_INLINE void prepare_row(const HearthLinear& l, const Target& to, std::int64_t row) {
+  const T* source = static_cast<const T*>(l.input) + row * l.input_stride;
+  const float factor =
+      l.norm != nullptr ? norm_factor(source, l.weight.in_features, l.norm_epsilon) : 1.0f;
+  const std::int32_t offset = l.weight.format == HEARTH_FORMAT_INT8 ? kInt8Zero : kInt4Zero;
+  for (std::int64_t g = 0; g < groups_of(l.weight.in_features); ++g) {
+    alignas(64) float group[kGroup];
+    load_group(l, source, factor, g * kGroup, group);
+    const std::int64_t place = row * to.stride + g * kGroup;
+    if (to.quads != nullptr) {
+      round_group(group, to, g, row, offset);
+    } else if (to.halves != nullptr) {
+      for (int k = 0; k < kGroup; ++k)
+        to.halves[place + k].bits = static_cast<std::uint16_t>(rounded_bits(group[k]) >> 16);
+    } else if (l.weight.format == HEARTH_FORMAT_BF16) {
+      for (int k = 0; k < kGroup; ++k)
+        to.floats[place + k] = std::bit_cast<float>(rounded_bits(group[k]) & 0xffff0000U);
+    } else {
+      for (int k = 0; k < kGroup; ++k) to.floats[place + k] = group[k];
+    }
+  }
+}
+
+HEARTH_INLINE void prepare_any(const HearthLinear& l, const Target& to, std::int64_t row) {
+  l.type == HEARTH_F32 ? prepare_row<float>(l, to, row) : prepare_row<BFloat16>(l, to, row);
+}
+
+void prepare_generic(const HearthLinear& l, const Target& to, std::int64_t row) {
+  prepare_any(l, to, row);
+}
+#if defined(__x86_64__)
+HEARTH_AVX2 void prepare_avx2(const HearthLinear& l, const Target& to, std::int64_t row) {
+  prepare_any(l, to, row);
+}
+HEARTH_AVX512 void prepare_avx512(const HearthLinear& l, const Target& to, std::int64_t row) {
+  prepare_any(l, to, row);
+}
+#endif
+
+void prepare_at_level(const HearthLinear& l, const Target& to, std::int64_t row) {
+#if defined(__x86_64__)
+  if (level() >= Level::avx512) return prepare_avx512(l, to, row);
+  if (level() == Level::avx2) return prepare_avx2(l, to, row);
+#endif
+  prepare_generic(l, to, row);
+}
+
+// Rows that the inner loops of tiled formats are made for.
+std::int64_t padded(std::int64_t rows) {
+  for (const std::int64_t enough : {1, 2, 4, 8, 12})
+    if (rows <= enough) return enough;
+  return HEARTH_MAX_ROWS;
+}
+
+// One block of scratch: quads, scales, offset sums.
+Target tiled_target(LinearJob& job) {
+  const std::int64_t places = job.groups * job.padded_rows;
+  auto* memory =
+      static_cast<char*>(scratch(kSharedScratch, static_cast<std::size_t>(places * (kGroup + 8))));
+  Target to;
+  to.stride = job.padded_rows;
+  to.quads = reinterpret_cast<std::int32_t*>(memory);
+  to.scales = reinterpret_cast<float*>(memory + places * kGroup);
+  to.offset_sums = reinterpret_cast<std::int32_t*>(memory + places * (kGroup + 4));
+  if (job.rows < job.padded_rows)
+    std::memset(memory, 0, static_cast<std::size_t>(places * (kGroup + 8)));
+  job.quads = to.quads;
+  job.input_scales = to.scales;
+  job.offset_sums = to.offset_sums;
+  return to;
+}
+
+Target row_target(LinearJob& job, bool halves) {
+  Target to;
+  to.stride = job.groups * kGroup;
+  void* memory = scratch(kSharedScratch, static_cast<std::size_t>(job.rows * to.stride) *
+                                             (halves ? sizeof(BFloat16) : sizeof(float)));
+  if (halves)
+    to.halves = static_cast<BFloat16*>(memory);
+  else
+    to.floats = static_cast<float*>(memory);
+  job.input = memory;
+  job.input_stride = to.stride;
+  return to;
+}
+
+}  // namespace
+
+LinearJob prepare(const HearthLinear& l, bool multiplies_bf16) {
+  const HearthFormat format = l.weight.format;
+  const bool halves = format == HEARTH_FORMAT_BF16 && multiplies_bf16;
+  LinearJob job{&l, l.rows, l.input, l.input_stride, groups_of(l.weight.in_features), 0,
+                {}, {},     {}};
+  if (l.norm == nullptr && (format == HEARTH_FORMAT_F32 || halves)) return job;
+  if (is_tiled(format)) job.padded_rows = padded(l.rows);
+  const Target to = is_tiled(format) ? tiled_target(job) : row_target(job, halves);
+  const auto compute = [&](Chunk chunk) {
+    for (std::int64_t row = chunk.first; row < chunk.last; ++row) prepare_at_level(l, to, row);
+  };
+  const bool alone = l.rows * l.weight.in_features <= kAlone;
+  for_chunks(l.rows, alone ? l.rows : 1, compute);
+  return job;
+}
+
+}  // namespace hearth::kernels::cpu
