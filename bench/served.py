@@ -42,7 +42,7 @@ class ServedModel:
         return self.generate(text(tokens, next(self._numbers) if unique else None), new)
 
     def generate(self, content, new):
-        return _greedy(self.client, self.model, content, new)
+        return greedy(self.client, self.model, content, new)
 
     def generate_together(self, contents, new):
         """Each by a client of its own, begun at once: tokens a second of all, and the replies."""
@@ -53,7 +53,7 @@ class ServedModel:
             with hearth.client.connect(self._socket) as client:
                 model = client.offer_model(self._folder, self._weights)
                 barrier.wait()
-                replies[row] = _greedy(client, model, contents[row], new)
+                replies[row] = greedy(client, model, contents[row], new)
 
         threads = [threading.Thread(target=run, args=(row,)) for row in range(len(contents))]
         for thread in threads:
@@ -65,7 +65,7 @@ class ServedModel:
         return len(contents) * new / (time.perf_counter() - began), replies
 
 
-def _greedy(client, model, content, new):
+def greedy(client, model, content, new):
     messages = [{"role": "user", "content": content}]
     reply = client.generate(model, messages, temperature=0.0, max_tokens=new)
     if len(reply.token_ids) != new:

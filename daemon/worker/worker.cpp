@@ -52,7 +52,7 @@ std::function<void(std::uint64_t, std::uint64_t)> loading_progress(Link& link, s
   return [&link, id, next = models::Clock::time_point()](std::uint64_t done,
                                                          std::uint64_t total) mutable {
     const auto now = models::Clock::now();
-    if (now < next) return;
+    if (now < next && done < total) return;
     next = now + kProgressInterval;
     contract::Progress progress;
     progress.stage = "loading";
