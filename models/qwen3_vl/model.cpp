@@ -206,10 +206,11 @@ Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptio
   TRY(parts.memory, open_memory(options.device));
   TRY(auto arena, weights::host_arena(plan.bytes));
   TRY(parts.weights, weights::load(index, plan, options, std::move(arena)));
-  auto tower =
-      make_tower(config.vision, vision_weights(*parts.weights, config.vision), *parts.memory);
-  TRY(parts.decoder, engine::SlotDecoder::create(config.text, parts.weights->decoder(),
-                                                 *parts.memory, std::move(tower), limits));
+  const decoder::Weights& text = parts.weights->decoder();
+  const engine::Compute compute = engine::choose_compute(*parts.memory, text.type, text.device);
+  auto tower = make_tower(config.vision, vision_weights(*parts.weights, config.vision), compute);
+  TRY(parts.decoder,
+      engine::SlotDecoder::create(config.text, text, compute, std::move(tower), limits));
   return {};
 }
 

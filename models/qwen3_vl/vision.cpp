@@ -58,10 +58,10 @@ struct Pass {
 
 class VisionTower : public engine::Tower {
  public:
-  VisionTower(const VisionConfig& config, VisionWeights weights, decoder::DeviceMemory& memory)
+  VisionTower(const VisionConfig& config, VisionWeights weights, const engine::Compute& compute)
       : config_(config),
         weights_(std::move(weights)),
-        compute_(engine::choose_compute(memory, weights_.type, weights_.device)),
+        compute_(compute),
         rope_(patch_rope(config)),
         linears_(compute_),
         attention_(compute_) {}
@@ -313,8 +313,8 @@ class VisionTower : public engine::Tower {
 }  // namespace
 
 std::unique_ptr<engine::Tower> make_tower(const VisionConfig& config, VisionWeights weights,
-                                          decoder::DeviceMemory& memory) {
-  return std::make_unique<VisionTower>(config, std::move(weights), memory);
+                                          const engine::Compute& compute) {
+  return std::make_unique<VisionTower>(config, std::move(weights), compute);
 }
 
 std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,

@@ -6,18 +6,16 @@
 #include "models/qwen3_vl/config.h"
 #include "models/qwen3_vl/vision_weights.h"
 
-namespace hearth::decoder {
-class DeviceMemory;
-}
 namespace hearth::engine {
+struct Compute;
 class Tower;
-}
+}  // namespace hearth::engine
 
 namespace hearth::qwen3_vl {
 
-// `weights` points into memory that outlives the tower; `memory` is borrowed, too.
+// `weights` points into memory that outlives the tower, and so does the Compute's device memory.
 std::unique_ptr<engine::Tower> make_tower(const VisionConfig& config, VisionWeights weights,
-                                          decoder::DeviceMemory& memory);
+                                          const engine::Compute& compute);
 
 // Device memory that a pass of so many patches takes.
 std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,

@@ -38,14 +38,12 @@ SlotDecoder::SlotDecoder(const decoder::Description& description, HearthType typ
 
 Result<std::unique_ptr<SlotDecoder>> SlotDecoder::create(const decoder::Description& description,
                                                          const decoder::Weights& weights,
-                                                         decoder::DeviceMemory& memory,
+                                                         const Compute& compute,
                                                          std::unique_ptr<Tower> tower,
                                                          const DecoderLimits& limits) {
   const c10::InferenceMode guard;
-  TRY(auto step, decoder::Step::create(description, weights, memory, limits.step));
-  TRY(auto prefill,
-      Prefill::create(description, weights, *step,
-                      choose_compute(memory, weights.type, weights.device), kPrefillChunkTokens));
+  TRY(auto step, decoder::Step::create(description, weights, *compute.memory, limits.step));
+  TRY(auto prefill, Prefill::create(description, weights, *step, compute, kPrefillChunkTokens));
   return std::unique_ptr<SlotDecoder>(new SlotDecoder(description, weights.type, std::move(step),
                                                       std::move(prefill), std::move(tower),
                                                       limits.feature_cache_bytes));

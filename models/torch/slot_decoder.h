@@ -30,11 +30,12 @@ struct DecoderLimits {
 
 class SlotDecoder : public generate::Decoder {
  public:
-  // All prompts must be decoder::MediaPrompt. `tower` may be null. Errors: unsupported for too many
-  // slots, out_of_memory.
+  // All prompts must be decoder::MediaPrompt. `tower` may be null; it computes by the same
+  // `compute`, whose device memory is borrowed. Errors: unsupported for too many slots,
+  // out_of_memory.
   static Result<std::unique_ptr<SlotDecoder>> create(const decoder::Description& description,
                                                      const decoder::Weights& weights,
-                                                     decoder::DeviceMemory& memory,
+                                                     const Compute& compute,
                                                      std::unique_ptr<Tower> tower,
                                                      const DecoderLimits& limits);
   // Device memory beside weights, pages and cached features.

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -13,16 +14,21 @@
 #include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
+#include "models/decoder/device_memory.h"
+#include "models/decoder/step.h"
 #include "models/files/weight_index.h"
-#include "models/generate/sampling.h"
+#include "models/host_cpu.h"
 #include "models/image/patchify.h"
 #include "models/qwen3_vl/config.h"
 #include "models/qwen3_vl/positions.h"
 #include "models/qwen3_vl/vision.h"
-#include "models/torch/decoder_weights.h"
-#include "models/torch/executor.h"
+#include "models/qwen3_vl/vision_weights.h"
+#include "models/torch/compute.h"
 #include "models/torch/features.h"
+#include "models/torch/prefill.h"
 #include "models/torch/tensors.h"
+#include "models/weights/arena.h"
+#include "models/weights/weights.h"
 #include "tests/unit/engine_for_test.h"
 #include "tests/unit/folder_for_test.h"
 
@@ -159,22 +165,34 @@ inline void find_pictures(Input& input, std::int32_t image_token) {
   }
 }
 
+// How a network computes: as this machine does it best, or by the library in one of its types.
+enum class By { kBest, kLibrary, kLibraryF32 };
+
+inline constexpr std::int32_t kSlots = 3;
+inline constexpr std::int32_t kContextTokens = 192;
+inline constexpr std::int32_t kMostRows = 96;
+
 // A case's network without anything around it.
 struct Network {
-  Network(const std::string& name, at::ScalarType type,
-          engine::ExecutorLimits limits = {.slots = 3,
-                                           .context_tokens = 192,
-                                           .max_rows = 96,
-                                           .max_chosen = 96})
+  explicit Network(const std::string& name, const std::string& dtype = "float32", By by = By::kBest)
       : files(case_files(name)),
         index(must(files::WeightIndex::read(files))),
-        config(must(read_config(must(read_config_json(files)), index))) {
+        config(must(read_config(must(read_config_json(files)), index))),
+        memory(decoder::host_memory(*hearth_kernels_cpu())) {
     at::set_num_threads(1);  // so little work is not worth a second one
-    engine::WeightReader reader(index, config.tensors, options, type);
-    tower = must(load_vision(reader, config.vision));
-    loaded = must(engine::load_decoder(reader, config.text));
-    executor = std::make_unique<engine::Executor>(config.text, loaded.weights, limits,
-                                                  at::TensorOptions(type));
+    models::avoid_broken_amx();
+    const auto tensors = vision_tensors(config.vision);
+    const auto plan = must(weights::make_plan(index, {config.text, tensors, dtype}));
+    weights = must(weights::load(index, plan, options, must(weights::host_arena(plan.bytes))));
+    compute = engine::choose_compute(*memory, weights->decoder().type, -1);
+    if (by != By::kBest) compute.amx = false;
+    if (by == By::kLibraryF32) compute.library = at::kFloat;
+    tower = make_tower(config.vision, vision_weights(*weights, config.vision), compute);
+    step = must(decoder::Step::create(
+        config.text, weights->decoder(), *memory,
+        {kSlots, kContextTokens, kSlots * kContextTokens / HEARTH_PAGE_TOKENS}));
+    prefill =
+        must(engine::Prefill::create(config.text, weights->decoder(), *step, compute, kMostRows));
   }
 
   Input input(const Oracle& oracle, const std::string& name) const {
@@ -188,21 +206,76 @@ struct Network {
   models::LoadOptions options;
   files::WeightIndex index;
   Config config;
+  std::unique_ptr<decoder::DeviceMemory> memory;
+  std::shared_ptr<const weights::Weights> weights;
+  engine::Compute compute;
   std::unique_ptr<engine::Tower> tower;
-  engine::LoadedDecoder loaded;
-  std::unique_ptr<engine::Executor> executor;
+  std::unique_ptr<decoder::Step> step;
+  std::unique_ptr<engine::Prefill> prefill;
 };
+
+inline std::vector<engine::Features> encode(
+    Network& network, const std::vector<std::shared_ptr<const image::Patches>>& pictures) {
+  std::vector<const image::Patches*> all;
+  for (const auto& picture : pictures) all.push_back(picture.get());
+  return must(network.tower->encode(models::EngineThreadForTest::on_engine(), all));
+}
+inline engine::Features encode(Network& network, const image::Patches& picture) {
+  const image::Patches* const all[] = {&picture};
+  return must(network.tower->encode(models::EngineThreadForTest::on_engine(), all))[0];
+}
 
 using Rows = std::vector<std::vector<float>>;
 
-// Runs tokens [first, first + count) of `input`, with the oracle's features, in `slot`.
-inline Rows prefill(Network& network, const Input& input, std::int32_t slot, std::int32_t first,
-                    std::int32_t count, const std::vector<std::int32_t>& chosen) {
+// Readies a slot, which may have been in use, for a prompt.
+inline void begin(Network& network, const Input& input, std::int32_t slot) {
+  generate::TokenPrompt prompt;
+  prompt.ids = input.ids;
+  prompt.sampling.max_tokens = kContextTokens;
+  constexpr std::int32_t kPages = kContextTokens / HEARTH_PAGE_TOKENS;
+  std::vector<std::int32_t> pages(kPages);
+  std::iota(pages.begin(), pages.end(), slot * kPages);
+  network.step->end(slot);
+  must(network.step->begin({.slot = slot,
+                            .sequence = static_cast<std::uint32_t>(slot),
+                            .pages = pages,
+                            .cached_tokens = 0},
+                           {}, prompt, input.delta));
+}
+
+// [3, count]
+inline std::vector<std::int32_t> positions_of(const Input& input, std::int32_t first,
+                                              std::int32_t count) {
   std::vector<std::int32_t> positions;
   for (std::int32_t axis = 0; axis < 3; ++axis)
     for (std::int32_t i = 0; i < count; ++i)
       positions.push_back(
           input.positions[static_cast<std::size_t>(axis * input.tokens() + first + i)]);
+  return positions;
+}
+
+inline std::span<const std::int32_t> ids_of(const Input& input, std::int32_t first,
+                                            std::int32_t count) {
+  return std::span(input.ids).subspan(static_cast<std::size_t>(first),
+                                      static_cast<std::size_t>(count));
+}
+
+// The logits of a token whose hidden state is given (null: the last token of the last feed), and
+// what is drawn of them.
+struct Drawn {
+  std::vector<float> logits;
+  std::int32_t token = 0;
+};
+inline Drawn draw(Network& network, std::int32_t slot, const void* hidden) {
+  must(network.step->draw_first(slot, hidden));
+  const auto drawn = must(network.step->collect(0));
+  return {must(network.step->logits(0)), drawn.back().token};
+}
+
+// Runs tokens [first, first + count) of `input`, with the oracle's features, in `slot`.
+inline void run_chunk(Network& network, const Input& input, std::int32_t slot, std::int32_t first,
+                      std::int32_t count) {
+  const std::vector<std::int32_t> positions = positions_of(input, first, count);
   std::vector<engine::MediaRows> media;
   for (std::size_t i = 0; i < input.pictures.size(); ++i) {
     const decoder::MediaSpan& span = input.pictures[i].span;
@@ -211,18 +284,21 @@ inline Rows prefill(Network& network, const Input& input, std::int32_t slot, std
     if (begin < end)
       media.push_back({begin - first, end - begin, &input.features[i], begin - span.first});
   }
-  const engine::Segment segment{slot, 0, count, first};
-  network.executor->run({.ids = std::span(input.ids).subspan(static_cast<std::size_t>(first),
-                                                             static_cast<std::size_t>(count)),
-                         .positions = positions,
-                         .segments = {&segment, 1},
-                         .media = media,
-                         .chosen = chosen});
+  must(network.prefill->run({.slot = slot,
+                             .first = first,
+                             .ids = ids_of(input, first, count),
+                             .positions = positions,
+                             .media = media}));
+}
+
+// The logits of chosen rows of a chunk. A chunk that is not the first follows others.
+inline Rows prefill(Network& network, const Input& input, std::int32_t slot, std::int32_t first,
+                    std::int32_t count, const std::vector<std::int32_t>& chosen) {
+  if (first == 0) begin(network, input, slot);
+  run_chunk(network, input, slot, first, count);
   Rows rows;
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    const auto logits = network.executor->logits(static_cast<std::int32_t>(i));
-    rows.emplace_back(logits.begin(), logits.end());
-  }
+  for (const std::int32_t row : chosen)
+    rows.push_back(draw(network, slot, network.prefill->hidden(row)).logits);
   return rows;
 }
 
@@ -231,45 +307,33 @@ inline Rows prefill_all(Network& network, const Input& input, std::int32_t slot,
   return prefill(network, input, slot, 0, input.tokens(), chosen);
 }
 
-// A token that one running sequence adds.
-struct Next {
-  std::int32_t slot = 0;
-  std::int32_t token = 0;
-  std::int32_t index = 0;  // in the sequence
-  std::int32_t delta = 0;
+// One token more of each of these slots, in their order.
+struct Stepped {
+  Rows logits;
+  std::vector<std::int32_t> tokens;
 };
+inline Stepped step(Network& network, const std::vector<std::int32_t>& slots) {
+  must(network.step->run(slots));
+  Stepped stepped;
+  for (const generate::Sampled& sampled : must(network.step->collect(0)))
+    stepped.tokens.push_back(sampled.token);
+  for (std::size_t row = 0; row < slots.size(); ++row)
+    stepped.logits.push_back(must(network.step->logits(static_cast<std::int32_t>(row))));
+  return stepped;
+}
 
-inline Rows step(Network& network, const std::vector<Next>& tokens) {
-  std::vector<std::int32_t> ids, chosen;
-  std::vector<std::int32_t> positions(3 * tokens.size());
-  std::vector<engine::Segment> segments;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const auto row = static_cast<std::int32_t>(i);
-    ids.push_back(tokens[i].token);
-    chosen.push_back(row);
-    segments.push_back({tokens[i].slot, row, 1, tokens[i].index});
-    for (std::size_t axis = 0; axis < 3; ++axis)
-      positions[axis * tokens.size() + i] = tokens[i].index + tokens[i].delta;
-  }
-  network.executor->run(
-      {.ids = ids, .positions = positions, .segments = segments, .media = {}, .chosen = chosen});
-  Rows rows;
-  for (const std::int32_t row : chosen) {
-    const auto logits = network.executor->logits(row);
-    rows.emplace_back(logits.begin(), logits.end());
-  }
-  return rows;
+// Runs a prompt in one piece and draws the first token of its answer.
+inline std::int32_t start(Network& network, const Input& input, std::int32_t slot) {
+  begin(network, input, slot);
+  run_chunk(network, input, slot, 0, input.tokens());
+  return draw(network, slot, network.prefill->hidden(input.tokens() - 1)).token;
 }
 
 // `count` likeliest tokens after the prompt, each fed back.
 inline std::vector<std::int32_t> answer(Network& network, const Input& input, std::int32_t slot,
                                         std::size_t count) {
-  std::vector<std::int32_t> ids = {
-      generate::argmax(prefill_all(network, input, slot, {input.tokens() - 1})[0])};
-  while (ids.size() < count) {
-    const auto index = input.tokens() + static_cast<std::int32_t>(ids.size()) - 1;
-    ids.push_back(generate::argmax(step(network, {{slot, ids.back(), index, input.delta}})[0]));
-  }
+  std::vector<std::int32_t> ids = {start(network, input, slot)};
+  while (ids.size() < count) ids.push_back(step(network, {slot}).tokens[0]);
   return ids;
 }
 

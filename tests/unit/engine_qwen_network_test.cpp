@@ -21,7 +21,7 @@ struct Fed : testing::TestWithParam<CaseInput> {
   const std::string name = std::get<0>(GetParam());
   const double tolerance = std::get<2>(GetParam());
   const Oracle oracle{name};
-  Network network{name, at::kFloat};
+  Network network{name};
   const Input input = network.input(oracle, std::get<1>(GetParam()));
 };
 
@@ -43,9 +43,8 @@ INSTANTIATE_TEST_SUITE_P(Qwen3Vl, TokenPlaces,
 struct Vision : Fed {};
 
 TEST_P(Vision, FeaturesAreTransformers) {
-  const auto on = models::EngineThreadForTest::on_engine();
   for (std::size_t i = 0; i < input.patches.size(); ++i) {
-    const engine::Features made = network.tower->encode(on, *input.patches[i]);
+    const engine::Features made = encode(network, *input.patches[i]);
     EXPECT_LE(
         max_difference(engine::to_floats(made.rows), engine::to_floats(input.features[i].rows)),
         tolerance)
@@ -54,15 +53,28 @@ TEST_P(Vision, FeaturesAreTransformers) {
 }
 
 TEST_P(Vision, EveryDeepstackLevelIsTransformers) {
-  const auto on = models::EngineThreadForTest::on_engine();
   for (std::size_t i = 0; i < input.patches.size(); ++i) {
-    const engine::Features made = network.tower->encode(on, *input.patches[i]);
+    const engine::Features made = encode(network, *input.patches[i]);
     ASSERT_EQ(made.deepstack.size(), input.features[i].deepstack.size());
     for (std::size_t level = 0; level < made.deepstack.size(); ++level)
       EXPECT_LE(max_difference(engine::to_floats(made.deepstack[level]),
                                engine::to_floats(input.features[i].deepstack[level])),
                 tolerance)
           << "picture " << i << ", level " << level;
+  }
+}
+
+TEST_P(Vision, PicturesTogetherArePicturesAlone) {
+  const std::vector<engine::Features> together = encode(network, input.patches);
+  ASSERT_EQ(together.size(), input.patches.size());
+  for (std::size_t i = 0; i < together.size(); ++i) {
+    const engine::Features alone = encode(network, *input.patches[i]);
+    EXPECT_LE(max_difference(engine::to_floats(together[i].rows), engine::to_floats(alone.rows)),
+              tolerance);
+    for (std::size_t level = 0; level < alone.deepstack.size(); ++level)
+      EXPECT_LE(max_difference(engine::to_floats(together[i].deepstack[level]),
+                               engine::to_floats(alone.deepstack[level])),
+                tolerance);
   }
 }
 
@@ -87,10 +99,9 @@ TEST_P(Decoder, SixtyFourGreedyTokensAreTransformers) {
 }
 
 TEST_P(Decoder, GreedyTokensFromOurOwnVisionAreTransformers) {
-  const auto on = models::EngineThreadForTest::on_engine();
   Input own = input;
   for (std::size_t i = 0; i < own.patches.size(); ++i)
-    own.features[i] = network.tower->encode(on, *own.patches[i]);
+    own.features[i] = encode(network, *own.patches[i]);
   EXPECT_EQ(answer(network, own, 0, 64), input.greedy);
 }
 
@@ -98,25 +109,21 @@ TEST_P(Decoder, CachedStepsGiveWhatAFullRunGives) {
   // The same sequence twice: prompt then answers one by one, and all of it at once.
   Input whole = input;
   whole.ids.insert(whole.ids.end(), input.greedy.begin(), input.greedy.begin() + 16);
-  Positions placed = place_tokens(whole.tokens(), whole.pictures);
-  whole.positions = placed.ids;
+  whole.positions = place_tokens(whole.tokens(), whole.pictures).ids;
   std::vector<std::int32_t> chosen;
   for (std::int32_t i = input.tokens(); i < whole.tokens(); ++i) chosen.push_back(i);
   const Rows at_once = prefill_all(network, whole, 1, chosen);
 
-  prefill_all(network, input, 0, {});
-  for (std::size_t i = 0; i < chosen.size(); ++i) {
-    const std::int32_t index = chosen[i];
-    const Rows one =
-        step(network, {{0, whole.ids[static_cast<std::size_t>(index)], index, input.delta}});
-    EXPECT_LE(max_difference(one[0], at_once[i]), tolerance) << "token " << index;
-  }
+  start(network, input, 0);
+  for (std::size_t i = 0; i < chosen.size(); ++i)
+    EXPECT_LE(max_difference(step(network, {0}).logits[0], at_once[i]), tolerance)
+        << "token " << chosen[i];
 }
 
 TEST_P(Decoder, ChunksGiveWhatOneRunGives) {
   const std::int32_t last = input.tokens() - 1;
   const Rows single = prefill_all(network, input, 0, {last});
-  for (const std::int32_t chunk : {1, 7, 20}) {
+  for (const std::int32_t chunk : {1, 7, 20, 33}) {
     Rows rows;
     for (std::int32_t first = 0; first <= last; first += chunk) {
       const std::int32_t count = std::min(chunk, input.tokens() - first);
@@ -126,32 +133,47 @@ TEST_P(Decoder, ChunksGiveWhatOneRunGives) {
   }
 }
 
+TEST_P(Decoder, WhatTheStepIsFedGivesWhatOneRunGives) {
+  // Pictures are never fed: what follows the last of them is.
+  const std::int32_t from =
+      input.pictures.empty() ? 0
+                             : input.pictures.back().span.first + input.pictures.back().span.count;
+  const std::int32_t total = input.tokens();
+  ASSERT_LT(from, total);
+  const Rows single = prefill_all(network, input, 0, {total - 1});
+  begin(network, input, 1);
+  if (from > 0) run_chunk(network, input, 1, 0, from);
+  for (std::int32_t first = from; first < total; first += HEARTH_MAX_ROWS) {
+    const std::int32_t count = std::min<std::int32_t>(HEARTH_MAX_ROWS, total - first);
+    const std::vector<std::int32_t> positions = positions_of(input, first, count);
+    must(network.step->feed({1, first, ids_of(input, first, count), positions}));
+  }
+  const Drawn drawn = draw(network, 1, nullptr);
+  EXPECT_LE(max_difference(drawn.logits, single[0]), tolerance);
+  std::vector<std::int32_t> ids = {drawn.token};
+  while (ids.size() < 16) ids.push_back(step(network, {1}).tokens[0]);
+  EXPECT_EQ(ids, std::vector(input.greedy.begin(), input.greedy.begin() + 16));
+}
+
 TEST_P(Decoder, ASequenceAloneIsTheSequenceInCompany) {
   const std::vector<std::int32_t> alone = answer(network, input, 0, 16);
+  std::vector<std::vector<float>> alone_logits;
+  start(network, input, 0);
+  for (int i = 0; i < 15; ++i) alone_logits.push_back(step(network, {0}).logits[0]);
   // Two others run beside it: one from the start, one joins half way.
   Input other = network.input(oracle, "text");
   std::swap(other.ids[3], other.ids[5]);
-  std::vector<std::vector<std::int32_t>> ids(3);
-  const auto start = [&](std::size_t slot, const Input& which) {
-    const auto rows =
-        prefill_all(network, which, static_cast<std::int32_t>(slot), {which.tokens() - 1});
-    ids[slot] = {generate::argmax(rows[0])};
-  };
-  const auto next = [&](std::size_t slot, const Input& which) {
-    return Next{static_cast<std::int32_t>(slot), ids[slot].back(),
-                which.tokens() + static_cast<std::int32_t>(ids[slot].size()) - 1, which.delta};
-  };
-  start(2, other);
-  start(1, input);
-  while (ids[1].size() < 16) {
-    if (ids[1].size() == 8) start(0, other);
-    std::vector<Next> rows = {next(2, other), next(1, input)};
-    if (!ids[0].empty()) rows.insert(rows.begin(), next(0, other));
-    const Rows logits = step(network, rows);
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      ids[static_cast<std::size_t>(rows[i].slot)].push_back(generate::argmax(logits[i]));
+  start(network, other, 2);
+  std::vector<std::int32_t> ids = {start(network, input, 1)};
+  while (ids.size() < 16) {
+    const bool joined = ids.size() >= 8;
+    if (ids.size() == 8) start(network, other, 0);
+    const std::vector<std::int32_t> slots = joined ? std::vector{0, 2, 1} : std::vector{2, 1};
+    const Stepped stepped = step(network, slots);
+    EXPECT_EQ(stepped.logits.back(), alone_logits[ids.size() - 1]) << "bits of step " << ids.size();
+    ids.push_back(stepped.tokens.back());
   }
-  EXPECT_EQ(ids[1], alone);
+  EXPECT_EQ(ids, alone);
 }
 
 INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Decoder,
@@ -159,25 +181,30 @@ INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Decoder,
 
 // --- bf16 ---
 
-// The third parameter: how much further from fp32 than transformers' own bf16 we may be.
-struct Bfloat16 : testing::TestWithParam<CaseInput> {
+// The last parameter: how much further from fp32 than transformers' own bf16 we may be.
+using CaseBy = std::tuple<const char*, const char*, By, double>;
+
+struct Bfloat16 : testing::TestWithParam<CaseBy> {
   const std::string name = std::get<0>(GetParam());
   const std::string input_name = std::get<1>(GetParam());
-  const double factor = std::get<2>(GetParam());
+  const double factor = std::get<3>(GetParam());
   const Oracle oracle{name};
-  Network network{name, at::kBFloat16};
+  Network network{name, "bfloat16", std::get<2>(GetParam())};
   Input input = network.input(oracle, input_name);
 
-  std::vector<engine::Features> encode() {
-    std::vector<engine::Features> made;
-    for (const auto& patches : input.patches)
-      made.push_back(network.tower->encode(models::EngineThreadForTest::on_engine(), *patches));
-    return made;
+  std::vector<engine::Features> encode_all() {
+    return input.patches.empty() ? std::vector<engine::Features>() : encode(network, input.patches);
   }
 };
 
+std::string name_of_way(const testing::TestParamInfo<CaseBy>& info) {
+  constexpr const char* kWays[] = {"best", "library", "library_f32"};
+  return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param) + "_" +
+         kWays[static_cast<int>(std::get<2>(info.param))];
+}
+
 TEST_P(Bfloat16, LogitsAreAsCloseToFp32AsTransformersAre) {
-  input.features = encode();
+  input.features = encode_all();
   std::vector<float> all;
   for (const auto& row : prefill_all(network, input, 0, input.rows))
     all.insert(all.end(), row.begin(), row.end());
@@ -186,7 +213,7 @@ TEST_P(Bfloat16, LogitsAreAsCloseToFp32AsTransformersAre) {
 }
 
 TEST_P(Bfloat16, ChunksAreAsCloseToFp32AsTransformersAre) {
-  input.features = encode();
+  input.features = encode_all();
   const std::int32_t half = input.rows[1];  // the oracle's rows: first, middle, last
   std::vector<float> all;
   for (const auto& [first, end] : {std::pair(0, half), std::pair(half, input.tokens())}) {
@@ -200,7 +227,7 @@ TEST_P(Bfloat16, ChunksAreAsCloseToFp32AsTransformersAre) {
 }
 
 TEST_P(Bfloat16, VisionIsAsCloseToFp32AsTransformersIs) {
-  const std::vector<engine::Features> made = encode();
+  const std::vector<engine::Features> made = encode_all();
   for (std::size_t i = 0; i < made.size(); ++i)
     EXPECT_LE(relative_difference(engine::to_floats(made[i].rows),
                                   engine::to_floats(input.features[i].rows)),
@@ -208,7 +235,9 @@ TEST_P(Bfloat16, VisionIsAsCloseToFp32AsTransformersIs) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Bfloat16,
-                         Combine(ValuesIn(kCases), ValuesIn(kInputs), Values(1.25)), name_of_case);
+                         Combine(ValuesIn(kCases), ValuesIn(kInputs),
+                                 Values(By::kBest, By::kLibrary, By::kLibraryF32), Values(1.25)),
+                         name_of_way);
 
 }  // namespace
 }  // namespace hearth::qwen3_vl
