@@ -36,6 +36,33 @@ class Interrupt:
             raise self.InterruptProcessingException()
 
 
+class Memory:
+    """`comfy.model_management`: memory of the GPU, as its sampler asks for it. `free_bytes` is what
+    there is; ComfyUI's own models are of no size."""
+
+    def __init__(self) -> None:
+        self.free_bytes = 0.0
+        self.asked: list[float] = []
+
+    def get_free_memory(self, dev: Any = None) -> float:
+        return self.free_bytes
+
+    def free_memory(
+        self, memory_required: float, device: Any, keep_loaded: tuple[Any, ...] = ()
+    ) -> list[Any]:
+        self.asked.append(memory_required)
+        return []
+
+    def unload_all_models(self) -> None:
+        self.load(1e30)
+
+    def load(self, nbytes: float, device: str = "cuda") -> None:
+        """What happens before a model of so many bytes is loaded."""
+        # As there, the function is looked up in its module at every call.
+        free_memory = sys.modules["comfy.model_management"].free_memory
+        free_memory(nbytes, SimpleNamespace(type=device))
+
+
 class PromptServer:
     """`server.PromptServer.instance`: keeps what it would have sent to the browsers."""
 
@@ -93,6 +120,7 @@ class FakeModules:
 
     def __init__(self, version: str, base: Path, package: Path) -> None:
         self.interrupt, self.server = Interrupt(version), PromptServer()
+        self.memory = Memory()
         models = base / "models"
         self.folders = {
             "text_encoders": ([str(models / "text_encoders"), str(models / "clip")], set()),
@@ -104,7 +132,7 @@ class FakeModules:
         latest = api.latest(version)
         contents: dict[str, Any] = {
             "comfy": {"__path__": [str(package)]},
-            "comfy.model_management": _members(self.interrupt),
+            "comfy.model_management": {**_members(self.interrupt), **_members(self.memory)},
             "comfy.utils": vars(utils),
             "comfy_api": {"__path__": []},
             "comfy_api.latest": vars(latest),

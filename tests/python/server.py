@@ -224,6 +224,20 @@ DEFAULTS = {
     messages.Release: replies(messages.Released()),
     messages.Ping: replies(messages.Pong()),
     messages.ListModels: replies(messages.ModelList(models=[])),
+    messages.PlanLoad: lambda peer, frame, plan: peer.send(
+        messages.LoadPlan(
+            model=plan.model,
+            fits=True,
+            memory=messages.MemoryPlan(weights_bytes=3 << 30, cache_bytes=1 << 30),
+            free_bytes=1 << 30,
+            budget_bytes=8 << 30,
+            leaving=["another"],
+        ),
+        frame.request_id,
+    ),
+    messages.FreeMemory: replies(
+        messages.MemoryFreed(freed_bytes=5 << 30, resident_bytes=1 << 30, models=["another"])
+    ),
     messages.UnloadModel: replies(messages.ModelUnloaded(resident=False)),
     messages.Status: replies(
         messages.StatusReport(server="test", boot_id="b", uptime_ms=1, worker_state="ready")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hearth import messages
-from server import fails, silent, wait_until
+from server import fails, replies, silent, wait_until
 
 
 def start(*arguments, **more):
@@ -161,3 +161,59 @@ def test_ctrl_c_cancels_and_is_exit_code_130(service, picture):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130 and b"Traceback" not in err
     wait_until(lambda: service.peer.is_gone)
+
+
+def test_a_dry_run_says_what_a_load_would_take(service):
+    code, out, _ = run("load", "ember", "--dry-run", "--socket", service.path)
+    assert code == 0
+    for words in ("4.0 GiB: weights 3.0 GiB", "1.0 GiB of 8.0 GiB", "another", "it fits"):
+        assert words in out
+    assert not service.peer.messages_of(messages.LoadModel)
+
+
+def test_a_model_is_loaded_ahead_in_the_precision_asked_for(service, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    code, out, err = run("load", tmp_path, "--dtype", "int8", "--socket", service.path)
+    assert code == 0 and "loaded in 2 ms" in out, err
+    (offer,) = service.peer.messages_of(messages.OfferModel)
+    assert offer.dtype == "int8"
+    code, out, _ = run("load", "ember", "--json", "--socket", service.path)
+    assert json.loads(out)["load_ms"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("size", "nbytes"),
+    [((), 0), (("8GiB",), 8 << 30), (("1.5g",), 3 << 29), (("500 MB",), 500 << 20), (("12",), 12)],
+)
+def test_memory_is_given_back(service, size, nbytes):
+    code, out, _ = run("free", *size, "--socket", service.path)
+    assert (code, out) == (0, "5.0 GiB given back (another); 1.0 GiB still in use\n")
+    assert service.peer.messages_of(messages.FreeMemory)[0].nbytes == nbytes
+
+
+def test_a_size_that_is_none_is_wrong_usage(service):
+    code, _, err = run("free", "lots", "--socket", service.path)
+    assert code == 2 and "8GiB" in err
+
+
+def test_status_shows_memory_and_caches(service):
+    report = messages.StatusReport(
+        server="test",
+        boot_id="b",
+        uptime_ms=1,
+        worker_state="ready",
+        memory_bytes=6 << 30,
+        memory_budget_bytes=8 << 30,
+        models=[messages.ModelEntry(model="m1", name="Qwen", state="hot")],
+        caches=[
+            messages.CacheEntry(name="result", entries=2, bytes=2048, budget_bytes=4096, hits=7),
+            messages.CacheEntry(model="m1", name="prefix", entries=640, bytes=1 << 30, misses=3),
+        ],
+    )
+    service.on[messages.Status] = replies(report)
+    code, out, _ = run("status", "--socket", service.path)
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 0
+    assert "model memory 6.0 GiB of 8.0 GiB (75 %)" in lines
+    assert "the service result 2 2.0 KiB of 4.0 KiB (50 %) 7 0" in lines
+    assert "Qwen prefix 640 1.0 GiB 0 3" in lines

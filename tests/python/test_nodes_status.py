@@ -59,6 +59,27 @@ def test_the_report_reads_as_a_table() -> None:
     ]
 
 
+def test_memory_of_models_and_caches_are_shown_where_they_are_known() -> None:
+    full = messages.StatusReport.from_fields(
+        {
+            **REPORT.to_fields(),
+            "memory_bytes": 6 << 30,
+            "memory_budget_bytes": 18 << 30,
+            "caches": [
+                {"name": "result", "entries": 3, "bytes": 2048, "hits": 5, "misses": 1},
+                {"model": "0011223344556677", "name": "prefix", "entries": 7, "hits": 2},
+            ],
+        }
+    )
+    lines = status.report(full).splitlines()
+    assert "models    6.0 GiB of 18.0 GiB" in lines
+    at = lines.index("cache of  kind    entries  memory   hits  misses")
+    assert lines[at + 1 : at + 3] == [
+        "service   result  3        2.0 KiB  5     1",
+        "ember     prefix  7        0 B      2     0",
+    ]
+
+
 def test_an_empty_service_has_no_tables() -> None:
     idle = messages.StatusReport(
         server="hearthd", boot_id="b", uptime_ms=65_000, worker_state="failed"

@@ -179,6 +179,22 @@ TEST_F(WorkerProcessTest, SignalsDoNotReachItFromTheTerminal) {
   EXPECT_TRUE(run_until(loop, [&] { return is_lost(); }));
 }
 
+TEST_F(WorkerProcessTest, ItsOpenMpThreadsSleepUnlessTheUserSaysOtherwise) {
+  const auto policy = [&] {
+    std::filesystem::remove(folder.path() + "/said");
+    start("echo \"$OMP_WAIT_POLICY\" > '" + folder.path() + "/said'; exit 0");
+    EXPECT_TRUE(run_until(loop, [&] { return is_lost(); }));
+    std::string word;
+    std::ifstream(folder.path() + "/said") >> word;
+    return word;
+  };
+  ASSERT_EQ(unsetenv("OMP_WAIT_POLICY"), 0);
+  EXPECT_EQ(policy(), "passive");
+  ASSERT_EQ(setenv("OMP_WAIT_POLICY", "active", 1), 0);
+  EXPECT_EQ(policy(), "active");
+  unsetenv("OMP_WAIT_POLICY");
+}
+
 TEST_F(WorkerProcessTest, MissingProgramIsAnError) {
   WorkerProcess missing(loop, WorkerCommand{"/nonexistent/hearth-worker", {}});
   const auto started = missing.start();
