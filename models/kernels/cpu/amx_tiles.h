@@ -92,4 +92,33 @@ HEARTH_AMX_INLINE void transpose_pairs(__m512i (&rows)[kTileRows]) {
   }
 }
 
+// How 32 inputs of a row become bf16; lanes outside `mask` are zero and not read.
+struct RowsOfBFloat16 {
+  static constexpr std::int64_t kElementBytes = 2;
+  HEARTH_AMX_INLINE static __m512i load(const char* row, __mmask32 mask) {
+    return _mm512_maskz_loadu_epi16(mask, row);
+  }
+};
+
+// The first `count` of 32 lanes.
+HEARTH_AMX_INLINE __mmask32 first_pair_lanes(std::int64_t count) {
+  if (count >= kTileDepth) return 0xffffffff;
+  return count <= 0 ? __mmask32{0} : static_cast<__mmask32>((std::uint64_t{1} << count) - 1);
+}
+
+// 32 inputs of `rows` rows as a right tile, whose other columns are zero. stride in bytes.
+template <class Rows>
+HEARTH_AMX_INLINE void transpose_tile(const char* row, std::int64_t stride, std::int64_t rows,
+                                      __mmask32 mask, char* target) {
+  __m512i pairs[kTileRows];
+  if (rows >= kTileRows) {
+    for (int i = 0; i < kTileRows; ++i) pairs[i] = Rows::load(row + i * stride, mask);
+  } else {
+    for (int i = 0; i < kTileRows; ++i)
+      pairs[i] = i < rows ? Rows::load(row + i * stride, mask) : _mm512_setzero_si512();
+  }
+  transpose_pairs(pairs);
+  for (int i = 0; i < kTileRows; ++i) _mm512_store_si512(target + i * kTileStride, pairs[i]);
+}
+
 }  // namespace hearth::kernels::cpu

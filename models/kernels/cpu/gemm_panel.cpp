@@ -8,17 +8,9 @@
 namespace hearth::kernels::cpu {
 namespace {
 
-constexpr int kPairs = kTileRows;
 constexpr int kQuads = kTileDepth / 4;  // vectors of an int8 tile that a step takes
 
 // --- row-major formats: 32 inputs of a feature as bf16, then a transposition
-
-struct RowsOfBFloat16 {
-  static constexpr std::int64_t kElementBytes = 2;
-  HEARTH_AMX_INLINE static __m512i load(const char* row, __mmask32 mask) {
-    return _mm512_maskz_loadu_epi16(mask, row);
-  }
-};
 
 struct RowsOfFp8 {
   static constexpr std::int64_t kElementBytes = 1;
@@ -45,23 +37,12 @@ HEARTH_AMX void unpack_rows(const HearthMatrix& weight, const PanelPlace& place,
   const char* base = static_cast<const char*>(weight.data) + place.feature * stride;
   for (int step = 0; step < place.steps; ++step) {
     const std::int64_t input = place.input + step * kTileDepth;
-    const auto left = std::clamp<std::int64_t>(weight.in_features - input, 0, kTileDepth);
-    const auto mask = static_cast<__mmask32>((std::uint64_t{1} << left) - 1);
+    const __mmask32 mask = first_pair_lanes(weight.in_features - input);
     for (int tile = 0; tile < 2; ++tile) {
       const int first = tile * kTileRows;
-      const auto rows = static_cast<int>(
-          std::clamp<std::int64_t>(weight.out_features - place.feature - first, 0, kTileRows));
-      __m512i pairs[kTileRows];
-      const char* row = base + first * stride + input * Rows::kElementBytes;
-      if (rows == kTileRows) {
-        for (int i = 0; i < kTileRows; ++i) pairs[i] = Rows::load(row + i * stride, mask);
-      } else {
-        for (int i = 0; i < kTileRows; ++i)
-          pairs[i] = i < rows ? Rows::load(row + i * stride, mask) : _mm512_setzero_si512();
-      }
-      transpose_pairs(pairs);
-      char* target = right + step * kStepBytes + tile * kTileBytes;
-      for (int i = 0; i < kPairs; ++i) _mm512_store_si512(target + i * kTileStride, pairs[i]);
+      transpose_tile<Rows>(base + first * stride + input * Rows::kElementBytes, stride,
+                           weight.out_features - place.feature - first, mask,
+                           right + step * kStepBytes + tile * kTileBytes);
     }
   }
 }
