@@ -25,7 +25,7 @@ struct Arguments {
   std::string worker;
   std::string device = "auto";
   unsigned threads = 0;
-  unsigned slots = 4;
+  unsigned slots = 8;
   double drain_s = 1.5;
   double heartbeat_s = 10.0;
   double restart_pause_s = 5.0;
