@@ -3,6 +3,8 @@
 // Values in tensors (tokens, slots, indices) are not checked: on a GPU the host cannot see them.
 #pragma once
 
+#include <cstdint>
+
 #include "models/kernels/kernels.h"
 
 namespace hearth::kernels {

@@ -25,6 +25,12 @@ constexpr std::int64_t part_floats(std::int64_t head_dim) {
   return head_dim + 2;
 }
 
+inline float* part_of(const HearthAttention& call, std::int64_t row, std::int64_t head,
+                      std::int64_t split) {
+  const std::int64_t part = (row * call.heads + head) * split_count(call.most_tokens) + split;
+  return static_cast<float*>(call.workspace) + part * part_floats(call.cache.head_dim);
+}
+
 // Behind the parts: i32 [rows, heads], for counting the parts that are done.
 constexpr std::size_t attention_counters_at(std::int64_t rows, std::int64_t heads,
                                             std::int64_t head_dim, std::int64_t most_tokens) {
