@@ -305,6 +305,14 @@ TEST_F(MemoryTest, ADryRunSaysWhoWouldLeaveAndChangesNothing) {
   EXPECT_TRUE(told_to_leave().empty());
 }
 
+TEST_F(MemoryTest, ADryRunOfWhatFitsNamesNobody) {
+  hot(other, "a", 6);
+  const auto fits = planned(client, offered(client, "b", 3));
+  EXPECT_TRUE(fits.fits);
+  EXPECT_TRUE(fits.leaving.empty());
+  EXPECT_EQ(fits.free_bytes, 4 * kGiB);
+}
+
 TEST_F(MemoryTest, ADryRunOfAnothersModelIsRefused) {
   const std::string a = offered(other, "a", 1);
   contract::PlanLoad message;
@@ -350,6 +358,7 @@ TEST_F(MemoryTest, AskedForMoreThanIsIdleAllThatIsIdleLeaves) {
 
 TEST_F(MemoryTest, TwoWhoAskAtOnceAreBothAnsweredByTheSameLeaving) {
   hot(client, "a", 6);
+  hot(client, "b", 4);
   const std::uint32_t one = free(client, kGiB);
   const std::uint32_t two = free(other, kGiB);
   EXPECT_EQ(told_to_leave().size(), 1u);
@@ -413,6 +422,16 @@ TEST_F(MemoryTest, CachesAreShownAsTheEngineReportsThemUntilTheirModelLeaves) {
   free(client, 0);
   finish_unload();
   EXPECT_EQ(status(client, next_id++).caches.size(), 1u);
+}
+
+TEST_F(MemoryTest, AReportOfManyCachesIsCutToWhatAFrameHolds) {
+  contract::CacheReport report;
+  report.caches.resize(1024);
+  for (contract::CacheEntry& cache : report.caches) cache.name = "prefix";
+  const std::string a = hot(client, "a", 6);
+  for (contract::CacheEntry& cache : report.caches) cache.model = a;
+  from_worker(0, report);
+  EXPECT_EQ(status(client, next_id++).caches.size(), 512u);
 }
 
 }  // namespace
