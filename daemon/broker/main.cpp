@@ -148,6 +148,7 @@ Options make_options(const Arguments& arguments) {
   options.worker.arguments = {"--device",    arguments.device,
                               "--threads",   std::to_string(arguments.threads),
                               "--slots",     std::to_string(arguments.slots),
+                              "--memory",    std::to_string(arguments.memory_bytes),
                               "--log-level", arguments.log_level};
   if (arguments.fake) options.worker.arguments.emplace_back("--fake");
   options.config.server = "hearthd " HEARTH_VERSION;

@@ -25,6 +25,7 @@ struct Arguments {
   std::string device = "auto";
   std::uint32_t threads = 0;
   std::uint32_t slots = 4;
+  std::uint64_t memory_bytes = 0;
   bool fake = false;
   hearth::log::Level log_level = hearth::log::Level::kInfo;
 };
@@ -41,6 +42,7 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--threads", arguments.threads, "CPU threads for computing; 0: all cores");
   app.add_option("--slots", arguments.slots, "requests that run at once")
       ->check(CLI::Range(1, 1024));
+  app.add_option("--memory", arguments.memory_bytes, "bytes that models may take together; 0: all");
   app.add_flag("--fake", arguments.fake, "also serve the family that tests use");
   app.add_option("--log-level", arguments.log_level, "least severe lines to log")
       ->transform(CLI::CheckedTransformer(levels));
@@ -80,6 +82,7 @@ int main(int argc, char** argv) {
   hearth::worker::Settings settings;
   settings.engine = *std::move(engine);
   settings.slots = arguments.slots;
+  settings.memory_bytes = arguments.memory_bytes;
   settings.on_device_lost = [] { std::_Exit(kExitDeviceLost); };
   hearth::worker::Worker worker(std::move(socket), std::move(settings));
   worker.serve();

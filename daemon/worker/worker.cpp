@@ -35,6 +35,7 @@ models::LoadOptions options_for(const ModelSource& source, const Settings& setti
   models::LoadOptions options;
   options.dtype = source.dtype;
   options.device = settings.engine.device;
+  if (settings.memory_bytes != 0) options.device.memory_bytes = settings.memory_bytes;
   options.slots = settings.slots;
   return options;
 }

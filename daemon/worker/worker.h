@@ -32,6 +32,9 @@ namespace hearth::worker {
 struct Settings {
   models::Engine engine;
   std::uint32_t slots = 4;  // generate and encode requests that run at once
+  // That models may take together, as the broker counts; 0: all of the device's. Caches are sized
+  // by it.
+  std::uint64_t memory_bytes = 0;
   ResultLimits results;
   // Absent: pinned_arena_budget() of this machine's memory.
   std::optional<std::uint64_t> pinned_bytes;
