@@ -23,7 +23,8 @@
 extern "C" {
 #endif
 
-/* 1 where the functions below compute, 0 where they return HEARTH_UNSUPPORTED. */
+/* 1 where the functions below compute, 0 where they return HEARTH_UNSUPPORTED: without AMX, and
+ * while a lower level is set (cpu/level.h). */
 int hearth_gemm_cpu_available(void);
 
 /* --- linear ---------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "models/kernels/cpu/level.h"
+
 namespace hearth::kernels::cpu {
 namespace {
 
@@ -33,10 +35,8 @@ bool has_instructions() {
   constexpr unsigned kFeatures = 7, kAmxBf16 = 1U << 22, kAmxTile = 1U << 24;
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(kFeatures, 0, &a, &b, &c, &d) == 0) return false;
-  if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bf16");
+  return (d & kAmxBf16) != 0 && (d & kAmxTile) != 0 && machine_level() == Level::avx512bf16 &&
+         __builtin_cpu_supports("avx512vbmi");
 }
 
 // The operating system saves tiles only for who asked. It refuses where it does not know them.
@@ -74,7 +74,7 @@ HEARTH_AMX bool multiplies_rightly() {
 
 bool has_amx() {
   static const bool works = has_instructions() && ask_permission() && multiplies_rightly();
-  return works;
+  return works && level() == Level::avx512bf16;
 }
 
 TileScope::TileScope() {

@@ -27,9 +27,9 @@ inline constexpr int kBlock = 2 * kTileRows;  // rows and columns of a block: tw
 inline constexpr int kStepBytes = 2 * kTileBytes;  // what a block reads on each side for a product
 inline constexpr int kBlockFloats = kBlock * kBlock;
 
-// Whether this process may use AMX and a known product comes out right. Asked once, then
-// remembered. CPUID's leaf 1DH, which describes tiles, is not read: hypervisors hide it on machines
-// where tiles work.
+// Whether this process may use AMX and a known product comes out right, which is asked once, and no
+// lower level is set (level.h). CPUID's leaf 1DH, which describes tiles, is not read: hypervisors
+// hide it on machines where tiles work.
 bool has_amx();
 
 // Shapes the calling thread's tiles for the scope's life, and gives their state up at its end, so

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "models/kernels/cpu/amx_math.h"
+#include "models/kernels/cpu/amx_tiles.h"
 
 namespace hearth::kernels::cpu {
 namespace {
@@ -76,8 +77,7 @@ HEARTH_AMX void pack_copied(const HearthGemm& gemm, std::int64_t first, std::int
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t step = from; step < std::min(from + kAtOnce, steps); ++step) {
         const std::int64_t i = step * kTileDepth;
-        const std::int64_t count = std::min<std::int64_t>(width - i, kTileDepth);
-        const auto lanes = static_cast<__mmask32>((std::uint64_t{1} << count) - 1);
+        const __mmask32 lanes = first_pair_lanes(width - i);
         const __m512i x = _mm512_maskz_loadu_epi16(lanes, source + row * gemm.input_stride + i);
         _mm512_store_si512(left + step * kStepBytes + row * kTileStride, x);
       }
