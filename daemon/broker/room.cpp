@@ -81,9 +81,10 @@ std::string describe(const Core& core, const std::vector<Model*>& at_work) {
   for (std::size_t i = 0; i < std::min(at_work.size(), kNamed); ++i) {
     const Model& model = *at_work[i];
     const std::string programs = programs_of(core, model);
-    text += fmt::format("{}{} ({}, {} requests{}{})", i == 0 ? "" : "; ", printable(model.name),
-                        gib(charged_bytes(model)), model.running_jobs + model.waiting_jobs,
-                        programs.empty() ? "" : ", for ", programs);
+    text += fmt::format("{}{} ({}, open requests: {}{}{})", i == 0 ? "" : "; ",
+                        printable(model.name), gib(charged_bytes(model)),
+                        model.running_jobs + model.waiting_jobs + model.loaders.size(),
+                        programs.empty() ? "" : ", of ", programs);
   }
   if (at_work.size() > kNamed) text += fmt::format("; {} more", at_work.size() - kNamed);
   return text;

@@ -216,7 +216,7 @@ TEST_F(MemoryTest, AModelAtWorkStaysAndTheErrorNamesItTheNumbersAndItsHolder) {
   const auto error = client.answer<contract::Error>(id);
   EXPECT_EQ(error.code, "out_of_memory");
   for (const char* part : {"wanted needs 6.00 GiB", "3.00 GiB of the budget of 10.00 GiB",
-                           "busy-one (7.00 GiB, 1 requests, for test (process 4711))"})
+                           "busy-one (7.00 GiB, open requests: 1, of test (process 4711))"})
     EXPECT_NE(error.what.find(part), std::string::npos) << error.what;
   EXPECT_TRUE(told_to_leave().empty());
 }
