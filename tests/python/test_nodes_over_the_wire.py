@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "comfy")]
 
+import hearthd_for_test as services  # noqa: E402
 from cases import caption, preview  # noqa: E402
 from fake_comfy import FakeComfy  # noqa: E402
 
@@ -287,3 +288,38 @@ def test_a_browser_that_queued_nothing_sees_nothing(
     assert {sid for _, event, _, sid in comfy.world.server.sent if event == "progress_text"} == {
         "browser"
     }
+
+
+def test_the_precision_is_what_the_model_is_offered_in(
+    comfy: FakeComfy, service: scripted.Server
+) -> None:
+    services.make_fake_model(comfy.base / "models/LLM/fake")
+    labels = {"auto": "auto", "int8 (8 bit)": "int8", "int4 (4 bit)": "int4"}
+    for label in labels:
+        model = {"model": "LLM/fake", "precision": label}
+        assert comfy.run({"1": ask(**model)}).status == "success"
+    offers = [offer for peer in service.peers for offer in peer.messages_of(messages.OfferModel)]
+    assert [offer.dtype for offer in offers] == list(labels.values())
+    _, options = comfy.inputs_of("HearthQwenVL")["precision"]
+    assert options["default"] == "auto"
+
+
+def test_a_published_model_has_no_other_precision(
+    comfy: FakeComfy, service: scripted.Server
+) -> None:
+    outcome = comfy.run({"1": ask(precision="int8 (8 bit)")})
+    assert outcome.status == "error" and "ember" in outcome.error
+    assert not asked(service)
+
+
+def test_equal_questions_about_equal_pictures_name_the_same_result(
+    comfy: FakeComfy, service: scripted.Server
+) -> None:
+    picture = torch.rand(1, 16, 24, 3)
+    for name, shown in (("A", picture), ("B", picture.clone()), ("C", 1 - picture)):
+        source(comfy, shown)
+        comfy.nodes[name] = comfy.nodes["Source"]  # past ComfyUI's own cache
+        workflow = {"1": {"class_type": name, "inputs": {}}, "2": ask(image=["1", 0])}
+        assert comfy.run(workflow).status == "success"
+    first, again, other = (request.result_key for request in asked(service))
+    assert first == again != other
