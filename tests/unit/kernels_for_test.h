@@ -132,6 +132,15 @@ inline std::vector<Implementation> cpu_implementations() {
   return all;
 }
 
+// What a test runs over that is true of every table: by default the cpu table.
+#if defined(HEARTH_TABLE_UNDER_TEST)
+std::vector<Implementation> implementations_under_test();
+#else
+inline std::vector<Implementation> implementations_under_test() {
+  return cpu_implementations();
+}
+#endif
+
 // For INSTANTIATE_TEST_SUITE_P over implementations.
 inline std::string implementation_name(const testing::TestParamInfo<Implementation>& info) {
   return info.param.name;
