@@ -123,10 +123,11 @@ TEST_P(Attention, WritesZerosForARowWithoutTokensAndNothingBetweenRows) {
   const Floats after = outputs(call);
   for (std::int64_t i = 0; i < static_cast<std::int64_t>(after.size()); ++i) {
     const auto at = static_cast<std::size_t>(i);
-    if (i % call.output_stride >= c.heads * c.head_dim)
+    if (i % call.output_stride >= c.heads * c.head_dim) {
       ASSERT_EQ(after[at], before[at]) << i;
-    else if (i / call.output_stride != 1)
+    } else if (i / call.output_stride != 1) {
       ASSERT_EQ(after[at], 0.0F) << i;
+    }
   }
 }
 

@@ -85,10 +85,11 @@ TEST_P(RopeWrite, EqualsThePlainLoops) {
   ASSERT_EQ(implementation.table->rope_write(&tested, memory.stream()), HEARTH_OK);
   memory.wait();
   EXPECT_LT(relative_error(qkv_of(tested), qkv_of(expected)), c.tolerance) << "seed " << kSeed;
-  if (c.kv_heads > 0)
+  if (c.kv_heads > 0) {
     EXPECT_LT(relative_error(read_numbers(c.type, tested.cache.pages, cache_size(c)),
                              read_numbers(c.type, expected.cache.pages, cache_size(c))),
               c.tolerance);
+  }
 }
 
 TEST_P(RopeWrite, LeavesARowWithoutIndexAlone) {
