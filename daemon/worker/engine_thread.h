@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "models/model.h"
@@ -37,9 +38,12 @@ class EngineThread {
   // it, then calls `then` there.
   void drop(std::shared_ptr<models::Model> model, std::function<void()> then);
 
- private:
   using Task = std::function<void(models::OnEngine)>;
 
+  // Any thread. Runs `task` between two steps; it must not throw.
+  void run_soon(Task task) { post(std::move(task)); }
+
+ private:
   void post(Task task);
   void run();
   bool wait_for_work();

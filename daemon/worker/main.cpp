@@ -24,7 +24,7 @@ struct Arguments {
   int link_fd = -1;
   std::string device = "auto";
   std::uint32_t threads = 0;
-  std::uint32_t slots = 4;
+  std::uint32_t slots = 8;
   std::uint64_t memory_bytes = 0;
   bool fake = false;
   hearth::log::Level log_level = hearth::log::Level::kInfo;

@@ -51,6 +51,14 @@ void ModelTable::set_loaded(const std::string& id, SharedModel model) {
   if (const auto entry = find(id)) (*entry)->model = std::move(model);
 }
 
+std::vector<std::pair<std::string, SharedModel>> ModelTable::all_loaded() {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::pair<std::string, SharedModel>> loaded;
+  for (const auto& [id, entry] : entries_)
+    if (entry.model) loaded.emplace_back(id, entry.model);
+  return loaded;
+}
+
 Result<void> ModelTable::unload(const std::string& id, WhenIdle when_idle) {
   {
     const std::lock_guard lock(mutex_);

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "daemon/worker/model_source.h"
@@ -43,6 +44,9 @@ class ModelTable {
   // During a use. Null: not loaded.
   SharedModel loaded(const std::string& id);
   void set_loaded(const std::string& id, SharedModel model);
+
+  // The models that are loaded now, by id.
+  std::vector<std::pair<std::string, SharedModel>> all_loaded();
 
   // Gives up the model when its last use ends. Errors: unknown_model.
   Result<void> unload(const std::string& id, WhenIdle when_idle);

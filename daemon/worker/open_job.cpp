@@ -62,7 +62,8 @@ Result<void> check_capability(models::Model& model, const JobRequest& request) {
 }
 
 OpenJob::OpenJob(std::uint32_t id, JobInput input, JobOutlet outlet, std::function<void()> on_end)
-    : job_(std::make_shared<models::Job>(id)),
+    : job_(std::make_shared<models::Job>(id, input.owner.user)),
+      client_(input.owner.client),
       request_(std::move(input.request)),
       tensors_(std::move(input.tensors)),
       n_tensors_(tensors_.views.size()),
@@ -121,7 +122,7 @@ void OpenJob::encoded(models::Encoding result) {
     self->on_end_();
   };
   outlet_.link.send(job_->id, contract::Computed{});  // waiting for room must not hold up others
-  outlet_.results.deliver({outlet_.client, job_, std::move(result), finish});
+  outlet_.results.deliver({client_, job_, std::move(result), finish});
 }
 
 void OpenJob::failed(Error error) {

@@ -26,14 +26,20 @@ const std::vector<contract::ChatMessage>& messages_of(const JobRequest& request)
 // Errors: unsupported, when the model lacks the capability that the request needs.
 Result<void> check_capability(models::Model& model, const JobRequest& request);
 
+// Whose a job is.
+struct JobOwner {
+  std::uint32_t user = 0;    // whose cached prompts and pictures it may use
+  std::uint64_t client = 0;  // whose arenas its results go to
+};
+
 // Where a job's frames go.
 struct JobOutlet {
   Link& link;
   ResultsThread& results;
-  std::uint64_t client = 0;  // whose arenas its results go to; encode only
 };
 
 struct JobInput {
+  JobOwner owner;
   JobRequest request;
   RequestTensors tensors;
   bool pinned = false;  // all tensors lie in pinned memory, if there are any
@@ -67,6 +73,7 @@ class OpenJob : public models::Listener, public std::enable_shared_from_this<Ope
   void end(const Error& error);
 
   const std::shared_ptr<models::Job> job_;
+  const std::uint64_t client_;
   const JobRequest request_;
   RequestTensors tensors_;  // until prepare() has read them
   const std::size_t n_tensors_;

@@ -13,6 +13,7 @@ namespace {
 
 constexpr auto kFlushLimit = std::chrono::milliseconds(300);
 constexpr auto kProgressInterval = std::chrono::milliseconds(100);
+constexpr auto kCacheReportInterval = std::chrono::milliseconds(1000);
 
 double ms_since(models::Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
@@ -73,6 +74,7 @@ Worker::Worker(Fd link, Settings settings)
       arenas_([this](std::span<const std::byte> memory) {
         return pinned_.pin(memory, models::HostAccess::kRead);
       }),
+      reporter_(kCacheReportInterval, [this] { report_caches(); }),
       results_(link_, pinned_, settings_.results),
       engine_([this](const Error& error) { device_lost(error); }),
       offers_("offers"),
@@ -81,6 +83,7 @@ Worker::Worker(Fd link, Settings settings)
 
 Worker::~Worker() {
   results_.stop();
+  reporter_.stop();
 }
 
 void Worker::serve() {
@@ -233,44 +236,44 @@ void Worker::unload_model(std::uint32_t id, contract::UnloadModel message, Fds) 
 }
 
 void Worker::assign_job(std::uint32_t id, contract::AssignJob message, Fds) {
-  assigned_[id] = message.client;
+  assigned_[id] = {message.user, message.client};
   results_.assign(message.client, message.out_bytes);
 }
 
 void Worker::generate(std::uint32_t id, contract::Generate request, Fds) {
-  assigned_.erase(id);
-  begin_job(id, std::move(request), 0);
+  begin_job(id, std::move(request));
 }
 
 void Worker::encode(std::uint32_t id, contract::Encode request, Fds) {
-  const auto assigned = assigned_.extract(id);
-  if (assigned.empty())
-    return link_.send_error(id, fail(Code::kBadRequest, "Nobody was named whose job this is."));
-  begin_job(id, std::move(request), assigned.mapped());
+  begin_job(id, std::move(request));
 }
 
-void Worker::begin_job(std::uint32_t id, JobRequest request, std::uint64_t client) {
+void Worker::begin_job(std::uint32_t id, JobRequest request) {
   const std::string model_id = model_of(request);
   auto use = models_.begin_use(model_id);
-  if (!use) return link_.send_error(id, use.error());
-  const auto started = start_job(id, std::move(request), client, std::move(use->model));
+  if (!use) {
+    assigned_.erase(id);
+    return link_.send_error(id, use.error());
+  }
+  const auto started = start_job(id, std::move(request), std::move(use->model));
   if (started) return;
   link_.send_error(id, started.error());
   models_.end_use(model_id);
 }
 
-Result<void> Worker::start_job(std::uint32_t id, JobRequest request, std::uint64_t client,
-                               SharedModel model) {
+Result<void> Worker::start_job(std::uint32_t id, JobRequest request, SharedModel model) {
   const std::string model_id = model_of(request);
+  const auto assigned = assigned_.extract(id);
+  if (assigned.empty()) return fail(Code::kBadRequest, "Nobody was named whose job this is.");
   if (!model) return fail(Code::kUnknownModel, fmt::format("Model {} is not loaded.", model_id));
   CHECK_OK(check_capability(*model, request));
   TRY(RequestTensors tensors, open_tensors(arenas_, tensors_of(request)));
   const bool pinned =
       std::all_of(tensors.views.begin(), tensors.views.end(),
                   [this](const TensorView& view) { return pinned_.covers(view.bytes); });
-  auto job = std::make_shared<OpenJob>(id, JobInput{std::move(request), std::move(tensors), pinned},
-                                       JobOutlet{link_, results_, client},
-                                       [this, id, model_id] { end_job(id, model_id); });
+  auto job = std::make_shared<OpenJob>(
+      id, JobInput{assigned.mapped(), std::move(request), std::move(tensors), pinned},
+      JobOutlet{link_, results_}, [this, id, model_id] { end_job(id, model_id); });
   {
     const std::lock_guard lock(jobs_mutex_);
     jobs_[id] = job;
@@ -306,6 +309,25 @@ void Worker::end_job(std::uint32_t id, const std::string& model_id) {
     jobs_.erase(id);
   }
   models_.end_use(model_id);
+  reporter_.job_ended();
+}
+
+// Only looked at while they live: an unload need not wait for a report.
+void Worker::report_caches() {
+  std::vector<std::pair<std::string, std::weak_ptr<models::Model>>> models;
+  for (auto& [id, model] : models_.all_loaded()) models.emplace_back(id, model);
+  engine_.run_soon([this, models = std::move(models)](models::OnEngine on) {
+    contract::CacheReport report;
+    for (const auto& [id, weak] : models) {
+      const SharedModel model = weak.lock();
+      if (!model) continue;
+      for (contract::CacheEntry& entry : model->caches(on)) {
+        entry.model = id;
+        report.caches.push_back(std::move(entry));
+      }
+    }
+    link_.send(0, report);
+  });
 }
 
 void Worker::cancel(std::uint32_t id, contract::Cancel, Fds) {

@@ -17,6 +17,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/worker/cache_reporter.h"
 #include "daemon/worker/engine_thread.h"
 #include "daemon/worker/link.h"
 #include "daemon/worker/model_table.h"
@@ -31,7 +32,7 @@ namespace hearth::worker {
 
 struct Settings {
   models::Engine engine;
-  std::uint32_t slots = 4;  // generate and encode requests that run at once
+  std::uint32_t slots = 8;  // generate and encode requests that run at once
   // That models may take together, as the broker counts; 0: all of the device's. Caches are sized
   // by it.
   std::uint64_t memory_bytes = 0;
@@ -76,24 +77,25 @@ class Worker {
   void load(const models::Job& job, const ModelSource& source, const std::string& model_id);
   Result<contract::ModelLoaded> load_now(const models::Job& job, const ModelSource& source,
                                          const std::string& model_id);
-  void begin_job(std::uint32_t id, JobRequest request, std::uint64_t client);
-  Result<void> start_job(std::uint32_t id, JobRequest request, std::uint64_t client,
-                         SharedModel model);
+  void begin_job(std::uint32_t id, JobRequest request);
+  Result<void> start_job(std::uint32_t id, JobRequest request, SharedModel model);
   void prepare(const std::shared_ptr<OpenJob>& job, SharedModel model);
   void end_job(std::uint32_t id, const std::string& model_id);
+  void report_caches();
   void device_lost(const Error& error);
 
   const Settings settings_;
   Link link_;
   PinnedMemory pinned_;
-  ArenaTable arenas_;                                          // link thread only
-  std::unordered_map<std::uint32_t, std::uint64_t> assigned_;  // job to client; link thread only
+  ArenaTable arenas_;                                     // link thread only
+  std::unordered_map<std::uint32_t, JobOwner> assigned_;  // by request; link thread only
   ModelTable models_;
   std::mutex jobs_mutex_;                                                  // of the two below
   std::unordered_map<std::uint32_t, std::shared_ptr<OpenJob>> jobs_;       // by request
   std::unordered_map<std::uint32_t, std::shared_ptr<models::Job>> loads_;  // load_model, by request
-  ResultsThread results_;  // stopped first, for its ends use all the others
-  EngineThread engine_;    // the threads end before what they use
+  CacheReporter reporter_;  // these two are stopped first, for they use all the others
+  ResultsThread results_;
+  EngineThread engine_;  // the threads end before what they use
   TaskThread offers_;
   TaskThread loader_;
   TaskThread preparer_;

@@ -27,17 +27,23 @@ class Served : public testing::Test {
     thread_.join();
   }
 
-  void generate(std::uint32_t id, const std::string& text, const std::string& model = "m") {
+  // As the broker does before every job.
+  void assign(std::uint32_t id, std::uint32_t user = 1000, std::uint64_t client = 5,
+              std::uint64_t out_bytes = std::uint64_t{1} << 28) {
+    broker.send(id, contract::AssignJob{user, client, out_bytes});
+  }
+  void generate(std::uint32_t id, const std::string& text, const std::string& model = "m",
+                std::uint32_t user = 1000) {
+    assign(id, user);
     contract::Generate request = generate::chat(text);
     request.model = model;
     request.temperature = 0.0;
     request.max_tokens = 4000;
     broker.send(id, request);
   }
-  // As the broker does: says first whose job it is.
   void encode(std::uint32_t id, const std::string& text, std::uint64_t client = 5,
               std::uint64_t out_bytes = std::uint64_t{1} << 28) {
-    broker.send(id, contract::AssignJob{client, out_bytes});
+    assign(id, 1000, client, out_bytes);
     contract::Encode request = generate::encode(text, {0});
     request.model = "m";
     broker.send(id, request);

@@ -115,6 +115,7 @@ class BrokerSide {
   std::optional<contract::WorkerReady> ready;
   std::map<std::uint32_t, Lent> lent;  // also those that were taken back
   std::vector<std::uint32_t> taken_back;
+  std::vector<contract::CacheReport> cache_reports;
 
  private:
   void send_bytes(std::uint32_t id, std::uint8_t type, const std::string& body,
@@ -160,6 +161,9 @@ class BrokerSide {
         break;
       case LendArena::kType:
         take(frame);
+        break;
+      case CacheReport::kType:
+        cache_reports.push_back(*unpack<CacheReport>(frame.body));
         break;
       case TakeBackArena::kType:
         taken_back.push_back(unpack<TakeBackArena>(frame.body)->arena);

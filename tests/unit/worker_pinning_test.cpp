@@ -156,7 +156,7 @@ class Pinning : private WithDriver, public Served {
     part.tensor = contract::Tensor{7, 8192, 8 * 8 * 3, "u8", {8, 8, 3}, "HWC", "u8"};
     request.messages[0].content.push_back(part);
     request.model = "m";
-    broker.send(id, contract::AssignJob{5, 16 * kMiB});
+    broker.send(id, contract::AssignJob{1000, 5, 16 * kMiB});
     broker.send(id, request);
   }
   bool encode_is_pinned(std::uint32_t id) {

@@ -52,6 +52,7 @@ class Process {
   void generate(std::uint32_t id, const std::string& text) {
     contract::Generate request = generate::chat(text);
     request.model = "m";
+    broker_->send(id, contract::AssignJob{1000, 1, 0});
     broker_->send(id, request);
   }
 

@@ -100,6 +100,55 @@ contract::Generate with_picture(std::uint32_t arena, std::uint64_t offset) {
   return request;
 }
 
+TEST_F(Served, NeedsToKnowWhoseJobItIs) {
+  make_hot();
+  contract::Generate request = generate::chat("abc");
+  request.model = "m";
+  broker.send(1, request);
+  EXPECT_EQ(broker.end_of(1).code(), "bad_request");
+}
+
+// The prefix cache as the last report has it.
+contract::CacheEntry prefix_cache(const BrokerSide& broker) {
+  return broker.cache_reports.back().caches.at(0);
+}
+
+TEST_F(Served, ReportsItsCachesAfterTheLastJobAndNotForEach) {
+  make_hot();
+  const auto start = std::chrono::steady_clock::now();
+  constexpr std::uint32_t kJobs = 20;
+  for (std::uint32_t id = 1; id <= kJobs; ++id) {
+    generate(id, std::string(100, 'x'));
+    ASSERT_TRUE(broker.end_of(id).generated);
+  }
+  const auto all = [&] {
+    if (broker.cache_reports.empty()) return false;
+    const contract::CacheEntry cache = prefix_cache(broker);
+    return cache.hits + cache.misses == kJobs;
+  };
+  broker.read_until(all);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  EXPECT_LE(static_cast<double>(broker.cache_reports.size()), 1.0 + seconds);
+  const contract::CacheEntry cache = prefix_cache(broker);
+  EXPECT_EQ(cache.model, "m");
+  EXPECT_EQ(cache.name, "prefix");
+  EXPECT_EQ(cache.misses, 1U);
+  EXPECT_GT(cache.entries, 0U);
+  EXPECT_LE(cache.bytes, cache.budget_bytes);
+}
+
+TEST_F(Served, SharesNoPromptBetweenUsers) {
+  make_hot();
+  const std::string text(100, 'x');
+  generate(1, text, "m", 1000);
+  EXPECT_EQ(broker.end_of(1).generated->receipt.cached_tokens, 0U);
+  generate(2, text, "m", 1001);
+  EXPECT_EQ(broker.end_of(2).generated->receipt.cached_tokens, 0U);
+  generate(3, text, "m", 1000);
+  EXPECT_EQ(broker.end_of(3).generated->receipt.cached_tokens, 102U);  // all but the last
+}
+
 TEST_F(Served, ReadsPicturesThroughTheArena) {
   make_hot();
   const std::uint64_t nbytes = 1 << 16;
@@ -110,17 +159,21 @@ TEST_F(Served, ReadsPicturesThroughTheArena) {
   const auto pixels = mapping->writable_bytes().subspan(8192, 8 * 8 * 3);
   for (std::size_t at = 0; at < pixels.size(); ++at) pixels[at] = static_cast<std::byte>(at);
   broker.send(0, contract::AttachArena{7, nbytes}, {segment->get()});
+  assign(1);
   broker.send(1, with_picture(7, 8192));
   const std::string expected =
       fmt::format("image 1: u8 [8, 8, 3] crc32 {:08x}; look", fake::crc32(pixels));
   EXPECT_EQ(broker.end_of(1).generated->text, expected);
   EXPECT_EQ(broker.heard[1].inputs_done, 1);
+  assign(2);
   broker.send(2, with_picture(7, nbytes));
   EXPECT_EQ(broker.end_of(2).code(), "bad_tensor");
   broker.send(0, contract::AttachArena{8, nbytes}, {segment->get(), segment->get()});
+  assign(4);
   broker.send(4, with_picture(8, 8192));
   EXPECT_EQ(broker.end_of(4).code(), "bad_tensor") << "which of the two would it be?";
   broker.send(0, contract::DetachArena{7});
+  assign(3);
   broker.send(3, with_picture(7, 8192));
   EXPECT_EQ(broker.end_of(3).code(), "bad_tensor");
   broker.send(5, contract::UnloadModel{"m"});

@@ -110,6 +110,7 @@ class SlowFiles : public testing::Test {
   void expect_an_answer(std::uint32_t id) {
     contract::Generate request = generate::chat("meanwhile");
     request.model = "hot";
+    broker.send(id, contract::AssignJob{1000, 1, 0});
     broker.send(id, request);
     // The link must not be what hangs: a revived disk would hide it.
     const timeval limit{20, 0};
