@@ -10,12 +10,6 @@
 namespace hearth::generate {
 namespace {
 
-contract::Generate greedy(std::string text) {
-  contract::Generate request = chat(std::move(text));
-  request.temperature = 0.0;
-  return request;
-}
-
 contract::Generate random_letters(int count, std::uint64_t seed) {
   contract::Generate request = chat("!random " + std::to_string(count));
   request.temperature = 1.0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -67,6 +68,23 @@ inline contract::Generate chat(std::string text) {
   return request;
 }
 
+inline contract::Generate greedy(std::string text) {
+  contract::Generate request = chat(std::move(text));
+  request.temperature = 0.0;
+  return request;
+}
+
+// The chat begins with a picture.
+template <class Request>
+Request with_picture(Request request) {
+  contract::ContentPart picture;
+  picture.kind = "image";
+  picture.tensor.emplace();
+  auto& content = request.messages[0].content;
+  content.insert(content.begin(), picture);
+  return request;
+}
+
 // The same chat to encode.
 inline contract::Encode encode(std::string text, std::vector<std::int32_t> layers) {
   contract::Encode request;
@@ -89,15 +107,24 @@ struct Running {
   std::shared_ptr<Recorder> heard;
 };
 
-class FakeBatch {
+// A batch over the fake model, or over a decoder derived from it.
+template <class DecoderType>
+class BatchOver {
  public:
-  explicit FakeBatch(std::int32_t slots, fake::Config config = {})
+  explicit BatchOver(std::int32_t slots, fake::Config config = {})
       : config_(config), decoder_(config_, slots), batch_(decoder_, {"test device", "float32"}) {}
 
-  Running submit(const contract::Generate& request) { return submit_read(request); }
-  Running submit(const contract::Encode& request) { return submit_read(request); }
-  Running submit(std::unique_ptr<TokenPrompt> prompt) {
-    Running running{std::make_shared<models::Job>(++submitted_), std::make_shared<Recorder>()};
+  Running submit(const contract::Generate& request, std::span<const TensorView> tensors = {},
+                 std::uint32_t user = 0) {
+    return submit(read(request, tensors), user);
+  }
+  Running submit(const contract::Encode& request, std::span<const TensorView> tensors = {},
+                 std::uint32_t user = 0) {
+    return submit(read(request, tensors), user);
+  }
+  Running submit(std::unique_ptr<TokenPrompt> prompt, std::uint32_t user = 0) {
+    Running running{std::make_shared<models::Job>(++submitted_, user),
+                    std::make_shared<Recorder>()};
     batch_.submit(on_, running.job, std::move(prompt), running.heard);
     return running;
   }
@@ -111,21 +138,76 @@ class FakeBatch {
     }
     FAIL() << "the batch never ends";
   }
+  // Submits one request and runs it to its end.
+  Running run(const contract::Generate& request, std::span<const TensorView> tensors = {},
+              std::uint32_t user = 0) {
+    const Running running = submit(request, tensors, user);
+    finish();
+    return running;
+  }
   const fake::Config& config() const { return config_; }
+  DecoderType& decoder() { return decoder_; }
+  const PagePool& pages() const { return batch_.pages(); }
+  contract::CacheEntry prefix_cache() const { return batch_.caches(on_).at(0); }
 
  private:
   template <class Request>
-  Running submit_read(const Request& request) {
-    auto prompt = fake::read_prompt(request, {}, config_);
+  std::unique_ptr<TokenPrompt> read(const Request& request, std::span<const TensorView> tensors) {
+    auto prompt = fake::read_prompt(request, tensors, config_);
     EXPECT_TRUE(prompt) << (prompt ? "" : prompt.error().what);
-    return submit(*std::move(prompt));
+    return *std::move(prompt);
   }
 
   const models::OnEngine on_ = models::EngineThreadForTest::on_engine();
   const fake::Config config_;
-  fake::Decoder decoder_;
+  DecoderType decoder_;
   Batch batch_;
   std::uint32_t submitted_ = 0;
+};
+
+using FakeBatch = BatchOver<fake::Decoder>;
+
+// Hears of a step's tokens as late as the contract allows, as from a GPU that computes while the
+// next step is begun.
+class LateDecoder : public fake::Decoder {
+ public:
+  using fake::Decoder::Decoder;
+
+  Result<void> prefill(models::OnEngine on, const Chunk& chunk) override {
+    CHECK_OK(fake::Decoder::prefill(on, chunk));
+    return keep_back(on, false);
+  }
+  Result<void> step(models::OnEngine on, std::span<const std::int32_t> slots) override {
+    CHECK_OK(fake::Decoder::step(on, slots));
+    return keep_back(on, true);
+  }
+  Result<std::span<const Sampled>> collect(models::OnEngine, std::int32_t in_flight) override {
+    told_.clear();
+    while (!drawn_.empty() && (steps_ > in_flight || !drawn_.front().by_step)) {
+      const Drawn& first = drawn_.front();
+      told_.insert(told_.end(), first.tokens.begin(), first.tokens.end());
+      steps_ -= first.by_step ? 1 : 0;
+      drawn_.pop_front();
+    }
+    return std::span<const Sampled>(told_);
+  }
+
+ private:
+  struct Drawn {
+    bool by_step = false;
+    std::vector<Sampled> tokens;
+  };
+
+  Result<void> keep_back(models::OnEngine on, bool by_step) {
+    TRY(const auto tokens, fake::Decoder::collect(on, 0));
+    drawn_.push_back({by_step, {tokens.begin(), tokens.end()}});
+    steps_ += by_step ? 1 : 0;
+    return {};
+  }
+
+  std::deque<Drawn> drawn_;
+  std::vector<Sampled> told_;
+  std::int32_t steps_ = 0;  // in drawn_
 };
 
 }  // namespace hearth::generate
