@@ -91,7 +91,7 @@ class Requests {
     static constexpr const char* kBeginnings[] = {"aaaabbbbccccdddd", "aaaabbbbeeee", "zz"};
     static constexpr const char* kCommands[] = {
         "", "", "", " !count 9", " !nan 3", " !random 12", " !nan prefill", " !fail prefill"};
-    const auto below = [&](unsigned limit) { return random() % limit; };
+    const auto below = [&](unsigned limit) { return static_cast<unsigned>(random()) % limit; };
     std::string text = kBeginnings[below(3)];
     text.resize(1 + below(static_cast<unsigned>(text.size())));
     text += std::string(below(4), static_cast<char>('x' + below(2)));
@@ -151,7 +151,7 @@ class History {
   std::uint64_t hits() const { return batch_.prefix_cache().hits; }
 
  private:
-  unsigned below(unsigned limit) { return random_() % limit; }
+  unsigned below(unsigned limit) { return static_cast<unsigned>(random_()) % limit; }
 
   fake::Config config() {
     fake::Config config;

@@ -165,15 +165,17 @@ TEST(PrefixCache, KeepsNothingTwice) {
 
 TEST(PrefixCache, GivesBackTheLeastRecentlyUsedAndTheEndOfItFirst) {
   Cache cache(6);
-  cache.add({1, 1, 1, 1, 1, 1, 1, 1});
-  cache.add({2, 2, 2, 2, 2, 2, 2, 2});
-  cache.add({1, 1, 1, 1, 1, 1, 1, 1, 1});  // keeps only what is new; the rest was used just now
-  cache.cache.make_room(3);
-  EXPECT_EQ(cache.pool.free_pages(), 3);
-  EXPECT_EQ(cache.find({1, 1, 1, 1, 1}).pages.size() + cache.find({2, 2, 2, 2, 2}).pages.size(),
-            2U);
-  cache.cache.make_room(6);
-  EXPECT_EQ(cache.cache.entries(), 0);
+  const auto first = cache.add({1, 1, 1, 1, 1, 1, 1, 1});
+  const auto second = cache.add({2, 2, 2, 2, 2, 2, 2, 2});
+  for (const std::int32_t page : first) cache.pool.add_use(page);
+  cache.cache.release(first);
+  std::int32_t room = 2;
+  for (const std::int32_t page : {second[1], second[0], first[1], first[0]}) {
+    EXPECT_TRUE(cache.pool.kept(page)) << room;
+    cache.cache.make_room(++room);
+    EXPECT_FALSE(cache.pool.kept(page)) << room;
+    EXPECT_EQ(cache.pool.free_pages(), room);
+  }
 }
 
 TEST(PrefixCache, NeverGivesBackWhatIsInUse) {
