@@ -139,7 +139,6 @@ Result<void> Linears::multiply(const HearthGemm& call, const at::Tensor& input,
                                at::Tensor& output) {
   const HearthMatrix& weight = call.weight;
   const bool direct = weight.format == format_of(compute_.library);
-  const bool add = call.epilogue == HEARTH_ADD;
   const at::Tensor bias = vector_at(call.bias, weight.out_features, compute_.options());
   const std::int64_t step = direct ? weight.out_features : kPanelFeatures;
   for (std::int64_t first = 0; first < weight.out_features; first += step) {
@@ -150,20 +149,32 @@ Result<void> Linears::multiply(const HearthGemm& call, const at::Tensor& input,
     } else {
       TRY(rows, panel(weight, first, count));
     }
-    at::Tensor columns = output.narrow(1, first, count);
-    const bool same = output.scalar_type() == compute_.library;
-    if (add && same) {
-      at::addmm_out(columns, columns, input, rows.t());
-    } else if (same) {
-      at::mm_out(columns, input, rows.t());
-    } else {
-      at::Tensor product = product_.take({call.rows, count}, input.options());
-      at::mm_out(product, input, rows.t());
-      add ? columns.add_(product) : columns.copy_(product);
-    }
-    if (bias.defined()) columns.add_(bias.narrow(0, first, count));
+    multiply_panel(input, {.rows = rows,
+                           .bias = bias.defined() ? bias.narrow(0, first, count) : bias,
+                           .output = output.narrow(1, first, count),
+                           .add = call.epilogue == HEARTH_ADD});
   }
   return {};
+}
+
+// Sums that need a further term are rounded once more only where that term is as large as they are:
+// rounding the residual stream twice would cost it half a bit in every layer.
+void Linears::multiply_panel(const at::Tensor& input, const Panel& panel) {
+  const at::Tensor weight = panel.rows.t();
+  at::Tensor output = panel.output;
+  const bool biased = panel.bias.defined();
+  const bool in_place = output.scalar_type() == compute_.library && !(panel.add && biased);
+  at::Tensor product =
+      in_place ? output : product_.take({input.size(0), panel.rows.size(0)}, input.options());
+  if (biased) {
+    at::addmm_out(product, panel.bias.to(compute_.library), input, weight);
+  } else if (in_place && panel.add) {
+    at::addmm_out(product, output, input, weight);
+  } else {
+    at::mm_out(product, input, weight);
+  }
+  if (in_place) return;
+  panel.add ? output.add_(product) : output.copy_(product);
 }
 
 }  // namespace hearth::engine

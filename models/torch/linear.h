@@ -19,12 +19,21 @@ class Linears {
   Result<void> run(const HearthGemm& call);
 
  private:
+  // Some features of a product: output = input rowsᵀ + bias, or output += it.
+  struct Panel {
+    at::Tensor rows;    // [count, in_features], in the library's type
+    at::Tensor bias;    // [count], or undefined
+    at::Tensor output;  // [rows of the input, count]
+    bool add = false;
+  };
+
   bool takes_few_rows(const HearthGemm& call) const;
   HearthStatus few_rows(const HearthGemm& call) const;
   Result<void> by_library(const HearthGemm& call);
   Result<at::Tensor> normed(const HearthGemm& call);
   Result<at::Tensor> library_input(const HearthGemm& call);
   Result<void> multiply(const HearthGemm& call, const at::Tensor& input, at::Tensor& output);
+  void multiply_panel(const at::Tensor& input, const Panel& panel);
   Result<at::Tensor> panel(const HearthMatrix& weight, std::int64_t first, std::int64_t count);
 
   const Compute compute_;

@@ -62,17 +62,19 @@ class LoadedModel {
     auto loaded = load(files, options);
     if (!loaded) throw std::runtime_error(loaded.error().what);
     model_ = *std::move(loaded);
+    const auto warmed = model_->warm_up(on_);
+    if (!warmed) throw std::runtime_error(warmed.error().what);
   }
 
   Model& model() { return *model_; }
 
   Result<std::unique_ptr<Prompt>> prepare(const contract::Generate& request,
                                           const std::vector<StoredPicture>& pictures = {}) {
-    return model_->generates()->prepare(request, views_of(pictures), Job(1));
+    return model_->generates()->prepare(request, views_of(pictures), Job(1, user));
   }
   Result<std::unique_ptr<Prompt>> prepare(const contract::Encode& request,
                                           const std::vector<StoredPicture>& pictures = {}) {
-    return model_->encodes()->prepare(request, views_of(pictures), Job(1));
+    return model_->encodes()->prepare(request, views_of(pictures), Job(1, user));
   }
 
   template <class Request>
@@ -81,7 +83,8 @@ class LoadedModel {
     auto heard = std::make_shared<generate::Recorder>();
     auto prompt = prepare(request, pictures);
     if (prompt)
-      model_->submit(on_, job = std::make_shared<Job>(++submitted_), *std::move(prompt), heard);
+      model_->submit(on_, job = std::make_shared<Job>(++submitted_, user), *std::move(prompt),
+                     heard);
     else
       heard->failed(prompt.error());
     return heard;
@@ -107,6 +110,7 @@ class LoadedModel {
   }
 
   std::shared_ptr<Job> job;  // of the last submit
+  std::uint32_t user = 0;    // who asks from now on
 
  private:
   static std::vector<TensorView> views_of(const std::vector<StoredPicture>& pictures) {
