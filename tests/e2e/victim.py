@@ -31,7 +31,9 @@ def before_hello(path, _folder):
 def copying(path, folder):
     """In shared memory of our own, one picture of four is written."""
     client = hearth.client.connect(path, 5)
-    request = generate_request(client.offer_model(folder), ask("hello"), {}, retry=False)
+    request = generate_request(
+        client.offer_model(folder), ask("hello"), {}, retry=False, reuse=False
+    )
     steps = client._begin(request)
     for step in steps:
         if isinstance(step, Exchange):

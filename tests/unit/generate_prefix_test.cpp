@@ -142,6 +142,28 @@ TEST(Prefix, KeepsNothingOfASequenceThatFailed) {
   }
 }
 
+// Remembers which prompts began, how long their chunks were, and how many rows a step had.
+class Watched : public fake::Decoder {
+ public:
+  using fake::Decoder::Decoder;
+  Result<void> begin(models::OnEngine on, const Place& place, const PageCopy& copy,
+                     const TokenPrompt& prompt) override {
+    begun.push_back(prompt.ids.size());
+    return fake::Decoder::begin(on, place, copy, prompt);
+  }
+  Result<void> prefill(models::OnEngine on, const Chunk& chunk) override {
+    chunks.push_back(chunk);
+    return fake::Decoder::prefill(on, chunk);
+  }
+  Result<void> step(models::OnEngine on, std::span<const std::int32_t> slots) override {
+    most_rows = std::max(most_rows, slots.size());
+    return fake::Decoder::step(on, slots);
+  }
+  std::vector<std::size_t> begun;  // tokens of each prompt
+  std::vector<Chunk> chunks;
+  std::size_t most_rows = 0;
+};
+
 fake::Config small_pool(std::int32_t pages) {
   fake::Config config;
   config.page_tokens = 8;
@@ -179,7 +201,7 @@ TEST(Admission, GivesUpTheCacheWhenRoomIsNeeded) {
 }
 
 TEST(Admission, LetsSmallOnesPassOneThatWaitsButNotForEver) {
-  FakeBatch batch(3, small_pool(12));
+  BatchOver<Watched> batch(3, small_pool(12));
   // Holds pages, so that the large one has to wait.
   const Running holder = batch.submit(limited("!count 99", 40));
   ASSERT_TRUE(batch.advance());
@@ -187,33 +209,13 @@ TEST(Admission, LetsSmallOnesPassOneThatWaitsButNotForEver) {
   std::vector<Running> small;
   for (int index = 0; index < 30; ++index)
     small.push_back(batch.submit(limited("s" + std::to_string(index), 2)));
-  int before = 0;
-  while (large.heard->stages.empty()) {
-    before = static_cast<int>(
-        std::count_if(small.begin(), small.end(), [](const Running& r) { return r.heard->ends; }));
-    ASSERT_TRUE(batch.advance());
-  }
-  EXPECT_EQ(before, 8);
   batch.finish();
   EXPECT_TRUE(holder.heard->reply && large.heard->reply);
   for (const Running& run : small) EXPECT_TRUE(run.heard->reply);
+  const auto& begun = batch.decoder().begun;
+  const auto of_large = std::find(begun.begin(), begun.end(), 73U);
+  EXPECT_EQ(of_large - begun.begin(), 1 + 8) << "the holder, and as many as may overtake";
 }
-
-// Remembers how long the chunks were and whose.
-class Watched : public fake::Decoder {
- public:
-  using fake::Decoder::Decoder;
-  Result<void> prefill(models::OnEngine on, const Chunk& chunk) override {
-    chunks.push_back(chunk);
-    return fake::Decoder::prefill(on, chunk);
-  }
-  Result<void> step(models::OnEngine on, std::span<const std::int32_t> slots) override {
-    most_rows = std::max(most_rows, slots.size());
-    return fake::Decoder::step(on, slots);
-  }
-  std::vector<Chunk> chunks;
-  std::size_t most_rows = 0;
-};
 
 TEST(PrefillOrder, TakesShortChunksWhileOthersDecodeAndLongOnesAlone) {
   BatchOver<Watched> batch(2);
