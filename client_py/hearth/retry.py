@@ -59,7 +59,7 @@ def generate_request(
     turns: object,
     options: dict[str, Any],
     retry: bool,
-    reuse: bool,
+    reuse: bool = False,
 ) -> Request:
     """Raises BadRequest or BadPicture, naming what is wrong."""
     chat = Chat(turns)
