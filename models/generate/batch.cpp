@@ -9,8 +9,9 @@
 namespace hearth::generate {
 namespace {
 
-// While one step is computed the next is begun: the device never waits for the host.
-constexpr std::int32_t kStepsInFlight = 1;  // besides the one just begun
+// Steps that may still be computed when the loop goes on: with one, the next is begun meanwhile and
+// the device never waits for the host.
+constexpr std::int32_t kStepsInFlight = 1;
 
 bool decodes(const std::unique_ptr<Sequence>& sequence) {
   return sequence->stage == Stage::kDecode;
@@ -135,12 +136,14 @@ void Batch::prefill_one(models::OnEngine on) {
 // Returns whether the turn is over: a picture was looked at, or could not be.
 bool Batch::encode_one(models::OnEngine on, Sequence& sequence) {
   const auto encoded = guarded([&] { return decoder_.encode_picture(on, sequence.lease.slot); });
-  sequence.timeline().begin_finished();
   if (!encoded) {
     fail(on, sequence, encoded.error());
     return true;
   }
-  if (!*encoded) sequence.stage = Stage::kPrefill;
+  if (*encoded)
+    sequence.timeline().begin_finished();
+  else
+    sequence.stage = Stage::kPrefill;
   return *encoded;
 }
 

@@ -20,8 +20,8 @@
 
 namespace hearth::generate {
 
-// Of a prompt's chunk while others decode: as much work as the weights' way from memory hides on a
-// large GPU, an eighth of a second or so on a desktop CPU with a small model.
+// Of a chunk while others decode. Below it a large GPU waits for the weights, not for arithmetic,
+// so shorter chunks would stall the others no less.
 inline constexpr std::int32_t kSharedChunkTokens = 128;
 
 class PrefillOrder {
