@@ -130,6 +130,13 @@ Result<std::unique_ptr<decoder::DeviceMemory>> open_memory(const models::Device&
   return fail(Code::kUnsupported, "there is no GPU engine in this build");
 }
 
+Result<std::unique_ptr<weights::Arena>> open_arena(decoder::DeviceMemory& memory,
+                                                   const models::Device& device,
+                                                   std::uint64_t bytes) {
+  if (device.kind == models::DeviceKind::kCpu) return weights::host_arena(bytes);
+  return weights::device_arena(memory, device.index, bytes);
+}
+
 Result<void> check_room(const contract::MemoryPlan& plan, const models::Device& device) {
   const std::uint64_t bytes = plan.weights_bytes + plan.cache_bytes + plan.scratch_bytes;
   if (device.memory_bytes == 0 || bytes <= device.memory_bytes) return {};
@@ -204,7 +211,7 @@ Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptio
   CHECK_OK(check_room(parts.plan, options.device));
   describe_outputs(config, plan.precision, limits.step, parts.rules);
   TRY(parts.memory, open_memory(options.device));
-  TRY(auto arena, weights::host_arena(plan.bytes));
+  TRY(auto arena, open_arena(*parts.memory, options.device, plan.bytes));
   TRY(parts.weights, weights::load(index, plan, options, std::move(arena)));
   const decoder::Weights& text = parts.weights->decoder();
   const engine::Compute compute = engine::choose_compute(*parts.memory, text.type, text.device);

@@ -1,5 +1,6 @@
 #include "models/weights/arena.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -30,6 +31,34 @@ class HostArena : public Arena {
   Region region_;
 };
 
+class DeviceArena : public Arena {
+ public:
+  DeviceArena(decoder::DeviceMemory& memory, int device, decoder::DeviceBlock block, Region image)
+      : memory_(memory), device_(device), block_(std::move(block)), image_(std::move(image)) {}
+
+  std::byte* host() override { return image_.data(); }
+  const std::byte* address() const override { return block_.as<std::byte>(); }
+  int device() const override { return device_; }
+  std::uint64_t bytes() const override { return block_.bytes(); }
+
+  Result<void> arrived(std::uint64_t end) override {
+    CHECK_OK(
+        memory_.write(block_.as<std::byte>() + copied_, image_.data() + copied_, end - copied_));
+    copied_ = end;
+    image_.discard_before(end);
+    if (end < block_.bytes()) return {};
+    image_ = Region();
+    return memory_.synchronize();
+  }
+
+ private:
+  decoder::DeviceMemory& memory_;
+  const int device_;
+  decoder::DeviceBlock block_;
+  Region image_;
+  std::uint64_t copied_ = 0;
+};
+
 }  // namespace
 
 std::uint64_t arena_bytes(std::uint64_t bytes) {
@@ -58,6 +87,12 @@ Result<Region> Region::map(std::uint64_t bytes) {
   return region;
 }
 
+void Region::discard_before(std::uint64_t end) {
+  const std::uint64_t whole = end / kHugePageBytes * kHugePageBytes;
+  if (whole > discarded_) ::madvise(data_ + discarded_, whole - discarded_, MADV_DONTNEED);
+  discarded_ = std::max(discarded_, whole);
+}
+
 Region::~Region() {
   if (data_ != nullptr) ::munmap(data_, bytes_);
 }
@@ -65,6 +100,14 @@ Region::~Region() {
 Result<std::unique_ptr<Arena>> host_arena(std::uint64_t bytes) {
   TRY(Region region, Region::map(bytes));
   return std::unique_ptr<Arena>(std::make_unique<HostArena>(std::move(region)));
+}
+
+Result<std::unique_ptr<Arena>> device_arena(decoder::DeviceMemory& memory, int device,
+                                            std::uint64_t bytes) {
+  TRY(auto block, memory.allocate(bytes));
+  TRY(Region image, Region::map(bytes));
+  return std::unique_ptr<Arena>(
+      std::make_unique<DeviceArena>(memory, device, std::move(block), std::move(image)));
 }
 
 }  // namespace hearth::weights

@@ -9,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "models/decoder/device_memory.h"
 #include "shm/base/result.h"
 
 namespace hearth::weights {
@@ -30,14 +31,19 @@ class Region {
   std::byte* data() const { return data_; }
   std::uint64_t bytes() const { return bytes_; }  // a whole number of huge pages
 
+  // Gives the memory of whole huge pages before byte `end` back; what lay there is zero then.
+  void discard_before(std::uint64_t end);
+
  private:
   void swap(Region& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
+    std::swap(discarded_, other.discarded_);
   }
 
   std::byte* data_ = nullptr;
   std::uint64_t bytes_ = 0;
+  std::uint64_t discarded_ = 0;
 };
 
 class Arena {
@@ -55,6 +61,12 @@ class Arena {
 
 // Memory that the CPU computes from. Errors: out_of_memory with the numbers.
 Result<std::unique_ptr<Arena>> host_arena(std::uint64_t bytes);
+
+// Memory of CUDA device `device`. Loading writes a host image of which only a moving part exists:
+// what has arrived is copied to the device at once and its host memory given back. Until the last
+// byte has arrived, the arena alone uses `memory`, which must outlive it. Errors: out_of_memory.
+Result<std::unique_ptr<Arena>> device_arena(decoder::DeviceMemory& memory, int device,
+                                            std::uint64_t bytes);
 
 // What an arena for so many bytes takes: memory comes in huge pages.
 std::uint64_t arena_bytes(std::uint64_t bytes);

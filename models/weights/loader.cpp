@@ -93,8 +93,10 @@ class Loading {
 
   Result<void> run() {
     std::vector<std::thread> readers;
+    const std::size_t wanted = threads();
+    readers.reserve(wanted);
     try {
-      while (readers.size() + 1 < threads()) readers.emplace_back([this] { work({}); });
+      while (readers.size() + 1 < wanted) readers.emplace_back([this] { work({}); });
     } catch (const std::system_error&) {
       // Fewer threads load slower, and that is all.
     }

@@ -1,6 +1,7 @@
 // Checkpoints of a small decoder, made in memory.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <string>
@@ -34,6 +35,8 @@ struct Shape {
   bool tied = true;
   bool biases = false;
   std::string_view dtype = "BF16";
+  std::int32_t heads = 2;
+  std::int32_t head_dim = 8;
   std::uint32_t seed = 1;
 };
 
@@ -46,9 +49,9 @@ inline decoder::Description describe(const Shape& shape) {
   if (!shape.tied) text.head.weight = "head";
   for (std::int32_t i = 0; i < shape.layers; ++i) {
     decoder::LayerDescription layer;
-    layer.heads = 2;
+    layer.heads = shape.heads;
     layer.kv_heads = 1;
-    layer.head_dim = 8;
+    layer.head_dim = shape.head_dim;
     layer.qk_norm = true;
     layer.intermediate_size = shape.intermediate;
     const auto name = [&](const char* part) { return fmt::format("{}.{}", i, part); };
@@ -79,7 +82,17 @@ inline std::string stored(float value, std::string_view dtype) {
   return bytes;
 }
 
-// Normal numbers with deviation 0.02, as trained weights are.
+// The deviation of a tensor's normal numbers, so that activations stay around 1 as in trained
+// models: linears by their inputs, those that add to the residual stream less the more there are.
+inline float deviation_of(const std::string& name, const std::vector<std::int64_t>& shape,
+                          std::int32_t layers) {
+  if (shape.size() < 2) return 0.1F;
+  if (name == "embed") return 1.0F;
+  const float plain = 1.0F / std::sqrt(static_cast<float>(shape[1]));
+  const bool adds = name.ends_with("output") || name.ends_with("down");
+  return adds ? plain / std::sqrt(2.0F * static_cast<float>(layers)) : plain;
+}
+
 inline Checkpoint make_checkpoint(const Shape& shape) {
   Checkpoint made;
   made.description = describe(shape);
@@ -87,13 +100,16 @@ inline Checkpoint make_checkpoint(const Shape& shape) {
   decoder::TensorShapes shapes = decoder::tensors_of(made.description);
   for (const Tensor& tensor : made.before) shapes[tensor.name] = tensor.shape;
   std::mt19937 random(shape.seed);
-  std::normal_distribution<float> normal(0.0F, 0.02F);
+  std::normal_distribution<float> normal;
   std::string header, data;
   for (const auto& [name, dims] : shapes) {
     std::int64_t count = 1;
     for (const std::int64_t dim : dims) count *= dim;
     const std::size_t begin = data.size();
-    for (std::int64_t i = 0; i < count; ++i) data += stored(normal(random), shape.dtype);
+    const float deviation = deviation_of(name, dims, shape.layers);
+    const float mean = name.ends_with("norm") ? 1.0F : 0.0F;
+    for (std::int64_t i = 0; i < count; ++i)
+      data += stored(mean + deviation * normal(random), shape.dtype);
     header += fmt::format(R"({}"{}":{{"dtype":"{}","shape":[{}],"data_offsets":[{},{}]}})",
                           header.empty() ? "" : ",", name, shape.dtype, fmt::join(dims, ","), begin,
                           data.size());

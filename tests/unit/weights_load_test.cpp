@@ -207,6 +207,21 @@ TEST(Load, AnArenaThatFailsEndsIt) {
   EXPECT_EQ(outcome.error().code, Code::kOutOfMemory);
 }
 
+TEST(Load, ADeviceGetsWhatTheHostWouldHave) {
+  const Checkpoint& checkpoint = sizable_checkpoint("BF16");
+  const auto index = must(files::WeightIndex::read(checkpoint.files));
+  const auto memory = decoder::host_memory(*hearth_kernels_ref());  // stands in for a device's
+  for (const auto* dtype : {"bfloat16", "int4"}) {
+    const Loaded host = loaded(index, checkpoint, dtype);
+    auto arena = must(device_arena(*memory, 3, host.plan.bytes));
+    const auto device = must(load(index, host.plan, {}, std::move(arena)));
+    EXPECT_EQ(device->decoder().device, 3);
+    EXPECT_EQ(device->bytes(), host.plan.bytes);
+    const auto start = [](const Weights& weights) { return weights.tensor("tower.norm").data; };
+    EXPECT_EQ(std::memcmp(start(*device), start(*host.weights), host.plan.bytes), 0) << dtype;
+  }
+}
+
 Error failure(const files::WeightIndex& index, const Checkpoint& checkpoint, std::string_view dtype,
               models::LoadOptions options = {}) {
   const Plan plan = plan_of(index, checkpoint, dtype);
