@@ -1,138 +1,26 @@
 #include "models/kernels/pack.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "models/kernels/bfloat16.h"
 #include "models/kernels/check.h"
 #include "models/kernels/cpu/level.h"
+#include "models/kernels/int4_search.h"
+#include "models/kernels/rounding.h"
 
 namespace hearth::kernels {
 namespace {
-
-// 1.5 * 2^23: adding it leaves an integer's bits at the bottom, rounded to nearest even.
-constexpr float kRounder = 12582912.0f;
-constexpr std::uint32_t kRounderBits = 0x4b400000;
-
-HEARTH_INLINE float bits_to_float(std::uint32_t bits) {
-  return std::bit_cast<float>(bits);
-}
-HEARTH_INLINE std::uint32_t bits_of(float value) {
-  return std::bit_cast<std::uint32_t>(value);
-}
-HEARTH_INLINE float plain(float value) {
-  return value;
-}
-HEARTH_INLINE float plain(BFloat16 value) {
-  return bits_to_float(std::uint32_t{value.bits} << 16);
-}
-
-// To nearest even for |value| < 2^22.
-HEARTH_INLINE std::int32_t round_to_int(float value) {
-  return static_cast<std::int32_t>(bits_of(value + kRounder) - kRounderBits);
-}
 
 // The bits of the largest |value|: of numbers that are not finite, too, and those are the largest.
 template <class T>
 HEARTH_INLINE std::uint32_t largest_bits(const T* row, std::int64_t count) {
   std::uint32_t largest = 0;
   for (std::int64_t k = 0; k < count; ++k)
-    largest = std::max(largest, bits_of(plain(row[k])) & 0x7fffffffU);
+    largest = std::max(largest, bits_of(to_float(row[k])) & 0x7fffffffU);
   return largest;
 }
 constexpr std::uint32_t kInfinityBits = 0x7f800000;
-
-// f16 as stored, without a library call: to nearest even, magnitudes from 65520 become infinite.
-HEARTH_INLINE std::uint16_t store_f16(float value) {
-  const std::uint32_t sign = bits_of(value) >> 16 & 0x8000, magnitude = bits_of(value) & 0x7fffffff;
-  if (magnitude >= 0x477ff000) return static_cast<std::uint16_t>(sign | 0x7c00);
-  if (magnitude < 0x38800000) {  // subnormal: steps of 2^-24
-    const float steps = bits_to_float(magnitude) * 16777216.0f;
-    return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(round_to_int(steps)));
-  }
-  const std::uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
-  return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112U << 10)));
-}
-HEARTH_INLINE float load_f16(std::uint16_t bits) {
-  // Exponents move by 112; multiplying does it for subnormals as well.
-  const float magnitude = bits_to_float((bits & 0x7fffU) << 13) * 0x1p112f;
-  return (bits & 0x8000) != 0 ? -magnitude : magnitude;
-}
-
-HEARTH_INLINE std::uint8_t store_e4m3(float value) {
-  const std::uint32_t sign = bits_of(value) >> 24 & 0x80, magnitude = bits_of(value) & 0x7fffffff;
-  const std::uint32_t rounded = magnitude + 0x7ffff + (magnitude >> 20 & 1);
-  const std::uint32_t normal = std::min((rounded >> 20) - (120U << 3), 0x7eU);
-  const auto small = static_cast<std::uint32_t>(round_to_int(bits_to_float(magnitude) * 512.0f));
-  return static_cast<std::uint8_t>(sign | (magnitude < 0x3c800000 ? small : normal));
-}
-
-// --- int4 ---------------------------------------------------------------------------------------
-
-constexpr float kCandidates[] = {7.0f, 7.5f, 8.0f, 8.5f, 9.25f, 10.0f, 11.0f, 12.0f};
-
-HEARTH_INLINE float level_of(float weight, float inverse) {
-  const float level = weight * inverse + kRounder - kRounder;
-  return std::min(std::max(level, -8.0f), 7.0f);
-}
-
-struct Fit {
-  float error;
-  float by_least_squares;  // the scale that suits these levels best
-};
-
-HEARTH_INLINE Fit fit(const float* weights, float scale) {
-  const float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
-  float errors[16] = {}, products[16] = {}, squares[16] = {};
-  for (int k = 0; k < kGroup; k += 16)
-    for (int i = 0; i < 16; ++i) {
-      const float w = weights[k + i], level = level_of(w, inverse), off = w - level * scale;
-      errors[i] += off * off;
-      products[i] += w * level;
-      squares[i] += level * level;
-    }
-  for (int half = 8; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) {
-      errors[i] += errors[i + half];
-      products[i] += products[i + half];
-      squares[i] += squares[i + half];
-    }
-  return {errors[0], squares[0] > 0.0f ? products[0] / squares[0] : 0.0f};
-}
-
-HEARTH_INLINE float outlier(const float* weights) {
-  float most = 0.0f, least = 0.0f;
-  for (int k = 0; k < kGroup; ++k) {
-    most = std::max(most, weights[k]);
-    least = std::min(least, weights[k]);
-  }
-  return most > -least ? most : least;
-}
-
-HEARTH_INLINE void round_group(const float* weights, Int4Group& group) {
-  const float largest = outlier(weights);
-  float best_scale = 0.0f, refined = 0.0f, best_error = 0.0f;
-  bool found = false;
-  const auto consider = [&](float wanted) __attribute__((always_inline)) {
-    const float scale = load_f16(store_f16(wanted));
-    const Fit result = fit(weights, scale);
-    if (found && !(result.error < best_error)) return;
-    found = true;
-    best_scale = scale;
-    best_error = result.error;
-    refined = result.by_least_squares;
-  };
-  for (const float candidate : kCandidates) consider(largest / -candidate);
-  consider(refined);
-  const float inverse = best_scale != 0.0f ? 1.0f / best_scale : 0.0f;
-  group.scale = store_f16(best_scale);
-  for (int k = 0; k < kGroup; ++k)
-    group.levels[k] = static_cast<std::uint8_t>(
-        static_cast<std::int32_t>(level_of(weights[k], inverse)) + kInt4Zero);
-}
-
-// --- rows ---------------------------------------------------------------------------------------
 
 // Where a row's bytes go: 4 inputs of a feature every 4 * kTile bytes.
 HEARTH_INLINE void spread(const std::uint8_t* dense, int quads, std::uint8_t* target) {
@@ -145,9 +33,9 @@ HEARTH_INLINE void load_group(const T* row, std::int64_t first, std::int64_t in_
                               float* group) {
   const std::int64_t count = std::min(kGroup, in_features - first);
   if (count == kGroup) {
-    for (int k = 0; k < kGroup; ++k) group[k] = plain(row[first + k]);
+    for (int k = 0; k < kGroup; ++k) group[k] = to_float(row[first + k]);
   } else {
-    for (int k = 0; k < kGroup; ++k) group[k] = k < count ? plain(row[first + k]) : 0.0f;
+    for (int k = 0; k < kGroup; ++k) group[k] = k < count ? to_float(row[first + k]) : 0.0f;
   }
 }
 
@@ -162,7 +50,7 @@ HEARTH_INLINE bool pack_int4(const HearthMatrix& m, const T* row, std::int64_t f
     alignas(64) std::uint8_t both[kGroup / 2];
     Int4Group group;
     load_group(row, g * kGroup, m.in_features, weights);
-    round_group(weights, group);
+    int4_search::round_group(weights, group);
     for (int k = 0; k < kGroup / 2; ++k)
       both[k] = static_cast<std::uint8_t>(group.levels[k] | group.levels[k + kGroup / 2] << 4);
     spread(both, kGroup / 8, data + int4_place(groups, feature, g * kGroup));
@@ -199,7 +87,8 @@ HEARTH_INLINE bool pack_fp8(const HearthMatrix& m, const T* row, std::int64_t fe
   const float scale = bits_to_float(largest) / kFp8Most;
   const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
   auto* target = static_cast<std::uint8_t*>(const_cast<void*>(m.data)) + feature * m.in_features;
-  for (std::int64_t k = 0; k < m.in_features; ++k) target[k] = store_e4m3(plain(row[k]) * inverse);
+  for (std::int64_t k = 0; k < m.in_features; ++k)
+    target[k] = store_e4m3(to_float(row[k]) * inverse);
   static_cast<float*>(const_cast<void*>(m.scales))[feature] = scale;
   return true;
 }
@@ -210,9 +99,9 @@ HEARTH_INLINE bool convert(const HearthMatrix& m, const T* row, std::int64_t fea
   const std::int64_t first = feature * m.in_features;
   for (std::int64_t k = 0; k < m.in_features; ++k) {
     if (m.format == HEARTH_FORMAT_F32)
-      store(static_cast<float*>(target) + first + k, plain(row[k]));
+      store(static_cast<float*>(target) + first + k, to_float(row[k]));
     else
-      store(static_cast<BFloat16*>(target) + first + k, plain(row[k]));
+      store(static_cast<BFloat16*>(target) + first + k, to_float(row[k]));
   }
   return true;
 }
@@ -259,7 +148,7 @@ HEARTH_AVX512 bool pack_avx512(const HearthPack& p) {
 
 Int4Group round_to_int4(const float* weights) {
   Int4Group group;
-  round_group(weights, group);
+  int4_search::round_group(weights, group);
   return group;
 }
 

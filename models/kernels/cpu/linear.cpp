@@ -5,6 +5,7 @@
 #include "models/kernels/cpu/level.h"
 #include "models/kernels/cpu/linear_input.h"
 #include "models/kernels/cpu/linear_job.h"
+#include "models/kernels/cpu/quantised.h"
 #include "models/kernels/cpu/team.h"
 
 namespace hearth::kernels::cpu {
@@ -48,18 +49,39 @@ TileFunction function_for(const TileFunctions& functions, HearthFormat format) {
   return functions.int4;
 }
 
+// With more rows than these AMX is faster than products of vectors.
+constexpr std::int64_t kVectorRows = 4;
+
+struct Choice {
+  TileFunction compute;
+  Layout layout;
+};
+
+Choice choose(const HearthLinear& l) {
+  const TileFunctions& at_level = functions();
+  const HearthFormat format = l.weight.format;
+  if (!is_tiled(format)) {
+    const bool halves = format == HEARTH_FORMAT_BF16 && at_level.multiplies_bf16;
+    return {function_for(at_level, format), halves ? Layout::kHalves : Layout::kFloats};
+  }
+#if defined(__x86_64__)
+  if (l.rows > kVectorRows && level() == Level::avx512bf16 && multiplies_bytes_by_amx())
+    return {format == HEARTH_FORMAT_INT8 ? &int8_tiles_amx : &int4_tiles_amx, Layout::kRowsOfBytes};
+#endif
+  return {function_for(at_level, format), Layout::kQuads};
+}
+
 }  // namespace
 
 HearthStatus linear(const HearthLinear* call, void*) {
   if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
   const HearthMatrix& m = call->weight;
-  const TileFunctions& at_level = functions();
-  const LinearJob job = prepare(*call, at_level.multiplies_bf16);
-  const TileFunction compute = function_for(at_level, m.format);
+  const Choice choice = choose(*call);
+  const LinearJob job = prepare(*call, choice.layout);
   const std::int64_t one_tile =
       static_cast<std::int64_t>(hearth_matrix_bytes(m.format, kTile, m.in_features));
   for_chunks(tiles_of(m.out_features), kChunkBytes / one_tile,
-             [&](Chunk chunk) { compute(job, chunk.first, chunk.last); });
+             [&](Chunk chunk) { choice.compute(job, chunk.first, chunk.last); });
   return HEARTH_OK;
 }
 

@@ -1,11 +1,11 @@
 #include "models/kernels/cpu/linear_input.h"
 
-#include <bit>
 #include <cmath>
 #include <cstring>
 
 #include "models/kernels/cpu/level.h"
 #include "models/kernels/cpu/team.h"
+#include "models/kernels/rounding.h"
 
 namespace hearth::kernels::cpu {
 namespace {
@@ -21,21 +21,10 @@ struct Target {
   std::int32_t* quads = nullptr;
   float* scales = nullptr;
   std::int32_t* offset_sums = nullptr;
-  std::int64_t stride =
-      0;  // of floats and halves: from row to row; of quads: rows beside each other
+  // Of floats and halves from row to row; of scales from group to group.
+  std::int64_t stride = 0;
+  std::int64_t row_quads = 0, next_quads = 0;  // from row to row, from quad to quad of a row
 };
-
-HEARTH_INLINE float plain(float value) {
-  return value;
-}
-HEARTH_INLINE float plain(BFloat16 value) {
-  return std::bit_cast<float>(std::uint32_t{value.bits} << 16);
-}
-// For finite numbers as to_bfloat16(), without a branch; a NaN may become infinite.
-HEARTH_INLINE std::uint32_t rounded_bits(float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  return bits + 0x7fffU + (bits >> 16 & 1U);
-}
 
 // 1 / sqrt(mean(x²) + epsilon); the order of the sum is fixed.
 template <class T>
@@ -44,8 +33,8 @@ HEARTH_INLINE float norm_factor(const T* row, std::int64_t count, float epsilon)
   float sums[kLanes] = {};
   std::int64_t k = 0;
   for (; k + kLanes <= count; k += kLanes)
-    for (int i = 0; i < kLanes; ++i) sums[i] += plain(row[k + i]) * plain(row[k + i]);
-  for (int i = 0; k < count; ++k, ++i) sums[i] += plain(row[k]) * plain(row[k]);
+    for (int i = 0; i < kLanes; ++i) sums[i] += to_float(row[k + i]) * to_float(row[k + i]);
+  for (int i = 0; k < count; ++k, ++i) sums[i] += to_float(row[k]) * to_float(row[k]);
   for (int half = kLanes / 2; half > 0; half /= 2)
     for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
   return 1.0f / std::sqrt(sums[0] / static_cast<float>(count) + epsilon);
@@ -59,9 +48,9 @@ HEARTH_INLINE void load_group(const HearthLinear& l, const T* row, float factor,
   if (count < kGroup) std::fill_n(group, kGroup, 0.0f);
   if (l.norm != nullptr) {
     for (std::int64_t k = 0; k < count; ++k)
-      group[k] = plain(row[first + k]) * factor * l.norm[first + k];
+      group[k] = to_float(row[first + k]) * factor * l.norm[first + k];
   } else {
-    for (std::int64_t k = 0; k < count; ++k) group[k] = plain(row[first + k]);
+    for (std::int64_t k = 0; k < count; ++k) group[k] = to_float(row[first + k]);
   }
 }
 
@@ -70,20 +59,18 @@ HEARTH_INLINE void load_group(const HearthLinear& l, const T* row, float factor,
 HEARTH_INLINE void round_group(const float* group, const Target& to, std::int64_t index,
                                std::int64_t row, std::int32_t offset) {
   std::uint32_t largest = 0;
-  for (int k = 0; k < kGroup; ++k)
-    largest = std::max(largest, std::bit_cast<std::uint32_t>(group[k]) & 0x7fffffffU);
-  const float scale = std::bit_cast<float>(largest) / 127.0f;
+  for (int k = 0; k < kGroup; ++k) largest = std::max(largest, bits_of(group[k]) & 0x7fffffffU);
+  const float scale = bits_to_float(largest) / 127.0f;
   const float inverse = scale > 0.0f ? 1.0f / scale : 0.0f;
   alignas(64) std::int8_t bytes[kGroup];
   std::int32_t sum = 0;
   for (int k = 0; k < kGroup; ++k) {
-    constexpr float kRounder = 12582912.0f;  // leaves the nearest integer in the lowest bits
     const float level = std::min(std::max(group[k] * inverse, -127.0f), 127.0f);
-    bytes[k] = static_cast<std::int8_t>(std::bit_cast<std::int32_t>(level + kRounder) & 0xff);
+    bytes[k] = static_cast<std::int8_t>(round_to_int(level));
     sum += bytes[k];
   }
-  std::int32_t* quads = to.quads + index * kQuads * to.stride + row;
-  for (int q = 0; q < kQuads; ++q) std::memcpy(quads + q * to.stride, bytes + 4 * q, 4);
+  std::int32_t* quads = to.quads + index * kQuads * to.stride + row * to.row_quads;
+  for (int q = 0; q < kQuads; ++q) std::memcpy(quads + q * to.next_quads, bytes + 4 * q, 4);
   to.scales[index * to.stride + row] = scale;
   to.offset_sums[index * to.stride + row] = -offset * sum;
 }
@@ -101,11 +88,9 @@ HEARTH_INLINE void prepare_row(const HearthLinear& l, const Target& to, std::int
     if (to.quads != nullptr) {
       round_group(group, to, g, row, offset);
     } else if (to.halves != nullptr) {
-      for (int k = 0; k < kGroup; ++k)
-        to.halves[place + k].bits = static_cast<std::uint16_t>(rounded_bits(group[k]) >> 16);
+      for (int k = 0; k < kGroup; ++k) to.halves[place + k] = to_bfloat16(group[k]);
     } else if (l.weight.format == HEARTH_FORMAT_BF16) {
-      for (int k = 0; k < kGroup; ++k)
-        to.floats[place + k] = std::bit_cast<float>(rounded_bits(group[k]) & 0xffff0000U);
+      for (int k = 0; k < kGroup; ++k) to.floats[place + k] = to_float(to_bfloat16(group[k]));
     } else {
       for (int k = 0; k < kGroup; ++k) to.floats[place + k] = group[k];
     }
@@ -144,12 +129,14 @@ std::int64_t padded(std::int64_t rows) {
 }
 
 // One block of scratch: quads, scales, offset sums.
-Target tiled_target(LinearJob& job) {
+Target tiled_target(LinearJob& job, bool row_by_row) {
   const std::int64_t places = job.groups * job.padded_rows;
   auto* memory =
       static_cast<char*>(scratch(kSharedScratch, static_cast<std::size_t>(places * (kGroup + 8))));
   Target to;
   to.stride = job.padded_rows;
+  to.row_quads = row_by_row ? kQuads : 1;
+  to.next_quads = row_by_row ? 1 : job.padded_rows;
   to.quads = reinterpret_cast<std::int32_t*>(memory);
   to.scales = reinterpret_cast<float*>(memory + places * kGroup);
   to.offset_sums = reinterpret_cast<std::int32_t*>(memory + places * (kGroup + 4));
@@ -177,14 +164,15 @@ Target row_target(LinearJob& job, bool halves) {
 
 }  // namespace
 
-LinearJob prepare(const HearthLinear& l, bool multiplies_bf16) {
-  const HearthFormat format = l.weight.format;
-  const bool halves = format == HEARTH_FORMAT_BF16 && multiplies_bf16;
+LinearJob prepare(const HearthLinear& l, Layout layout) {
   LinearJob job{&l, l.rows, l.input, l.input_stride, groups_of(l.weight.in_features), 0,
                 {}, {},     {}};
-  if (l.norm == nullptr && (format == HEARTH_FORMAT_F32 || halves)) return job;
-  if (is_tiled(format)) job.padded_rows = padded(l.rows);
-  const Target to = is_tiled(format) ? tiled_target(job) : row_target(job, halves);
+  const bool halves = layout == Layout::kHalves, as_it_is = l.norm == nullptr;
+  if (as_it_is && (halves || l.weight.format == HEARTH_FORMAT_F32)) return job;
+  if (layout == Layout::kQuads) job.padded_rows = padded(l.rows);
+  if (layout == Layout::kRowsOfBytes) job.padded_rows = HEARTH_MAX_ROWS;
+  const Target to = job.padded_rows > 0 ? tiled_target(job, layout == Layout::kRowsOfBytes)
+                                        : row_target(job, halves);
   const auto compute = [&](Chunk chunk) {
     for (std::int64_t row = chunk.first; row < chunk.last; ++row) prepare_at_level(l, to, row);
   };

@@ -8,7 +8,6 @@
 
 namespace hearth::kernels::cpu {
 
-// `multiplies_bf16`: bf16 weights meet bf16 inputs, not floats.
-LinearJob prepare(const HearthLinear& linear, bool multiplies_bf16);
+LinearJob prepare(const HearthLinear& linear, Layout layout);
 
 }  // namespace hearth::kernels::cpu

@@ -15,6 +15,14 @@
 
 namespace hearth::kernels::cpu {
 
+// How an inner loop wants its input.
+enum class Layout {
+  kFloats,      // [rows, stride]; of bf16 weights rounded to bf16
+  kHalves,      // [rows, stride] of bf16
+  kQuads,       // signed bytes, rows beside each other: [groups, 16, padded_rows, 4]
+  kRowsOfBytes  // signed bytes, row by row: [groups, padded_rows, 64]
+};
+
 struct LinearJob {
   const HearthLinear* call;
   std::int64_t rows;
@@ -25,7 +33,7 @@ struct LinearJob {
 
   // Tiled formats: rows rounded up to padded_rows, the added ones zero.
   std::int64_t groups, padded_rows;
-  const std::int32_t* quads;        // [groups, 16, padded_rows]: four signed bytes each
+  const std::int32_t* quads;        // four signed bytes each
   const float* input_scales;        // [groups, padded_rows]
   const std::int32_t* offset_sums;  // [groups, padded_rows]: what a group's sum starts from
 };

@@ -13,7 +13,8 @@ namespace hearth::kernels::cpu {
 namespace {
 
 constexpr int kQuads = kGroup / 4;
-// How far ahead of the products the weights are asked for.
+// How far ahead of the products the weights are asked for: into the second cache, for the requests
+// of the first are too few for the memory.
 constexpr std::ptrdiff_t kAheadBytes = 4096;
 
 #define HEARTH_TARGET HEARTH_AVX512VNNI inline
@@ -44,7 +45,7 @@ struct Dots {
 };
 
 HEARTH_TARGET __m512i stream(const std::uint8_t* weights) {
-  _mm_prefetch(reinterpret_cast<const char*>(weights) + kAheadBytes, _MM_HINT_T0);
+  _mm_prefetch(reinterpret_cast<const char*>(weights) + kAheadBytes, _MM_HINT_T1);
   return _mm512_load_si512(weights);
 }
 

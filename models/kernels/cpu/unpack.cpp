@@ -1,7 +1,6 @@
 // Weights as numbers again, row by row, for a GEMM that takes no other.
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "models/kernels/bfloat16.h"
@@ -10,6 +9,7 @@
 #include "models/kernels/cpu/level.h"
 #include "models/kernels/cpu/team.h"
 #include "models/kernels/formats.h"
+#include "models/kernels/rounding.h"
 
 namespace hearth::kernels::cpu {
 namespace {
@@ -20,24 +20,15 @@ HEARTH_INLINE float number(float value) {
   return value;
 }
 HEARTH_INLINE float number(BFloat16 value) {
-  return std::bit_cast<float>(std::uint32_t{value.bits} << 16);
+  return to_float(value);
 }
-// By the exponent's bits; 2^120 makes up for the smaller bias, and does it for subnormals as well.
-HEARTH_INLINE float number(std::uint8_t e4m3) {
-  const float magnitude = std::bit_cast<float>((e4m3 & 0x7fU) << 20) * 0x1p120f;
-  return (e4m3 & 0x80) != 0 ? -magnitude : magnitude;
-}
-HEARTH_INLINE void put(float* target, float value) {
-  *target = value;
-}
-HEARTH_INLINE void put(BFloat16* target, float value) {
-  const auto bits = std::bit_cast<std::uint32_t>(value);
-  target->bits = static_cast<std::uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
+HEARTH_INLINE float number(std::uint8_t value) {
+  return load_e4m3(value);
 }
 
 template <class W, class T>
 HEARTH_INLINE void convert(const W* row, float scale, std::int64_t count, T* target) {
-  for (std::int64_t k = 0; k < count; ++k) put(target + k, number(row[k]) * scale);
+  for (std::int64_t k = 0; k < count; ++k) store(target + k, number(row[k]) * scale);
 }
 
 // The 64 levels of a feature in one group, without their offset.
@@ -63,7 +54,7 @@ HEARTH_INLINE void gather_group(const HearthMatrix& m, std::int64_t feature, std
 HEARTH_INLINE float scale_of(const HearthMatrix& m, std::int64_t feature, std::int64_t first) {
   if (m.format == HEARTH_FORMAT_INT8) return static_cast<const float*>(m.scales)[feature];
   const auto* scales = static_cast<const std::uint16_t*>(m.scales);
-  return f16_to_float(scales[int4_scale_place(groups_of(m.in_features), feature, first)]);
+  return load_f16(scales[int4_scale_place(groups_of(m.in_features), feature, first)]);
 }
 
 template <class T>
@@ -74,7 +65,7 @@ HEARTH_INLINE void unpack_tiled(const HearthMatrix& m, std::int64_t feature, T* 
     const float scale = scale_of(m, feature, first);
     const std::int64_t count = std::min(kGroup, m.in_features - first);
     for (std::int64_t k = 0; k < count; ++k)
-      put(target + first + k, static_cast<float>(levels[k]) * scale);
+      store(target + first + k, static_cast<float>(levels[k]) * scale);
   }
 }
 
