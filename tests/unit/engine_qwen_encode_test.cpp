@@ -231,8 +231,10 @@ TEST_F(Encoding, AnAnswerBesideItKeepsItsWordsAndItsPace) {
   EXPECT_EQ(answering->ends, 0);
   model.finish();
   EXPECT_EQ(answering->reply->token_ids, alone->reply->token_ids);
+  // Its chunks are shorter in company: sums are cut elsewhere.
   for (std::size_t i = 0; i < expected.size(); ++i)
-    EXPECT_EQ(floats_in(encoding->encoding->hidden[i]), floats_in(expected[i]));
+    EXPECT_LE(max_difference(floats_in(encoding->encoding->hidden[i]), floats_in(expected[i])),
+              1e-4);
 }
 
 TEST_F(Encoding, LeavesItsSlotAsGoodAsNew) {
@@ -247,10 +249,9 @@ TEST_F(Encoding, LeavesItsSlotAsGoodAsNew) {
 TEST_F(Encoding, CancelledBetweenItsChunksGivesNothing) {
   const Turn turn = long_turn(8);
   const auto heard = model.submit(encode(turn.chat, {1}), turn.pictures);
-  // Begin, one picture, no more pictures, the first of two chunks.
-  for (int i = 0; i < 4; ++i) ASSERT_TRUE(model.advance());
+  // Until the first of two chunks is done.
+  while (heard->stages.empty() || heard->stages.back() != "prefill") ASSERT_TRUE(model.advance());
   ASSERT_EQ(heard->ends, 0);
-  EXPECT_EQ(heard->stages.back(), "prefill");
   model.job->cancelled = true;
   model.finish();
   ASSERT_TRUE(heard->error);
