@@ -1,11 +1,14 @@
 // models::open_engine() of a build with libtorch: which device computes, or why none can.
 
+#include <algorithm>
+
 #include <ATen/Parallel.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
 #include "models/host_cpu.h"
+#include "models/kernels/cpu/team.h"
 #include "models/model.h"
 #include "models/torch/driver.h"
 #include "shm/segment.h"
@@ -21,6 +24,8 @@ Engine cpu_engine(std::uint32_t threads) {
   engine.device.memory_bytes = total_memory_bytes();
   engine.device.threads = compute_threads(threads);
   at::set_num_threads(static_cast<int>(engine.device.threads));
+  kernels::cpu::set_team_threads(
+      std::min(static_cast<int>(engine.device.threads), kernels::cpu::kMostThreads));
   if (avoid_broken_amx())
     engine.remarks.emplace_back("this machine announces AMX but hides its tiles: going without it");
   return engine;

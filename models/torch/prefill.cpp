@@ -111,16 +111,30 @@ Result<void> Prefill::run(const Run& run) {
   const OnStream stream(compute_);
   CHECK_OK(begin(run));
   const std::int32_t last = run.taps_only ? deepest(run.taps) : -1;
+  Part part{.first = 0, .rows = static_cast<std::int64_t>(run.ids.size())};
   for (const Op& op : plan_) {
-    CHECK_OK(execute(op, run));
+    CHECK_OK(execute(op, run, part));
     if (op.kind == OpKind::kTap && op.index == last) break;
+    if (!is_last_write(op) || !run.taps.empty()) continue;
+    part = {.first = run.wanted_from, .rows = part.rows - run.wanted_from};
+    if (part.rows == 0) break;
   }
   return {};
 }
 
+// Whether everything that follows is only for the rows that are wanted themselves.
+bool Prefill::is_last_write(const Op& op) const {
+  return op.kind == OpKind::kRopeWrite &&
+         static_cast<std::size_t>(op.index) + 1 == description_.layers.size();
+}
+
+void* Prefill::buffer(Buffer which, std::int64_t row) const {
+  return buffers_[static_cast<std::size_t>(which)].as<std::byte>() +
+         static_cast<std::size_t>(row * width(which)) * item_bytes(compute_.type);
+}
+
 const void* Prefill::hidden(std::int32_t row) const {
-  return static_cast<const std::byte*>(buffer(Buffer::kHidden)) +
-         static_cast<std::size_t>(row * width(Buffer::kHidden)) * item_bytes(compute_.type);
+  return buffer(Buffer::kHidden, row);
 }
 
 // Writes what the chunk's rows compute on.
@@ -144,18 +158,18 @@ Result<void> Prefill::begin(const Run& run) {
   return check_status(compute_.kernels().rope_angles(&angles, memory.stream()), "rope_angles");
 }
 
-Result<void> Prefill::execute(const Op& op, const Run& run) {
+Result<void> Prefill::execute(const Op& op, const Run& run, const Part& part) {
   const auto rows = static_cast<std::int64_t>(run.ids.size());
   switch (op.kind) {
     case OpKind::kEmbed:
       return embed(run);
     case OpKind::kNormLinear:
     case OpKind::kLinearAdd:
-      return product(op, rows);
+      return product(op, part);
     case OpKind::kRopeWrite:
       return rope_write(op, rows);
     case OpKind::kAttention:
-      return attention(op, run);
+      return attention(op, run, part);
     case OpKind::kAddDeepstack:
       add_deepstack(op, run);
       return {};
@@ -183,21 +197,21 @@ Result<void> Prefill::embed(const Run& run) {
   return {};
 }
 
-Result<void> Prefill::product(const Op& op, std::int64_t rows) {
+Result<void> Prefill::product(const Op& op, const Part& part) {
   const HearthEpilogue store = op.swiglu ? HEARTH_SWIGLU : HEARTH_STORE;
   return linears_.run({.weight = op.linear->matrix,
                        .output_type = compute_.type,
                        .epilogue = op.kind == OpKind::kLinearAdd ? HEARTH_ADD : store,
                        .activation = HEARTH_NO_ACTIVATION,
-                       .rows = rows,
-                       .input = buffer(op.in),
+                       .rows = part.rows,
+                       .input = buffer(op.in, part.first),
                        .input_stride = width(op.in),
                        .norm = op.norm == nullptr ? HEARTH_NO_NORM : HEARTH_RMS_NORM,
                        .norm_weight = op.norm,
                        .norm_bias = nullptr,
                        .norm_epsilon = epsilon(),
                        .bias = op.linear->bias,
-                       .output = buffer(op.out),
+                       .output = buffer(op.out, part.first),
                        .output_stride = width(op.out)});
 }
 
@@ -219,9 +233,8 @@ Result<void> Prefill::rope_write(const Op& op, std::int64_t rows) {
                       "rope_write");
 }
 
-Result<void> Prefill::attention(const Op& op, const Run& run) {
-  const auto rows = static_cast<std::int64_t>(run.ids.size());
-  const std::int64_t length = run.first + rows;
+Result<void> Prefill::attention(const Op& op, const Run& run, const Part& part) {
+  const std::int64_t length = run.first + static_cast<std::int64_t>(run.ids.size());
   const HearthGather gather{.cache = step_.cache(op.index),
                             .slot = run.slot,
                             .tokens = length,
@@ -229,22 +242,22 @@ Result<void> Prefill::attention(const Op& op, const Run& run) {
                             .values = values_.data()};
   CHECK_OK(check_status(compute_.kernels().gather(&gather, compute_.memory->stream()), "gather"));
   return attention_.run(
-      {.rows = rows,
+      {.rows = part.rows,
        .heads = layer_.heads,
        .kv_heads = layer_.kv_heads,
        .head_dim = layer_.head_dim,
-       .query = buffer(op.in),
+       .query = buffer(op.in, part.first),
        .query_stride = width(op.in),
        .length = length,
        .keys = keys_.data(),
        .values = values_.data(),
        .head_stride = length * layer_.head_dim,
        .token_stride = layer_.head_dim,
-       .first = run.first,
+       .first = run.first + part.first,
        .segments = nullptr,
        .segment_count = 0,
        .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(layer_.head_dim))),
-       .output = buffer(op.out),
+       .output = buffer(op.out, part.first),
        .output_stride = width(op.out)});
 }
 

@@ -47,6 +47,9 @@ struct Run {
   std::span<const Tap> taps = {};
   // Ends with the deepest tap: the caches of deeper layers stay unwritten.
   bool taps_only = false;
+  // Rows from here on are wanted as the last layer leaves them: hidden(). Of the others that layer
+  // computes keys and values only.
+  std::int32_t wanted_from = 0;
 };
 
 class Prefill {
@@ -63,11 +66,16 @@ class Prefill {
   std::int32_t max_rows() const { return max_rows_; }
   // Errors: internal, unsupported, out_of_memory.
   Result<void> run(const Run& run);
-  // [hidden] of a row as the last layer left it, before the final norm, in the arithmetic type.
-  // Valid until the next run; of a run with taps_only it is nothing.
+  // [hidden] of a wanted row as the last layer left it, before the final norm, in the arithmetic
+  // type. Valid until the next run; of a run with taps_only it is nothing.
   const void* hidden(std::int32_t row) const;
 
  private:
+  // Rows [first, first + rows) of the chunk.
+  struct Part {
+    std::int64_t first = 0;
+    std::int64_t rows = 0;
+  };
   // What changes from chunk to chunk, on the device. [max_rows]
   struct Rows {
     std::int32_t* token = nullptr;
@@ -82,17 +90,16 @@ class Prefill {
           decoder::Step& step, const Compute& compute, std::int32_t max_rows);
   Result<void> allocate();
   Result<void> begin(const Run& run);
-  Result<void> execute(const decoder::Op& op, const Run& run);
+  Result<void> execute(const decoder::Op& op, const Run& run, const Part& part);
   Result<void> embed(const Run& run);
-  Result<void> product(const decoder::Op& op, std::int64_t rows);
+  bool is_last_write(const decoder::Op& op) const;
+  Result<void> product(const decoder::Op& op, const Part& part);
   Result<void> rope_write(const decoder::Op& op, std::int64_t rows);
-  Result<void> attention(const decoder::Op& op, const Run& run);
+  Result<void> attention(const decoder::Op& op, const Run& run, const Part& part);
   void add_deepstack(const decoder::Op& op, const Run& run);
   Result<void> tap(const decoder::Op& op, const Run& run);
   Result<void> norm(const float* weight, std::int64_t rows);
-  void* buffer(decoder::Buffer which) const {
-    return buffers_[static_cast<std::size_t>(which)].data();
-  }
+  void* buffer(decoder::Buffer which, std::int64_t row = 0) const;
   std::int64_t width(decoder::Buffer which) const { return width_of(which, description_); }
   at::Tensor hidden_rows(std::int64_t row, std::int64_t count) const;
   float epsilon() const { return static_cast<float>(description_.norm_epsilon); }

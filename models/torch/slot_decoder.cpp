@@ -181,6 +181,7 @@ Result<void> SlotDecoder::prefill(models::OnEngine, const generate::Chunk& chunk
 }
 
 Result<void> SlotDecoder::run_chunk(const Slot& slot, const generate::Chunk& chunk) {
+  const bool last = static_cast<std::size_t>(chunk.first + chunk.count) == slot.prompt->ids.size();
   find_taps(slot, chunk);
   const auto ran = prefill_->run({.slot = chunk.slot,
                                   .first = chunk.first,
@@ -190,7 +191,8 @@ Result<void> SlotDecoder::run_chunk(const Slot& slot, const generate::Chunk& chu
                                   .positions = positions_,
                                   .media = media_,
                                   .taps = taps_,
-                                  .taps_only = slot.prompt->taps.has_value()});
+                                  .taps_only = slot.prompt->taps.has_value(),
+                                  .wanted_from = last ? chunk.count - 1 : chunk.count});
   taps_.clear();  // they view memory that is only lent for the chunk
   return ran;
 }

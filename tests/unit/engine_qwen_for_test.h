@@ -274,7 +274,7 @@ inline Drawn draw(Network& network, std::int32_t slot, const void* hidden) {
 
 // Runs tokens [first, first + count) of `input`, with the oracle's features, in `slot`.
 inline void run_chunk(Network& network, const Input& input, std::int32_t slot, std::int32_t first,
-                      std::int32_t count) {
+                      std::int32_t count, std::int32_t wanted_from = 0) {
   const std::vector<std::int32_t> positions = positions_of(input, first, count);
   std::vector<engine::MediaRows> media;
   for (std::size_t i = 0; i < input.pictures.size(); ++i) {
@@ -288,7 +288,8 @@ inline void run_chunk(Network& network, const Input& input, std::int32_t slot, s
                              .first = first,
                              .ids = ids_of(input, first, count),
                              .positions = positions,
-                             .media = media}));
+                             .media = media,
+                             .wanted_from = wanted_from}));
 }
 
 // The logits of chosen rows of a chunk. A chunk that is not the first follows others.

@@ -133,6 +133,20 @@ TEST_P(Decoder, ChunksGiveWhatOneRunGives) {
   }
 }
 
+TEST_P(Decoder, ARowThatAloneIsWantedIsWhatItIsAmongAll) {
+  const std::int32_t last = input.tokens() - 1;
+  const Rows among_all = prefill_all(network, input, 0, {last});
+  begin(network, input, 1);
+  run_chunk(network, input, 1, 0, 20, 20);
+  run_chunk(network, input, 1, 20, input.tokens() - 20, last - 20);
+  const Drawn drawn = draw(network, 1, network.prefill->hidden(last - 20));
+  EXPECT_LE(max_difference(drawn.logits, among_all[0]), tolerance);
+  // The keys and values of the others are there.
+  std::vector<std::int32_t> ids = {drawn.token};
+  while (ids.size() < 8) ids.push_back(step(network, {1}).tokens[0]);
+  EXPECT_EQ(ids, std::vector(input.greedy.begin(), input.greedy.begin() + 8));
+}
+
 TEST_P(Decoder, WhatTheStepIsFedGivesWhatOneRunGives) {
   // Pictures are never fed: what follows the last of them is.
   const std::int32_t from =
