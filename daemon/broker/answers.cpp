@@ -15,7 +15,9 @@ void complete_receipt(Core& core, const Job& job, contract::Receipt& receipt) {
   const bool has_tokens = job.type == contract::Generate::kType;
   const TimePoint first = job.first_token == TimePoint{} ? end : job.first_token;
   receipt.load_ms = job.load_ms;
-  receipt.queue_ms = std::max(0.0, milliseconds_between(job.arrived, job.dispatched) - job.load_ms);
+  // On top of what the worker kept it waiting.
+  receipt.queue_ms +=
+      std::max(0.0, milliseconds_between(job.arrived, job.dispatched) - job.load_ms);
   receipt.first_token_ms = has_tokens ? milliseconds_between(job.arrived, first) : 0.0;
   receipt.total_ms = milliseconds_between(job.arrived, end);
   receipt.model = job.model;

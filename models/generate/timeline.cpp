@@ -43,6 +43,7 @@ contract::Receipt Timeline::receipt(const TokenPrompt& prompt, const Reuse& reus
                                     const ReceiptLabels& labels) const {
   contract::Receipt receipt;
   receipt.preprocess_ms = prompt.preprocess_ms;
+  receipt.queue_ms = ms_between(submitted_, begin_started_);
   receipt.vision_ms = ms_between(begin_started_, begin_finished_);
   receipt.prefill_ms = ms_between(begin_finished_, first_token_);
   receipt.decode_ms = ms_between(first_token_, last_token_);

@@ -32,11 +32,13 @@ class Timeline {
   void token();
   void prompt_finished();  // of a prompt that no token follows
 
-  // The worker's part; the broker adds queue, load, first token, total and model. Times in ms.
+  // The worker's part: of the queue the time that it waited here. The broker adds to that, and
+  // load, first token, total and model. Times in ms.
   contract::Receipt receipt(const TokenPrompt& prompt, const Reuse& reuse,
                             const ReceiptLabels& labels) const;
 
  private:
+  models::Clock::time_point submitted_ = models::Clock::now();
   models::Clock::time_point begin_started_;
   models::Clock::time_point begin_finished_;
   models::Clock::time_point first_token_;

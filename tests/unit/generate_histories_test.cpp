@@ -97,7 +97,8 @@ class Requests {
     text += std::string(below(4), static_cast<char>('x' + below(2)));
     Wanted wanted{chat(text + kCommands[below(8)]), static_cast<int>(below(6)) - 3, below(2)};
     if (wanted.picture >= 0) wanted.request = with_picture(std::move(wanted.request));
-    wanted.request.temperature = 1.0;
+    const bool draws = wanted.request.messages[0].content.back().text.ends_with(" !random 12");
+    wanted.request.temperature = draws ? 1.0 : 0.0;
     wanted.request.seed = below(2);
     wanted.request.max_tokens = static_cast<std::int32_t>(1 + below(30));
     return wanted;

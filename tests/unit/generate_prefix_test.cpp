@@ -104,6 +104,16 @@ TEST(Prefix, ComputesAPictureOnceForQuestionsSentTogether) {
   EXPECT_GE(runs[3].heard->reply->receipt.cached_tokens, 192U);
 }
 
+TEST(Prefix, CountsTheWaitForAnothersPromptAsQueue) {
+  FakeBatch batch(2);
+  const std::string text = "!wait prefill 20 " + std::string(100, 'a');
+  const Running first = batch.submit(greedy(text + "1"));
+  const Running second = batch.submit(greedy(text + "2"));
+  batch.finish();
+  EXPECT_LT(first.heard->reply->receipt.queue_ms, 20.0);
+  EXPECT_GE(second.heard->reply->receipt.queue_ms, 20.0);
+}
+
 TEST(Prefix, DoesNotLetOthersWaitForAPromptThatIsCancelled) {
   fake::Config config;
   config.prefill_chunk_tokens = 8;
