@@ -196,7 +196,7 @@ class History {
 };
 
 TEST(Histories, GiveEveryRequestItsOwnAnswerAndLoseNoPage) {
-  constexpr unsigned kHistories = 1000;
+  constexpr unsigned kHistories = 2000;
   Requests requests;
   std::uint64_t hits = 0;
   for (unsigned seed = 1; seed <= kHistories && !testing::Test::HasFailure(); ++seed) {
