@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Union
 
 from . import errors, messages, wire
@@ -65,6 +66,16 @@ class Model:
                 raise _unreadable(error.filename, error) from error
             raise
         return fds
+
+
+def names_of(entries: Iterable[messages.ModelEntry]) -> dict[str, str]:
+    """Id: name for people, with the dtype where models share a name."""
+    shown = list(entries)
+    often = Counter(entry.name for entry in shown)
+    return {
+        entry.model: f"{entry.name} {entry.dtype}" if often[entry.name] > 1 else entry.name
+        for entry in shown
+    }
 
 
 def find_model(path_or_files: Path | Mapping[str, Path], dtype: str) -> Model:

@@ -5,10 +5,18 @@ import os
 import pytest
 
 import hearth.client
-from hearth import errors, messages
+from hearth import errors, messages, models
 from server import fails, open_files, wait_until
 
 TEXT = [{"role": "user", "content": "Hello"}]
+
+
+def test_models_that_share_a_name_are_shown_with_their_dtype():
+    entries = [
+        messages.ModelEntry(model=f"id{i}", name=name, dtype=dtype, state="hot")
+        for i, (name, dtype) in enumerate([("a", "int8"), ("a", "bfloat16"), ("b", "int4")])
+    ]
+    assert models.names_of(entries) == {"id0": "a int8", "id1": "a bfloat16", "id2": "b"}
 
 
 def test_a_folder_s_model_files_are_offered_read_only(client, service, tmp_path):

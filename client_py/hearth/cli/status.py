@@ -8,6 +8,7 @@ import json
 from rich.table import Table
 
 from .. import client, messages
+from ..models import names_of
 from .output import answers, duration, size, table
 
 
@@ -71,7 +72,7 @@ def _share(nbytes: int, budget_bytes: int) -> str:
 
 def _caches(report: messages.StatusReport) -> Table:
     made = table("Caches", "of", "cache", ">entries", ">memory", ">hits", ">misses")
-    names = {model.model: model.name for model in report.models}
+    names = names_of(report.models)
     for cache in report.caches:
         owner = names.get(cache.model, cache.model) if cache.model else "the service"
         made.add_row(owner, cache.name, str(cache.entries), _share(cache.bytes, cache.budget_bytes),

@@ -39,7 +39,9 @@ def report(status: messages.StatusReport) -> str:
         (m.name, m.family, m.dtype, m.state, _size(m.resident_bytes), m.loads, m.holders)
         for m in status.models
     ]
-    names = {m.model: m.name for m in status.models}
+    from ..models import names_of  # not while ComfyUI starts
+
+    names = names_of(status.models)
     caches = [
         (
             names.get(c.model, c.model) or "service",
