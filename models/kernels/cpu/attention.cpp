@@ -54,9 +54,22 @@ void compute_part(const HearthAttention& call, const cpu::RowFunctions& function
   const std::int64_t parts = parts_of(call, part.row);
   if (part.split >= parts) return;
   functions.attention_part(call, part);
-  std::atomic_ref<std::int32_t> done(counters(call)[part.row * call.cache.kv_heads + part.kv_head]);
-  if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == parts)
-    functions.attention_join(call, part.row, part.kv_head);
+  for (std::int64_t head = part.kv_head; head < part.kv_head + part.kv_heads; ++head) {
+    std::atomic_ref<std::int32_t> done(counters(call)[part.row * call.cache.kv_heads + head]);
+    if (done.fetch_add(1, std::memory_order_acq_rel) + 1 == parts)
+      functions.attention_join(call, part.row, head);
+  }
+}
+
+// Key heads of a part: the more, the longer the pieces of memory that are read in one go; but there
+// must be enough parts for all threads to end together.
+std::int64_t kv_heads_of_part(const HearthAttention& call, std::int64_t parts) {
+  const std::int64_t group = call.heads / call.cache.kv_heads;
+  std::int64_t together = std::clamp<std::int64_t>(cpu::kPartHeads / group, 1, call.cache.kv_heads);
+  const auto ranges = [&] { return (call.cache.kv_heads + together - 1) / together; };
+  while (together > 1 && call.rows * parts * ranges() < 4 * cpu::team_threads())
+    together = (together + 1) / 2;
+  return together;
 }
 
 }  // namespace
@@ -69,11 +82,15 @@ HearthStatus cpu::attention(const HearthAttention* call, void*) {
               static_cast<std::size_t>(call->rows * kv_heads) * sizeof(std::int32_t));
   const std::int64_t parts = most_parts(*call);
   const RowFunctions& functions = row_functions(level());
-  const std::int64_t token_bytes = 2 * call->cache.head_dim * type_bytes(call->type);
+  const std::int64_t together = kv_heads_of_part(*call, parts);
+  const std::int64_t ranges = (kv_heads + together - 1) / together;
+  const std::int64_t token_bytes = 2 * together * call->cache.head_dim * type_bytes(call->type);
   const std::int64_t tokens = std::min<std::int64_t>(call->most_tokens, HEARTH_SPLIT_TOKENS);
-  share(call->rows * kv_heads * parts, tokens * token_bytes, [&](std::int64_t item) {
-    compute_part(*call, functions,
-                 {item / parts / kv_heads, item / parts % kv_heads, item % parts});
+  share(call->rows * ranges * parts, tokens * token_bytes, [&](std::int64_t item) {
+    const std::int64_t first = item / parts % ranges * together;
+    compute_part(
+        *call, functions,
+        {item / parts / ranges, first, std::min(together, kv_heads - first), item % parts});
   });
   return HEARTH_OK;
 }

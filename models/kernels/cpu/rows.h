@@ -17,10 +17,12 @@ namespace hearth::kernels::cpu {
 inline constexpr std::int64_t kMostHeadDim = 512;  // of attention and the delta rule
 inline constexpr std::int64_t kMostTaps = 16;
 
-// Cached tokens [split * HEARTH_SPLIT_TOKENS, …) of one row for the query heads of one key head.
+// Cached tokens [split * HEARTH_SPLIT_TOKENS, …) of one row for the query heads of `kv_heads` key
+// heads from `kv_head` on. How heads are put together changes no bit of a result.
 struct AttentionPart {
-  std::int64_t row, kv_head, split;
+  std::int64_t row, kv_head, kv_heads, split;
 };
+inline constexpr std::int64_t kPartHeads = 16;  // query heads, when there are several key heads
 
 // Where a row is sampled: parts of the call's workspace.
 struct SampleRow {
