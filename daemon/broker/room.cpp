@@ -24,6 +24,11 @@ std::string gib(std::uint64_t bytes) {
   return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / static_cast<double>(kGibibyte));
 }
 
+// Tells models of the same files apart.
+std::string label_of(const Model& model) {
+  return model.dtype == "auto" ? model.name : fmt::format("{} {}", model.name, model.dtype);
+}
+
 std::vector<Model*> idle_models(Core& core) {
   std::vector<Model*> idle = core.models.all();
   std::erase_if(
@@ -82,7 +87,7 @@ std::string describe(const Core& core, const std::vector<Model*>& at_work) {
     const Model& model = *at_work[i];
     const std::string programs = programs_of(core, model);
     text += fmt::format("{}{} ({}, open requests: {}{}{})", i == 0 ? "" : "; ",
-                        printable(model.name), gib(charged_bytes(model)),
+                        printable(label_of(model)), gib(charged_bytes(model)),
                         model.running_jobs + model.waiting_jobs + model.loaders.size(),
                         programs.empty() ? "" : ", of ", programs);
   }
@@ -94,7 +99,7 @@ Error no_room(Core& core, const Model& model) {
   const std::uint64_t needed = planned_bytes(model);
   const std::uint64_t budget = memory_budget_bytes(core);
   const std::string numbers =
-      fmt::format("{} needs {}; {} of the budget of {} are free", printable(model.name),
+      fmt::format("{} needs {}; {} of the budget of {} are free", printable(label_of(model)),
                   gib(needed), gib(free_bytes(core)), gib(budget));
   if (needed > budget)
     return fail(Code::kOutOfMemory, numbers + ", and all of it would not do.",
@@ -108,8 +113,8 @@ Error no_room(Core& core, const Model& model) {
 }
 
 void evict(Core& core, Model& model, std::string_view for_whom) {
-  log::info("{} ({}) leaves for {}: {} are given back", printable(model.name), model.id, for_whom,
-            gib(charged_bytes(model)));
+  log::info("{} ({}) leaves for {}: {} are given back", printable(label_of(model)), model.id,
+            for_whom, gib(charged_bytes(model)));
   unload(core, model);
 }
 
@@ -161,13 +166,13 @@ Result<bool> find_room(Core& core, const Model& model) {
   if (missing == 0) return true;
   const std::vector<Model*> leaving = choose(core, idle_models(core), missing);
   if (leaving.empty()) return no_room(core, model);
-  for (Model* each : leaving) evict(core, *each, printable(model.name));
+  for (Model* each : leaving) evict(core, *each, printable(label_of(model)));
   return false;
 }
 
 bool make_more_room(Core& core, const Model& wanted) {
   const std::vector<Model*> leaving = choose(core, idle_models(core), 1);
-  for (Model* each : leaving) evict(core, *each, printable(wanted.name));
+  for (Model* each : leaving) evict(core, *each, printable(label_of(wanted)));
   return !leaving.empty();
 }
 
@@ -178,14 +183,14 @@ contract::LoadPlan plan_load(Core& core, const Model& model) {
   plan.memory = model.memory;
   plan.free_bytes = free_bytes(core);
   plan.budget_bytes = memory_budget_bytes(core);
-  for (const Model* each : models_at_work(core, model)) plan.at_work.push_back(each->name);
+  for (const Model* each : models_at_work(core, model)) plan.at_work.push_back(label_of(*each));
   std::uint64_t coming = plan.free_bytes;
   for (const Model* each : leaving_models(core))
     coming = saturated_sum(coming, charged_bytes(*each));
   const std::uint64_t missing =
       charged_bytes(model) > 0 ? 0 : left_of(planned_bytes(model), coming);
   for (const Model* each : choose(core, idle_models(core), missing))
-    plan.leaving.push_back(each->name);
+    plan.leaving.push_back(label_of(*each));
   plan.fits = missing == 0 || !plan.leaving.empty();
   return plan;
 }
@@ -213,7 +218,7 @@ void model_left(Core& core, const Model& model, std::uint64_t freed_bytes) {
   for (FreeCall& call : core.free_calls) {
     if (call.awaited.erase(model.id) == 0) continue;
     call.freed.freed_bytes += freed_bytes;
-    if (freed_bytes > 0) call.freed.models.push_back(model.name);
+    if (freed_bytes > 0) call.freed.models.push_back(label_of(model));
     answer_if_done(core, call);
   }
   std::erase_if(core.free_calls, [](const FreeCall& call) { return call.awaited.empty(); });

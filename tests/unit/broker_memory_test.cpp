@@ -221,6 +221,25 @@ TEST_F(MemoryTest, AModelAtWorkStaysAndTheErrorNamesItTheNumbersAndItsHolder) {
   EXPECT_TRUE(told_to_leave().empty());
 }
 
+TEST_F(MemoryTest, ModelsOfTheSameFilesAreToldApartByTheirDtype) {
+  plan.weights_bytes = 6 * kGiB;
+  folder.write("w", "x");
+  contract::OfferModel offer;
+  offer.name = "same";
+  offer.labels = {"model.safetensors"};
+  offer.dtype = "int8";
+  std::vector<Fd> fds;
+  fds.push_back(folder.open("w"));
+  send(client, next_id, offer, std::move(fds));
+  off_loop.run_all();
+  recognise();
+  load(client, client.answer<contract::ModelOffered>(next_id++).model);
+  finish_load();
+  const std::uint32_t id = free(other, 0);
+  finish_unload();
+  EXPECT_EQ(other.answer<contract::MemoryFreed>(id).models, Names{"same int8"});
+}
+
 TEST_F(MemoryTest, AModelThatIsWaitedForIsAtWork) {
   const std::string a = hot(other, "a", 7);
   for (int i = 0; i < 5; ++i) generate(other, a);  // four slots: one waits
@@ -311,6 +330,16 @@ TEST_F(MemoryTest, ADryRunOfWhatFitsNamesNobody) {
   EXPECT_TRUE(fits.fits);
   EXPECT_TRUE(fits.leaving.empty());
   EXPECT_EQ(fits.free_bytes, 4 * kGiB);
+}
+
+TEST_F(MemoryTest, ADryRunOfWhatTheEngineHasNotSeenIsForLater) {
+  broker->worker_gone("it was ended by Killed");
+  folder.write("config.json", "{}");
+  ASSERT_TRUE(broker->publish({"public", folder.path()}));
+  contract::PlanLoad message;
+  message.model = "public";
+  send(client, 900, message);
+  EXPECT_EQ(client.error_code(900), "busy");
 }
 
 TEST_F(MemoryTest, ADryRunOfAnothersModelIsRefused) {

@@ -145,9 +145,11 @@ void handle(Core& core, Client& client, Request request, const contract::PlanLoa
   const Model* model = usable_model(core, client, request.caller, message.model);
   if (model == nullptr) return;
   if (model->family.empty())
-    return core.refuse(client, request.caller.request_id,
-                       fail(Code::kBusy, fmt::format("The engine has not looked at {} yet.",
-                                                     printable(model->name))));
+    return core.refuse(
+        client, request.caller.request_id,
+        fail(Code::kBusy,
+             fmt::format("The engine has not looked at {} yet.", printable(model->name)),
+             "Try again in a moment."));
   client.port->send(make_frame(request.caller.request_id, plan_load(core, *model)));
 }
 
