@@ -1,6 +1,7 @@
 // A listener that remembers, and a batch over the fake model.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -166,6 +167,28 @@ class BatchOver {
 };
 
 using FakeBatch = BatchOver<fake::Decoder>;
+
+// Remembers which prompts began, how long their chunks were, and how many rows a step had.
+class Watched : public fake::Decoder {
+ public:
+  using fake::Decoder::Decoder;
+  Result<void> begin(models::OnEngine on, const Place& place, const PageCopy& copy,
+                     const TokenPrompt& prompt) override {
+    begun.push_back(prompt.ids.size());
+    return fake::Decoder::begin(on, place, copy, prompt);
+  }
+  Result<void> prefill(models::OnEngine on, const Chunk& chunk) override {
+    chunks.push_back(chunk);
+    return fake::Decoder::prefill(on, chunk);
+  }
+  Result<void> step(models::OnEngine on, std::span<const std::int32_t> slots) override {
+    most_rows = std::max(most_rows, slots.size());
+    return fake::Decoder::step(on, slots);
+  }
+  std::vector<std::size_t> begun;  // tokens of each prompt
+  std::vector<Chunk> chunks;
+  std::size_t most_rows = 0;
+};
 
 // Hears of a step's tokens as late as the contract allows, as from a GPU that computes while the
 // next step is begun.
