@@ -73,6 +73,8 @@ Result<void> check_status(HearthStatus status, const char* operation) {
       return fail(Code::kUnsupported, fmt::format("{}: this processor cannot do it", operation));
     case HEARTH_BAD_ARGUMENT:
       return fail(Code::kInternal, fmt::format("{}: the kernel refuses its arguments", operation));
+    case HEARTH_OUT_OF_MEMORY:
+      return fail(Code::kOutOfMemory, fmt::format("{}: not enough memory", operation));
     case HEARTH_LAUNCH_FAILED:
       break;
   }

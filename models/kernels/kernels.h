@@ -31,7 +31,8 @@ typedef enum HearthStatus {
   HEARTH_BAD_ARGUMENT = 1,  /* a null pointer, a size out of range, types that do not go together */
   HEARTH_NO_DEVICE = 2,     /* a build without CUDA, or no device */
   HEARTH_LAUNCH_FAILED = 3, /* the CUDA runtime refused the launch */
-  HEARTH_UNSUPPORTED = 4    /* this machine's processor lacks what the function needs */
+  HEARTH_UNSUPPORTED = 4,   /* this machine's processor lacks what the function needs */
+  HEARTH_OUT_OF_MEMORY = 5  /* device.h: not so much memory, or address space */
 } HearthStatus;
 
 typedef enum HearthType { HEARTH_F32 = 0, HEARTH_BF16 = 1 } HearthType;
@@ -191,8 +192,9 @@ typedef struct HearthCache {
 
 /* For each row: RMSNorm over head_dim of queries and keys (where there are norms), rotation of
  * channel pairs (i, i + head_dim / 2), queries back in place, keys and values into the cache at
- * token index[r] of slot[r]. A row with index -1 is left alone. With cache.kv_heads 0 there are only
- * queries, and the cache's pages and table may be null: a vision tower turns its keys as queries. */
+ * token index[r] of slot[r]. A row with index -1 is left alone. With cache.kv_heads 0 there are
+ * only queries, and the cache's pages and table may be null: a vision tower turns its keys as
+ * queries. */
 typedef struct HearthRopeWrite {
   HearthType type; /* of qkv and cache */
   int64_t rows, heads;

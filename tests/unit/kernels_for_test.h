@@ -58,11 +58,25 @@ class Memory {
   }
 };
 
+#if defined(HEARTH_TABLE_UNDER_TEST)
+// Defined with the table that a program tests (tests/emulator, tests/gpu). `bytes` is a multiple of
+// 64; 64-byte aligned, read and written by host and kernels.
+void* allocate_for_test(std::size_t bytes);
+void free_for_test(void* memory);
+#else
+inline void* allocate_for_test(std::size_t bytes) {
+  return std::aligned_alloc(64, bytes);
+}
+inline void free_for_test(void* memory) {
+  std::free(memory);
+}
+#endif
+
 class HostMemory : public Memory {
  public:
   void* allocate(std::size_t bytes) override {
     const std::size_t rounded = (bytes + 64) / 64 * 64;
-    blocks_.emplace_back(std::aligned_alloc(64, rounded), &std::free);
+    blocks_.emplace_back(allocate_for_test(rounded), &free_for_test);
     std::memset(blocks_.back().get(), 0, rounded);
     return blocks_.back().get();
   }
@@ -139,6 +153,13 @@ std::vector<Implementation> implementations_under_test();
 inline std::vector<Implementation> implementations_under_test() {
   return cpu_implementations();
 }
+#endif
+
+// How many times fewer a test repeats itself where a call takes long (tests/emulator).
+#if defined(HEARTH_FEWER_REPETITIONS)
+inline constexpr int kFewer = 50;
+#else
+inline constexpr int kFewer = 1;
 #endif
 
 // For INSTANTIATE_TEST_SUITE_P over implementations.

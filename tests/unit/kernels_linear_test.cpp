@@ -91,8 +91,8 @@ TEST_P(LinearTable, EqualsThePlainLoops) {
 // Errors that rounding explains: of inputs to bf16 2^-9, to 8 bits 1/254 of the largest of 64, of
 // outputs to bf16 2^-9. The untouched gaps are in the norm, too, which makes bounds looser still.
 INSTANTIATE_TEST_SUITE_P(
-    Cpu, LinearTable,
-    testing::Combine(testing::ValuesIn(cpu_implementations()),
+    Tables, LinearTable,
+    testing::Combine(testing::ValuesIn(implementations_under_test()),
                      testing::Values(Case{HEARTH_FORMAT_F32, HEARTH_F32, HEARTH_F32, HEARTH_STORE,
                                           1, 160, 192, false, false, 1e-6},
                                      Case{HEARTH_FORMAT_F32, HEARTH_F32, HEARTH_F32, HEARTH_SWIGLU,
@@ -174,8 +174,8 @@ TEST_P(LinearRows, AreIndependentOfTheirCompany) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cpu, LinearRows,
-                         testing::Combine(testing::ValuesIn(cpu_implementations()),
+INSTANTIATE_TEST_SUITE_P(Tables, LinearRows,
+                         testing::Combine(testing::ValuesIn(implementations_under_test()),
                                           testing::Values(RowCase{HEARTH_FORMAT_F32, 1101, 61},
                                                           RowCase{HEARTH_FORMAT_BF16, 1101, 61},
                                                           RowCase{HEARTH_FORMAT_BF16, 2048, 96},
@@ -187,7 +187,7 @@ class LinearQuantised : public testing::TestWithParam<HearthFormat> {};
 
 TEST_P(LinearQuantised, SaysThatAnInputWasNotFinite) {
   HostMemory memory;
-  for (const Implementation& implementation : cpu_implementations()) {
+  for (const Implementation& implementation : implementations_under_test()) {
     const auto use = implementation.use();
     for (const float poison : {std::nanf(""), INFINITY}) {
       HearthLinear call = make(memory, {GetParam(), HEARTH_F32, HEARTH_F32, HEARTH_STORE, 2, 192,
