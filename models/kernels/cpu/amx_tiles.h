@@ -10,15 +10,22 @@
 
 namespace hearth::kernels::cpu {
 
-enum class Sums { kFresh, kAdded };  // the block starts from zero, or from what `sums` holds
+enum class Sums { kFresh, kAdded };  // a block starts from zero, or from what is there
 
-// sums [2 row tiles][2 column tiles][16][16] = or += left * right over `steps` times 32 inputs.
-// Without `lower` the block's second 16 rows are left alone.
+// One block's product.
+struct Product {
+  const char* left;   // [steps][2 row tiles]
+  const char* right;  // [steps][2 column tiles]
+  int steps;          // of 32 inputs
+  Sums start;
+  bool lower;  // false: the block's second 16 rows do not exist and are left alone
+};
+
 template <bool kLower>
-HEARTH_AMX_INLINE void multiply_rows(const char* left, const char* right, int steps, Sums start,
-                                     float* sums, Prefetch& ahead, int lines_a_step) {
+HEARTH_AMX_INLINE void multiply_rows(const Product& product, float* sums, Prefetch& ahead,
+                                     int lines_a_step) {
   constexpr int kTile = kTileRows * kTileRows;
-  if (start == Sums::kFresh) {
+  if (product.start == Sums::kFresh) {
     _tile_zero(0);
     _tile_zero(1);
     if constexpr (kLower) {
@@ -33,12 +40,14 @@ HEARTH_AMX_INLINE void multiply_rows(const char* left, const char* right, int st
       _tile_loadd(3, sums + 3 * kTile, kTileStride);
     }
   }
-  for (int step = 0; step < steps; ++step) {
-    _tile_loadd(4, left + step * kStepBytes, kTileStride);
-    _tile_loadd(6, right + step * kStepBytes, kTileStride);
-    _tile_loadd(7, right + step * kStepBytes + kTileBytes, kTileStride);
+  const char* left = product.left;
+  const char* right = product.right;
+  for (int step = 0; step < product.steps; ++step, left += kStepBytes, right += kStepBytes) {
+    _tile_loadd(4, left, kTileStride);
+    _tile_loadd(6, right, kTileStride);
+    _tile_loadd(7, right + kTileBytes, kTileStride);
     _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kLower) _tile_loadd(5, left + step * kStepBytes + kTileBytes, kTileStride);
+    if constexpr (kLower) _tile_loadd(5, left + kTileBytes, kTileStride);
     _tile_dpbf16ps(1, 4, 7);
     if constexpr (kLower) {
       _tile_dpbf16ps(2, 5, 6);
@@ -54,13 +63,20 @@ HEARTH_AMX_INLINE void multiply_rows(const char* left, const char* right, int st
   }
 }
 
-HEARTH_AMX_INLINE void multiply_block(const char* left, const char* right, int steps, Sums start,
-                                      bool lower, float* sums, Prefetch& ahead, int lines_a_step) {
-  if (lower) {
-    multiply_rows<true>(left, right, steps, start, sums, ahead, lines_a_step);
+// sums [2 row tiles][2 column tiles][16][16] = or += left * right. With each step `lines_a_step`
+// lines of `ahead` are fetched.
+HEARTH_AMX_INLINE void multiply_block(const Product& product, float* sums, Prefetch& ahead,
+                                      int lines_a_step) {
+  if (product.lower) {
+    multiply_rows<true>(product, sums, ahead, lines_a_step);
   } else {
-    multiply_rows<false>(left, right, steps, start, sums, ahead, lines_a_step);
+    multiply_rows<false>(product, sums, ahead, lines_a_step);
   }
+}
+
+HEARTH_AMX_INLINE void multiply_block(const Product& product, float* sums) {
+  Prefetch nothing;
+  multiply_block(product, sums, nothing, 0);
 }
 
 // rows[i] holds 16 pairs of inputs of row i; afterwards rows[p] holds pair p of the 16 rows.

@@ -76,19 +76,20 @@ HEARTH_AMX void attend_block(const FlashJob& job, const Part& part, std::int64_t
   if (scores.keys == 0) return;
   const bool lower = rows > kTileRows;
   const auto key_steps = static_cast<int>((scores.keys + kTileDepth - 1) / kTileDepth);
-  Prefetch nothing;
+  const char* queries = memory.queries + block * steps * kStepBytes;
   for (int i = 0; i < key_steps; ++i)
-    multiply_block(memory.queries + block * steps * kStepBytes,
-                   memory.keys + i * steps * kStepBytes, static_cast<int>(steps), Sums::kFresh,
-                   lower, memory.scores + i * kBlockFloats, nothing, 0);
+    multiply_block({queries, memory.keys + i * steps * kStepBytes, static_cast<int>(steps),
+                    Sums::kFresh, lower},
+                   memory.scores + i * kBlockFloats);
   float factors[kBlock];
   weigh_part(scores, rows, memory.states[block], memory.weights, factors);
   float* sums = memory.sums + block * steps * kBlockFloats;
   if (!scores.first) scale_rows(factors, rows, steps, sums);
+  const Sums start = scores.first ? Sums::kFresh : Sums::kAdded;
   for (std::int64_t i = 0; i < steps; ++i)
-    multiply_block(memory.weights, memory.values + i * kPartSteps * kStepBytes, key_steps,
-                   scores.first ? Sums::kFresh : Sums::kAdded, lower, sums + i * kBlockFloats,
-                   nothing, 0);
+    multiply_block(
+        {memory.weights, memory.values + i * kPartSteps * kStepBytes, key_steps, start, lower},
+        sums + i * kBlockFloats);
 }
 
 void attend(const FlashJob& job, const JobMemory& memory) {

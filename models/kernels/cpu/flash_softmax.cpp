@@ -10,9 +10,23 @@ namespace {
 constexpr int kLanes = 16;
 constexpr int kTileFloats = kTileRows * kTileRows;
 
+// The exponent of a weight: slope * score - offset.
+struct Line {
+  __m512 slope, offset;
+};
+
 // Sixteen scores of a row from column 16 i on.
 HEARTH_AMX_INLINE __m512 scores_at(const float* row, std::int64_t i) {
   return _mm512_load_ps(row + i / 2 * kBlockFloats + i % 2 * kTileFloats);
+}
+
+HEARTH_AMX_INLINE float largest_of_whole(const float* row) {
+  __m512 left = scores_at(row, 0), right = scores_at(row, 1);
+  for (std::int64_t i = 2; i < kPartKeys / kLanes; i += 2) {
+    left = _mm512_max_ps(left, scores_at(row, i));
+    right = _mm512_max_ps(right, scores_at(row, i + 1));
+  }
+  return _mm512_reduce_max_ps(_mm512_max_ps(left, right));
 }
 
 HEARTH_AMX_INLINE float largest_of(const float* row, std::int64_t visible) {
@@ -27,32 +41,52 @@ HEARTH_AMX_INLINE float largest_of(const float* row, std::int64_t visible) {
   return _mm512_reduce_max_ps(largest);
 }
 
-// e^(scale (score - largest)) of 32 columns from 32 `step` on, as bf16; adds them to `sum`.
-HEARTH_AMX_INLINE __m512i weights_of(const float* row, std::int64_t step, std::int64_t visible,
-                                     __m512 slope, __m512 offset, __m512& sum) {
-  const std::int64_t left = visible - step * kTileDepth;
-  const __m512 low = exp2_of(_mm512_fmsub_ps(scores_at(row, 2 * step), slope, offset));
-  const __m512 high = exp2_of(_mm512_fmsub_ps(scores_at(row, 2 * step + 1), slope, offset));
-  const __m512 seen_low = _mm512_maskz_mov_ps(first_lanes(left), low);
-  const __m512 seen_high = _mm512_maskz_mov_ps(first_lanes(left - kLanes), high);
-  sum = _mm512_add_ps(sum, _mm512_add_ps(seen_low, seen_high));
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(seen_high, seen_low));
+// 2^(slope score - offset) of 16 scores, added to `sum`.
+HEARTH_AMX_INLINE __m512 weights_of(__m512 scores, const Line& line, __m512& sum) {
+  const __m512 weights = exp2_of(_mm512_fmsub_ps(scores, line.slope, line.offset));
+  sum = _mm512_add_ps(sum, weights);
+  return weights;
 }
 
-HEARTH_AMX_INLINE void weigh_row(const PartScores& part, const float* row, std::int64_t visible,
-                                 float largest, __m512& sum, char* weights) {
-  const __m512 slope = _mm512_set1_ps(part.scale * kLog2OfE);
-  const __m512 offset = _mm512_mul_ps(_mm512_set1_ps(largest), slope);
-  const std::int64_t steps = (part.keys + kTileDepth - 1) / kTileDepth;
-  const std::int64_t whole = visible / kTileDepth;
-  for (std::int64_t step = 0; step < whole; ++step)
-    _mm512_store_si512(weights + step * kStepBytes,
-                       weights_of(row, step, kPartKeys, slope, offset, sum));
-  for (std::int64_t step = whole; step < steps; ++step)
-    _mm512_store_si512(weights + step * kStepBytes,
-                       step * kTileDepth < visible
-                           ? weights_of(row, step, visible, slope, offset, sum)
-                           : _mm512_setzero_si512());
+// The same of the first `count` scores; the others weigh nothing.
+HEARTH_AMX_INLINE __m512 weights_of(__m512 scores, std::int64_t count, const Line& line,
+                                    __m512& sum) {
+  const __m512 weights = _mm512_maskz_mov_ps(
+      first_lanes(count), exp2_of(_mm512_fmsub_ps(scores, line.slope, line.offset)));
+  sum = _mm512_add_ps(sum, weights);
+  return weights;
+}
+
+HEARTH_AMX_INLINE void store_weights(char* to, __m512 low, __m512 high) {
+  _mm512_store_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+}
+
+// Every column of a part is seen: the trip counts are constants.
+HEARTH_AMX_INLINE void weigh_whole_row(const float* row, const Line& line, __m512& sum,
+                                       char* weights) {
+  for (std::int64_t step = 0; step < kPartSteps; ++step) {
+    const __m512 low = weights_of(scores_at(row, 2 * step), line, sum);
+    const __m512 high = weights_of(scores_at(row, 2 * step + 1), line, sum);
+    store_weights(weights + step * kStepBytes, low, high);
+  }
+}
+
+// How far a row sees, and what is written for it.
+struct Columns {
+  std::int64_t visible, steps;
+};
+
+HEARTH_AMX_INLINE void weigh_row(const float* row, const Columns& columns, const Line& line,
+                                 __m512& sum, char* weights) {
+  for (std::int64_t step = 0; step < columns.steps; ++step) {
+    const std::int64_t left = columns.visible - step * kTileDepth;
+    __m512 low = _mm512_setzero_ps(), high = _mm512_setzero_ps();
+    if (left > 0) {
+      low = weights_of(scores_at(row, 2 * step), left, line, sum);
+      high = weights_of(scores_at(row, 2 * step + 1), left - kLanes, line, sum);
+    }
+    store_weights(weights + step * kStepBytes, low, high);
+  }
 }
 
 HEARTH_AMX_INLINE float exp2_of_one(float x) {
@@ -63,11 +97,15 @@ HEARTH_AMX_INLINE float exp2_of_one(float x) {
 
 HEARTH_AMX void weigh_part(const PartScores& part, std::int64_t rows, SoftmaxState& state,
                            char* weights, float* factors) {
+  const std::int64_t steps = (part.keys + kTileDepth - 1) / kTileDepth;
   for (std::int64_t i = 0; i < rows; ++i) {
     const float* row = row_of(part.scores, i);
     const std::int64_t visible = part.visible[static_cast<std::size_t>(i)];
     char* target = weights + i / kTileRows * kTileBytes + i % kTileRows * kTileStride;
-    float largest = visible > 0 ? largest_of(row, visible) : state.largest[i];
+    const bool whole = visible == kPartKeys;
+    float largest = whole         ? largest_of_whole(row)
+                    : visible > 0 ? largest_of(row, visible)
+                                  : state.largest[i];
     factors[i] = 1.0F;
     __m512 sum = _mm512_setzero_ps();
     if (!part.first) {
@@ -76,7 +114,13 @@ HEARTH_AMX void weigh_part(const PartScores& part, std::int64_t rows, SoftmaxSta
         factors[i] = exp2_of_one((state.largest[i] - largest) * part.scale * kLog2OfE);
       sum = _mm512_mul_ps(_mm512_load_ps(state.sums[i]), _mm512_set1_ps(factors[i]));
     }
-    weigh_row(part, row, visible, largest, sum, target);
+    const __m512 slope = _mm512_set1_ps(part.scale * kLog2OfE);
+    const Line line{slope, _mm512_mul_ps(_mm512_set1_ps(largest), slope)};
+    if (whole) {
+      weigh_whole_row(row, line, sum, target);
+    } else {
+      weigh_row(row, {visible, steps}, line, sum, target);
+    }
     _mm512_store_ps(state.sums[i], sum);
     state.largest[i] = largest;
   }

@@ -57,8 +57,9 @@ HEARTH_AMX void multiply_panel(const RowChunk& chunk, const PanelPlace& place, P
   for (std::int64_t block = 0; block < chunk.blocks(); ++block) {
     float* target = sums + block * kBlockFloats;
     const std::int64_t rows = std::min<std::int64_t>(chunk.rows - block * kBlock, kBlock);
-    multiply_block(chunk.left_tiles(block, step), scratch.right, place.steps,
-                   step == 0 ? Sums::kFresh : Sums::kAdded, rows > kTileRows, target, next, lines);
+    const Product product{chunk.left_tiles(block, step), scratch.right, place.steps,
+                          step == 0 ? Sums::kFresh : Sums::kAdded, rows > kTileRows};
+    multiply_block(product, target, next, lines);
     if (last) finish_block(chunk.gemm, {chunk.first + block * kBlock, place.feature, rows}, target);
   }
 }
@@ -93,7 +94,7 @@ void multiply_chunk(const RowChunk& chunk) {
   const std::int64_t panels = (chunk.gemm.weight.out_features + kBlock - 1) / kBlock;
   // Enough parts that nobody waits long for the last one.
   const std::int64_t parts = std::int64_t{3} * team_threads();
-  const std::int64_t grain = std::clamp<std::int64_t>(panels / parts, 1, kMostPanels);
+  const std::int64_t grain = std::clamp<std::int64_t>((panels + parts - 1) / parts, 1, kMostPanels);
   for_chunks(panels, grain, [&](Chunk part) {
     auto& scratch = *static_cast<ThreadScratch*>(cpu::scratch(part.thread, sizeof(ThreadScratch)));
     for (std::int64_t first = part.first; first < part.last; first += kMostPanels)
