@@ -157,7 +157,7 @@ inline std::vector<Implementation> implementations_under_test() {
 
 // How many times fewer a test repeats itself where a call takes long (tests/emulator).
 #if defined(HEARTH_FEWER_REPETITIONS)
-inline constexpr int kFewer = 50;
+inline constexpr int kFewer = 100;
 #else
 inline constexpr int kFewer = 1;
 #endif
