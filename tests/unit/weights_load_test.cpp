@@ -301,6 +301,9 @@ std::uint64_t resident_pages() {
 }
 
 TEST(Load, UnloadingGivesAllMemoryBack) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer keeps memory of its own";
+#endif
   const Checkpoint& checkpoint = sizable_checkpoint("BF16");
   const auto index = must(files::WeightIndex::read(checkpoint.files));
   const auto cycle = [&] {
