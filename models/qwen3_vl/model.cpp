@@ -5,6 +5,7 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
+#include "models/decoder/cuda_memory.h"
 #include "models/decoder/device_memory.h"
 #include "models/decoder/kv_pages.h"
 #include "models/generate/batch.h"
@@ -127,7 +128,8 @@ Result<PromptRules> read_rules(const models::ModelFiles& files, const Config& co
 
 Result<std::unique_ptr<decoder::DeviceMemory>> open_memory(const models::Device& device) {
   if (device.kind == models::DeviceKind::kCpu) return decoder::host_memory(*hearth_kernels_cpu());
-  return fail(Code::kUnsupported, "there is no GPU engine in this build");
+  TRY(std::unique_ptr<decoder::CudaMemory> memory, decoder::cuda_memory(device.index));
+  return std::unique_ptr<decoder::DeviceMemory>(std::move(memory));
 }
 
 Result<std::unique_ptr<weights::Arena>> open_arena(decoder::DeviceMemory& memory,
