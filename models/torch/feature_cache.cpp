@@ -10,16 +10,14 @@ std::uint64_t Features::bytes() const {
 
 FeatureCache::Entry FeatureCache::find(const Key& key) {
   const auto found = places_.find(key);
-  if (found == places_.end()) {
-    ++misses_;
-    return nullptr;
-  }
+  if (found == places_.end()) return nullptr;
   ++hits_;
   items_.splice(items_.begin(), items_, found->second);
   return found->second->features;
 }
 
 void FeatureCache::insert(const Key& key, Entry features) {
+  ++misses_;
   const std::uint64_t bytes = features->bytes();
   if (bytes > budget_bytes_ || places_.count(key) != 0) return;
   while (bytes_ + bytes > budget_bytes_) drop_oldest();

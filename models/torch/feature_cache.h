@@ -27,9 +27,9 @@ class FeatureCache {
 
   explicit FeatureCache(std::uint64_t budget_bytes) : budget_bytes_(budget_bytes) {}
 
-  // Null when it is not there. Counts as a use.
+  // Null when it is not there. Counts as a use; a picture may be looked for more than once.
   Entry find(const Key& key);
-  // What is larger than the whole budget is not kept.
+  // What had to be computed: a miss. What is larger than the whole budget is not kept.
   void insert(const Key& key, Entry features);
 
   generate::CacheUse use() const;

@@ -16,23 +16,35 @@ constexpr std::int32_t kAxes = 3;
 
 // Up to so many rows a chunk goes through the step's kernels, which read each weight once for
 // HEARTH_MAX_ROWS rows: with few rows memory is the limit, and a product of many rows gains
-// nothing.
-constexpr std::int32_t kMostFedRows = HEARTH_MAX_ROWS;
+// nothing. A library's product first has to unpack quantised weights, which takes as long as
+// several such passes.
+std::int32_t most_fed_rows(const Compute& compute, const decoder::Weights& weights) {
+  if (compute.amx || compute.device >= 0) return HEARTH_MAX_ROWS;
+  const HearthFormat format = weights.layers.front().qkv.matrix.format;
+  const bool direct = format == HEARTH_FORMAT_F32 || format == HEARTH_FORMAT_BF16;
+  return (direct ? 2 : 4) * HEARTH_MAX_ROWS;
+}
 
 // Of the prompt that warms up: a chunk of many rows, then one of few.
-constexpr std::int32_t kManyRows = 2 * HEARTH_MAX_ROWS + 1;
+constexpr std::int32_t kManyRows = 4 * HEARTH_MAX_ROWS + 1;
 constexpr std::int32_t kWarmUpTokens = kManyRows + HEARTH_MAX_ROWS;
+
+std::span<const std::int32_t> ids_of(const decoder::MediaPrompt& prompt, std::int32_t first,
+                                     std::int32_t count) {
+  return std::span(prompt.ids)
+      .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count));
+}
 
 }  // namespace
 
-SlotDecoder::SlotDecoder(const decoder::Description& description, HearthType type,
-                         std::unique_ptr<decoder::Step> step, std::unique_ptr<Prefill> prefill,
-                         std::unique_ptr<Tower> tower, std::uint64_t feature_cache_bytes)
+SlotDecoder::SlotDecoder(const decoder::Description& description, HearthType type, Engines engines,
+                         std::int32_t most_fed_rows, std::uint64_t feature_cache_bytes)
     : description_(description),
       type_(type),
-      step_(std::move(step)),
-      prefill_(std::move(prefill)),
-      tower_(std::move(tower)),
+      most_fed_rows_(most_fed_rows),
+      step_(std::move(engines.step)),
+      prefill_(std::move(engines.prefill)),
+      tower_(std::move(engines.tower)),
       cache_(feature_cache_bytes),
       slots_(static_cast<std::size_t>(step_->limits().slots)) {}
 
@@ -44,9 +56,9 @@ Result<std::unique_ptr<SlotDecoder>> SlotDecoder::create(const decoder::Descript
   const c10::InferenceMode guard;
   TRY(auto step, decoder::Step::create(description, weights, *compute.memory, limits.step));
   TRY(auto prefill, Prefill::create(description, weights, *step, compute, kPrefillChunkTokens));
-  return std::unique_ptr<SlotDecoder>(new SlotDecoder(description, weights.type, std::move(step),
-                                                      std::move(prefill), std::move(tower),
-                                                      limits.feature_cache_bytes));
+  return std::unique_ptr<SlotDecoder>(new SlotDecoder(
+      description, weights.type, {std::move(step), std::move(prefill), std::move(tower)},
+      most_fed_rows(compute, weights), limits.feature_cache_bytes));
 }
 
 std::uint64_t SlotDecoder::scratch_bytes(const decoder::Description& description, HearthType type,
@@ -170,9 +182,8 @@ Result<void> SlotDecoder::prefill(models::OnEngine, const generate::Chunk& chunk
       chunk.first + chunk.count > total)
     return fail(Code::kInternal,
                 fmt::format("prefill of {} + {} of {} tokens", chunk.first, chunk.count, total));
-  find_positions(prompt, chunk.first, chunk.count);
   find_media(slot, chunk.first, chunk.count);
-  const bool fed = chunk.count <= kMostFedRows && media_.empty() && !prompt.taps;
+  const bool fed = chunk.count <= most_fed_rows_ && media_.empty() && !prompt.taps;
   CHECK_OK(fed ? feed_chunk(slot, chunk) : run_chunk(slot, chunk));
   if (chunk.first + chunk.count < total) return {};
   slot.features.clear();
@@ -182,12 +193,11 @@ Result<void> SlotDecoder::prefill(models::OnEngine, const generate::Chunk& chunk
 
 Result<void> SlotDecoder::run_chunk(const Slot& slot, const generate::Chunk& chunk) {
   const bool last = static_cast<std::size_t>(chunk.first + chunk.count) == slot.prompt->ids.size();
+  find_positions(*slot.prompt, chunk.first, chunk.count);
   find_taps(slot, chunk);
   const auto ran = prefill_->run({.slot = chunk.slot,
                                   .first = chunk.first,
-                                  .ids = std::span(slot.prompt->ids)
-                                             .subspan(static_cast<std::size_t>(chunk.first),
-                                                      static_cast<std::size_t>(chunk.count)),
+                                  .ids = ids_of(*slot.prompt, chunk.first, chunk.count),
                                   .positions = positions_,
                                   .media = media_,
                                   .taps = taps_,
@@ -198,12 +208,16 @@ Result<void> SlotDecoder::run_chunk(const Slot& slot, const generate::Chunk& chu
 }
 
 Result<void> SlotDecoder::feed_chunk(const Slot& slot, const generate::Chunk& chunk) {
-  return step_->feed({.slot = chunk.slot,
-                      .first = chunk.first,
-                      .ids = std::span(slot.prompt->ids)
-                                 .subspan(static_cast<std::size_t>(chunk.first),
-                                          static_cast<std::size_t>(chunk.count)),
-                      .positions = positions_});
+  const std::int32_t end = chunk.first + chunk.count;
+  for (std::int32_t first = chunk.first; first < end; first += HEARTH_MAX_ROWS) {
+    const std::int32_t count = std::min<std::int32_t>(HEARTH_MAX_ROWS, end - first);
+    find_positions(*slot.prompt, first, count);
+    CHECK_OK(step_->feed({.slot = chunk.slot,
+                          .first = first,
+                          .ids = ids_of(*slot.prompt, first, count),
+                          .positions = positions_}));
+  }
+  return {};
 }
 
 void SlotDecoder::find_positions(const decoder::MediaPrompt& prompt, std::int32_t first,

@@ -74,9 +74,13 @@ class SlotDecoder : public generate::Decoder {
     std::int32_t cached_pictures = 0;
   };
 
-  SlotDecoder(const decoder::Description& description, HearthType type,
-              std::unique_ptr<decoder::Step> step, std::unique_ptr<Prefill> prefill,
-              std::unique_ptr<Tower> tower, std::uint64_t feature_cache_bytes);
+  struct Engines {
+    std::unique_ptr<decoder::Step> step;
+    std::unique_ptr<Prefill> prefill;
+    std::unique_ptr<Tower> tower;
+  };
+  SlotDecoder(const decoder::Description& description, HearthType type, Engines engines,
+              std::int32_t most_fed_rows, std::uint64_t feature_cache_bytes);
   Result<void> warm_up_prompt(models::OnEngine, const decoder::MediaPrompt& prompt);
   FeatureCache::Key key_of(const decoder::MediaPrompt& prompt, std::size_t picture) const;
   void take_cached(Slot& slot);
@@ -89,6 +93,7 @@ class SlotDecoder : public generate::Decoder {
 
   const decoder::Description& description_;
   const HearthType type_;
+  const std::int32_t most_fed_rows_;  // of a chunk that the step executor is fed
   std::unique_ptr<decoder::Step> step_;
   std::unique_ptr<Prefill> prefill_;
   std::unique_ptr<Tower> tower_;
