@@ -111,7 +111,60 @@ Floats head_in_doubles(const Shape& s, const Parameters& p, const Inputs& in, st
   return outputs;
 }
 
-// Row 0 runs a sequence in slot 2, row 1 nothing, row 2 another sequence in slot 0.
+// Three slots without a past; row 0 works in slot 2, row 1 nowhere, row 2 in slot 0.
+HearthDeltaStep call_of(Memory& memory, const Shape& s, const Parameters& p) {
+  const std::int64_t values = s.value_heads * s.value_dim;
+  const auto bytes = static_cast<std::size_t>(3 * values) * 4;
+  return {
+      .type = s.type,
+      .rows = 3,
+      .key_heads = s.key_heads,
+      .value_heads = s.value_heads,
+      .key_dim = s.key_dim,
+      .value_dim = s.value_dim,
+      .qkv = nullptr,
+      .qkv_stride = qkv_width(s),
+      .z = nullptr,
+      .z_stride = values,
+      .a = nullptr,
+      .b = nullptr,
+      .ab_stride = s.value_heads,
+      .a_log = memory.copy(p.a_log),
+      .dt_bias = memory.copy(p.dt_bias),
+      .norm = memory.copy(p.norm),
+      .norm_epsilon = 1e-6F,
+      .slot = memory.copy(std::vector<std::int32_t>{2, -1, 0}),
+      .state = static_cast<float*>(memory.allocate(bytes * static_cast<std::size_t>(s.key_dim))),
+      .output = memory.allocate(bytes),
+      .output_stride = values};
+}
+
+// Token t of both sequences as rows 0 and 2; what row 1 would read is no number.
+void set_inputs(HearthDeltaStep& call, Memory& memory, const Inputs (&sequences)[2],
+                std::int64_t t) {
+  const auto rows = [&](Floats Inputs::*part, std::int64_t width) {
+    Floats three(static_cast<std::size_t>(3 * width), NAN);
+    for (const int row : {0, 1})
+      std::copy_n((sequences[row].*part).begin() + t * width, width,
+                  three.begin() + 2 * row * width);
+    return memory.numbers(call.type, three);
+  };
+  call.qkv = rows(&Inputs::qkv, call.qkv_stride);
+  call.z = rows(&Inputs::z, call.z_stride);
+  call.a = rows(&Inputs::a, call.ab_stride);
+  call.b = rows(&Inputs::b, call.ab_stride);
+}
+
+// Of outputs [kTokens, value_heads, value_dim] those of one head.
+Floats of_head(const Floats& outputs, const Shape& s, std::int64_t head) {
+  Floats result;
+  for (std::int64_t t = 0; t < kTokens; ++t) {
+    const auto first = outputs.begin() + (t * s.value_heads + head) * s.value_dim;
+    result.insert(result.end(), first, first + s.value_dim);
+  }
+  return result;
+}
+
 TEST_P(DeltaRule, EqualsTheFormulaOverASequence) {
   const auto use = GetParam().use();
   for (const Shape& s :
@@ -122,41 +175,10 @@ TEST_P(DeltaRule, EqualsTheFormulaOverASequence) {
     const Parameters p = parameters_of(s);
     const Inputs sequences[2] = {inputs_of(s, kSeed), inputs_of(s, kSeed + 10)};
     const std::int64_t values = s.value_heads * s.value_dim;
-    HearthDeltaStep call{.type = s.type,
-                         .rows = 3,
-                         .key_heads = s.key_heads,
-                         .value_heads = s.value_heads,
-                         .key_dim = s.key_dim,
-                         .value_dim = s.value_dim,
-                         .qkv = nullptr,
-                         .qkv_stride = qkv_width(s),
-                         .z = nullptr,
-                         .z_stride = values,
-                         .a = nullptr,
-                         .b = nullptr,
-                         .ab_stride = s.value_heads,
-                         .a_log = memory.copy(p.a_log),
-                         .dt_bias = memory.copy(p.dt_bias),
-                         .norm = memory.copy(p.norm),
-                         .norm_epsilon = 1e-6F,
-                         .slot = memory.copy(std::vector<std::int32_t>{2, -1, 0}),
-                         .state = static_cast<float*>(
-                             memory.allocate(static_cast<std::size_t>(3 * values * s.key_dim) * 4)),
-                         .output = memory.allocate(static_cast<std::size_t>(3 * values) * 4),
-                         .output_stride = values};
+    HearthDeltaStep call = call_of(memory, s, p);
     Floats got[2];
     for (std::int64_t t = 0; t < kTokens; ++t) {
-      const auto rows = [&](Floats Inputs::*part, std::int64_t width) {
-        Floats three(static_cast<std::size_t>(3 * width), NAN);
-        for (const int row : {0, 1})
-          std::copy_n((sequences[row].*part).begin() + t * width, width,
-                      three.begin() + 2 * row * width);
-        return memory.numbers(s.type, three);
-      };
-      call.qkv = rows(&Inputs::qkv, qkv_width(s));
-      call.z = rows(&Inputs::z, values);
-      call.a = rows(&Inputs::a, s.value_heads);
-      call.b = rows(&Inputs::b, s.value_heads);
+      set_inputs(call, memory, sequences, t);
       ASSERT_EQ(GetParam().table->delta_step(&call, memory.stream()), HEARTH_OK);
       memory.wait();
       const Floats output = read_numbers(s.type, call.output, 3 * values);
@@ -167,16 +189,12 @@ TEST_P(DeltaRule, EqualsTheFormulaOverASequence) {
         return x == 0.0F;
       })) << "a row that is skipped was written";
     }
-    for (const int row : {0, 1}) {
-      for (std::int64_t head = 0; head < s.value_heads; ++head) {
-        Floats of_head;
-        for (std::int64_t t = 0; t < kTokens; ++t)
-          of_head.insert(of_head.end(), got[row].begin() + t * values + head * s.value_dim,
-                         got[row].begin() + t * values + (head + 1) * s.value_dim);
-        EXPECT_LT(relative_error(of_head, head_in_doubles(s, p, sequences[row], head)), s.tolerance)
+    for (const int row : {0, 1})
+      for (std::int64_t head = 0; head < s.value_heads; ++head)
+        EXPECT_LT(
+            relative_error(of_head(got[row], s, head), head_in_doubles(s, p, sequences[row], head)),
+            s.tolerance)
             << "row " << row << ", head " << head;
-      }
-    }
   }
 }
 

@@ -1,4 +1,5 @@
-// What a drawn token does: slots move on, the ring fills in order, ends are seen.
+// How a step begins from its slots, and what a drawn token does: slots move on, the ring fills in
+// order, ends are seen.
 
 #include <cmath>
 
@@ -23,6 +24,36 @@ Sampling saying(std::int32_t id) {
   sampling.logits.assign(70, 0.0F);
   sampling.logits[static_cast<std::size_t>(id)] = 1.0F;
   return sampling;
+}
+
+TEST_P(Ring, BeginStepReadsRunningSlotsAndSkipsTheOthers) {
+  const auto use = GetParam().use();
+  HostMemory memory;
+  std::vector<HearthSlot> slots(3);
+  slots[0].token = 5;
+  slots[0].length = 40;
+  slots[0].position_delta = -30;
+  slots[1] = slots[0];
+  slots[1].flags = HEARTH_SLOT_DONE;
+  slots[2].token = 9;
+  slots[2].length = 1;
+  const std::vector<std::int32_t> rows = {2, 1, 0, -1};
+  const HearthBeginStep call{.rows = 4,
+                             .slot = memory.copy(rows),
+                             .slots = memory.copy(slots),
+                             .token = static_cast<std::int32_t*>(memory.allocate(16)),
+                             .index = static_cast<std::int32_t*>(memory.allocate(16)),
+                             .position = static_cast<std::int32_t*>(memory.allocate(48))};
+  ASSERT_EQ(GetParam().table->begin_step(&call, memory.stream()), HEARTH_OK);
+  memory.wait();
+  EXPECT_EQ(call.token[0], 9);
+  EXPECT_EQ(call.token[2], 5);
+  EXPECT_EQ(std::vector<std::int32_t>(call.index, call.index + 4),
+            (std::vector<std::int32_t>{1, -1, 40, -1}));
+  for (const int axis : {0, 1, 2}) {
+    EXPECT_EQ(call.position[axis * 4], 1);
+    EXPECT_EQ(call.position[axis * 4 + 2], 10);
+  }
 }
 
 TEST_P(Ring, ATokenMovesItsSlotOnAndIsCounted) {
