@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -102,6 +103,7 @@ class Loading {
     }
     work(options_.on_progress);
     for (std::thread& reader : readers) reader.join();
+    if (thrown_) std::rethrow_exception(thrown_);
     if (failure_.what.empty() && options_.on_progress)
       options_.on_progress(plan_.source_bytes, plan_.source_bytes);
     if (!failure_.what.empty()) return failure_;
@@ -134,7 +136,20 @@ class Loading {
     return source_bytes(plan_.placements[piece.place], piece);
   }
 
-  void work(const std::function<void(std::uint64_t, std::uint64_t)>& on_progress) {
+  using Progress = std::function<void(std::uint64_t, std::uint64_t)>;
+
+  // What a device's memory throws goes to whoever called, not to a thread that has no caller.
+  void work(const Progress& on_progress) {
+    try {
+      take_pieces(on_progress);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+      thrown_ = std::current_exception();
+    }
+  }
+
+  void take_pieces(const Progress& on_progress) {
     Staging staging;
     while (!stopped_.load()) {
       const std::size_t number = next_.fetch_add(1);
@@ -279,6 +294,7 @@ class Loading {
 
   std::mutex mutex_;  // guards what follows
   Error failure_;     // the first one
+  std::exception_ptr thrown_;
   std::vector<bool> done_;
   std::size_t arrived_pieces_ = 0;
   std::uint64_t arrived_ = 0;  // bytes of the arena

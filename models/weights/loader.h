@@ -17,6 +17,7 @@ namespace hearth::weights {
 // Load thread, which takes its share of the work and alone calls options.on_progress. Returns when
 // all threads are done. Errors: bad_model naming file and tensor when a file ends too early,
 // unsupported from a kernel, out_of_memory, cancelled; what the arena then holds is undefined.
+// Throws what a device's memory throws, on the calling thread.
 Result<void> read_placements(const files::WeightIndex& index, const Plan& plan,
                              const models::LoadOptions& options, Arena& arena);
 

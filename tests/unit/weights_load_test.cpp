@@ -167,6 +167,7 @@ class WatchedArena : public Arena {
   int device() const override { return -1; }
   std::uint64_t bytes() const override { return memory_.size(); }
   Result<void> arrived(std::uint64_t end) override {
+    if (throws) throw std::runtime_error("the device is lost");
     if (fails) return fail(Code::kOutOfMemory, "the copy failed");
     EXPECT_GT(end, arrived_);
     std::memcpy(seen_.data() + arrived_, memory_.data() + arrived_, end - arrived_);
@@ -178,6 +179,7 @@ class WatchedArena : public Arena {
     EXPECT_EQ(std::memcmp(seen_.data(), memory_.data(), memory_.size()), 0);
   }
   bool fails = false;
+  bool throws = false;
 
  private:
   std::vector<std::byte> memory_, seen_;
@@ -205,6 +207,17 @@ TEST(Load, AnArenaThatFailsEndsIt) {
   const auto outcome = load(index, plan, {}, std::move(arena));
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().code, Code::kOutOfMemory);
+}
+
+TEST(Load, WhatAnArenaThrowsReachesTheCaller) {
+  const Checkpoint& checkpoint = sizable_checkpoint("BF16");
+  const auto index = must(files::WeightIndex::read(checkpoint.files));
+  const Plan plan = plan_of(index, checkpoint, "auto");
+  models::LoadOptions options;
+  options.device.threads = 4;
+  auto arena = std::make_unique<WatchedArena>(plan.bytes);
+  arena->throws = true;
+  EXPECT_THROW(static_cast<void>(load(index, plan, options, std::move(arena))), std::runtime_error);
 }
 
 TEST(Load, ADeviceGetsWhatTheHostWouldHave) {
