@@ -23,6 +23,7 @@
 
 #include <sys/mman.h>
 
+#include "bench/plain_read.h"
 #include "models/kernels/cpu/level.h"
 #include "models/kernels/cpu/team.h"
 
@@ -64,33 +65,7 @@ constexpr Shape kShapes[] = {{"qkv", 4096, 2048},
 constexpr const char* kFormats[] = {"f32", "bf16", "fp8", "int8", "int4"};
 constexpr std::size_t kPoolBytes = std::size_t{1} << 30;
 
-using Line = std::uint64_t __attribute__((vector_size(64)));
-
-// Four cache lines at a time, as much as the level's loads allow.
-HEARTH_INLINE std::uint64_t fold(const char* memory, std::int64_t bytes) {
-  const Line* lines = reinterpret_cast<const Line*>(memory);
-  Line sums[4] = {};
-  for (std::int64_t i = 0; i < bytes / 64; i += 4)
-    for (int k = 0; k < 4; ++k) sums[k] ^= lines[i + k];
-  const Line all = sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
-  std::uint64_t folded = 0;
-  for (int k = 0; k < 8; ++k) folded ^= all[k];
-  return folded;
-}
-std::uint64_t fold_generic(const char* memory, std::int64_t bytes) {
-  return fold(memory, bytes);
-}
-#if defined(__x86_64__)
-HEARTH_AVX512 std::uint64_t fold_avx512(const char* memory, std::int64_t bytes) {
-  return fold(memory, bytes);
-}
-#endif
-auto fold_at_level() {
-#if defined(__x86_64__)
-  if (cpu::level() >= cpu::Level::avx512) return &fold_avx512;
-#endif
-  return &fold_generic;
-}
+using hearth::bench::fold_at_level;
 
 // GB/s of all threads of the team together over the pool.
 double plain_read(const char* pool) {

@@ -22,6 +22,7 @@
 
 #include <sys/mman.h>
 
+#include "bench/plain_read.h"
 #include "models/kernels/cpu/level.h"
 #include "models/kernels/cpu/team.h"
 #include "models/kernels/kernels.h"
@@ -77,16 +78,12 @@ class Pool {
   double read() const {
     constexpr std::int64_t kPiece = 256 * 1024;
     std::atomic<std::uint64_t> sink{0};  // so that nothing is optimised away
+    const auto read = hearth::bench::fold_at_level();
+    const char* memory = reinterpret_cast<const char*>(numbers_);
     const double ms = best_ms(3, [&] {
       cpu::for_chunks(kPoolBytes / kPiece, 1, [&](cpu::Chunk chunk) {
-        using Line = std::uint64_t __attribute__((vector_size(64)));
-        for (std::int64_t piece = chunk.first; piece < chunk.last; ++piece) {
-          const Line* line = reinterpret_cast<const Line*>(numbers_) + piece * kPiece / 64;
-          Line sums[4] = {};
-          for (std::int64_t i = 0; i < kPiece / 64; i += 4)
-            for (int k = 0; k < 4; ++k) sums[k] ^= line[i + k];
-          sink += (sums[0] ^ sums[1] ^ sums[2] ^ sums[3])[0];
-        }
+        for (std::int64_t piece = chunk.first; piece < chunk.last; ++piece)
+          sink += read(memory + piece * kPiece, kPiece);
       });
     });
     return static_cast<double>(kPoolBytes) / ms / 1e6;
