@@ -12,7 +12,10 @@
 
 namespace hearth::decoder {
 
-class CudaMemory : public DeviceMemory, public GraphCapture {};
+class CudaMemory : public DeviceMemory, public GraphCapture {
+ public:
+  GraphCapture* capture() override { return this; }
+};
 
 // Errors: unsupported without a device, or when no machine code of our kernels fits it (the driver
 // would compile for tens of seconds at the first request), with what to build instead.

@@ -14,6 +14,7 @@
 namespace hearth::decoder {
 
 class DeviceMemory;
+class GraphCapture;  // step_graphs.h
 
 class DeviceBlock {
  public:
@@ -52,6 +53,7 @@ class DeviceMemory {
 
   virtual const HearthKernels& kernels() const = 0;
   virtual void* stream() const = 0;  // of all kernels and copies below; null on the host
+  virtual GraphCapture* capture() { return nullptr; }  // where launches can be recorded
 
   // Zeroed, 4096-byte aligned. On the host the system gives pages as they are written, so what is
   // never used costs nothing. Errors: out_of_memory with the numbers.

@@ -1,11 +1,14 @@
 #include "models/decoder/step.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cassert>
 #include <cmath>
 
 #include <fmt/format.h>
+
+#include "models/decoder/step_rehearsal.h"
 
 namespace hearth::decoder {
 namespace {
@@ -128,26 +131,65 @@ Result<void> Step::feed(const Feed& feed) {
 }
 
 Result<void> Step::run(std::span<const std::int32_t> slots) {
-  const auto rows = static_cast<std::int64_t>(slots.size());
-  assert(rows >= 1 && rows <= limits_.slots);
-  std::int64_t most_tokens = 0;
+  assert(!slots.empty() && slots.size() <= host_slots_.size());
+  std::int32_t most_tokens = 0;
   for (const std::int32_t index : slots) {
     Slot& slot = host_slots_[static_cast<std::size_t>(index)];
     if (slot.length >= limits_.context_tokens)
       return fail(Code::kTooLong,
                   fmt::format("token {} of a context of {}", slot.length, limits_.context_tokens));
-    most_tokens = std::max<std::int64_t>(most_tokens, ++slot.length);
+    most_tokens = std::max(most_tokens, ++slot.length);
   }
-  CHECK_OK(memory_.write(fixed_.rows.slot, slots.data(), slots.size_bytes()));
-  const HearthBeginStep begin{.rows = rows,
+  const auto rows = static_cast<std::int32_t>(slots.size());
+  const StepBucket bucket =
+      graphs_ == nullptr ? StepBucket{rows, most_tokens} : graphs_->bucket(rows, most_tokens);
+  std::array<std::int32_t, HEARTH_MAX_ROWS> padded;
+  padded.fill(-1);
+  std::copy(slots.begin(), slots.end(), padded.begin());
+  CHECK_OK(memory_.write(fixed_.rows.slot, padded.data(), sizeof padded));
+  bool launched = false;
+  if (graphs_ != nullptr) {
+    TRY(launched, graphs_->launch(bucket));
+  }
+  if (!launched) CHECK_OK(launch_step(bucket));
+  expect(bucket.rows);
+  return {};
+}
+
+// What a graph holds: nothing in it depends on the step at hand but through device memory.
+Result<void> Step::launch_step(const StepBucket& bucket) {
+  const HearthBeginStep begin{.rows = bucket.rows,
                               .slot = fixed_.rows.slot,
                               .slots = fixed_.slots.as<HearthSlot>(),
                               .token = fixed_.rows.token,
                               .index = fixed_.rows.index,
                               .position = fixed_.rows.position};
   CHECK_OK(check_status(kernels_.begin_step(&begin, memory_.stream()), "begin_step"));
-  CHECK_OK(launch_layers(rows, most_tokens));
-  return draw(rows, fixed_.buffer(Buffer::kHidden), false);
+  CHECK_OK(launch_layers(bucket.rows, bucket.most_tokens));
+  return draw(bucket.rows, fixed_.buffer(Buffer::kHidden), false);
+}
+
+Result<void> Step::capture_graphs() {
+  GraphCapture* capture = memory_.capture();
+  if (capture == nullptr) return {};
+  auto graphs = std::make_unique<StepGraphs>(*capture, limits_.slots, limits_.context_tokens);
+  StepRehearsal rehearsal(memory_, fixed_, description_, limits_,
+                          [this](const StepBucket& bucket) { return launch_step(bucket); });
+  CHECK_OK(graphs->capture_all(rehearsal));
+  CHECK_OK(rehearsal.finish());
+  drawn_ = collected_ = 0;  // the ring begins anew
+  launched_.clear();
+  graphs_ = std::move(graphs);
+  return {};
+}
+
+std::vector<std::string> Step::remarks() const {
+  return graphs_ == nullptr ? std::vector<std::string>() : graphs_->remarks();
+}
+
+void Step::expect(std::int64_t rows) {
+  drawn_ += static_cast<std::uint64_t>(rows);
+  launched_.push_back(drawn_);
 }
 
 Result<void> Step::launch_layers(std::int64_t rows, std::int64_t most_tokens) {
@@ -272,7 +314,9 @@ Result<void> Step::draw_first(std::int32_t slot, const void* hidden) {
     hidden = static_cast<const std::byte*>(fixed_.buffer(Buffer::kHidden)) +
              static_cast<std::size_t>(row) * row_bytes;
   CHECK_OK(memory_.write(fixed_.rows.slot, &slot, sizeof slot));
-  return draw(1, hidden, true);
+  CHECK_OK(draw(1, hidden, true));
+  expect(1);
+  return {};
 }
 
 // The head over rows of hidden states, then one token of each.
@@ -302,10 +346,7 @@ Result<void> Step::draw(std::int64_t rows, const void* hidden, bool first) {
                             .ring_size = kRingEntries,
                             .ring_head = fixed_.ring_head.as<std::uint64_t>(),
                             .workspace = fixed_.sample_workspace.data()};
-  CHECK_OK(check_status(kernels_.sample(&sample, memory_.stream()), "sampling"));
-  drawn_ += static_cast<std::uint64_t>(rows);
-  launched_.push_back(drawn_);
-  return {};
+  return check_status(kernels_.sample(&sample, memory_.stream()), "sampling");
 }
 
 Result<std::span<const generate::Sampled>> Step::collect(std::int32_t in_flight) {

@@ -14,12 +14,14 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "models/decoder/description.h"
 #include "models/decoder/device_memory.h"
 #include "models/decoder/kv_pages.h"
 #include "models/decoder/plan.h"
+#include "models/decoder/step_graphs.h"
 #include "models/decoder/step_memory.h"
 #include "models/decoder/weights.h"
 #include "models/generate/decoder.h"
@@ -58,6 +60,10 @@ class Step {
   Result<void> draw_first(std::int32_t slot, const void* hidden = nullptr);
   // One token of each of these slots. Returns before a GPU has computed it.
   Result<void> run(std::span<const std::int32_t> slots);
+  // Captures and proves graphs of all buckets of rows and context, where the device has any; while
+  // all slots are free. What could not be proved is launched kernel by kernel, and said in remarks.
+  Result<void> capture_graphs();
+  std::vector<std::string> remarks() const;
   // As generate::Decoder::collect.
   Result<std::span<const generate::Sampled>> collect(std::int32_t in_flight);
   void end(std::int32_t slot) noexcept;
@@ -76,6 +82,7 @@ class Step {
   Result<void> write_sampling(const generate::Place& place, const generate::TokenPrompt& prompt,
                               std::int32_t position_delta);
   Result<void> write_counts(std::int32_t slot, const generate::TokenPrompt& prompt);
+  Result<void> launch_step(const StepBucket& bucket);
   Result<void> launch_layers(std::int64_t rows, std::int64_t most_tokens);
   HearthStatus launch(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
   HearthStatus embed(std::int64_t rows) const;
@@ -84,6 +91,7 @@ class Step {
   HearthStatus rope_write(const Op& op, std::int64_t rows) const;
   HearthStatus attention(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
   Result<void> draw(std::int64_t rows, const void* hidden, bool first);
+  void expect(std::int64_t rows);
   std::uint64_t written_entries() const;
   Result<void> wait_for(std::uint64_t entries);
   std::int64_t width(Buffer which) const { return width_of(which, description_); }
@@ -97,6 +105,7 @@ class Step {
 
   KvPages pages_;
   StepMemory fixed_;
+  std::unique_ptr<StepGraphs> graphs_;  // null where nothing can be captured
   std::vector<Slot> host_slots_;
   std::uint64_t drawn_ = 0;              // ring entries that launched steps write in all
   std::uint64_t collected_ = 0;          // of these, read

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "models/torch/tensors.h"
+#include "shm/base/log.h"
 
 namespace hearth::engine {
 namespace {
@@ -98,6 +99,8 @@ Result<void> SlotDecoder::warm_up(models::OnEngine on) {
   const auto warmed = warm_up_prompt(on, prompt);
   if (slots_.front().prompt != nullptr) end(on, 0);
   CHECK_OK(warmed);
+  CHECK_OK(step_->capture_graphs());
+  for (const std::string& remark : step_->remarks()) log::warning("{}", remark);
   if (tower_ == nullptr) return {};
   const image::Patches picture = tower_->smallest_picture();
   const image::Patches* const pictures[] = {&picture};
