@@ -26,9 +26,10 @@ LLAMA_SECONDS = 12  # beside hogs llama.cpp may take a second for a token
 def main():
     options = parse_options()
     for weights in options.weights.split(","):
-        for part in options.parts.split(","):
-            figures = PARTS[part](options, weights)
-            harness.record(f"speed {part} {weights}", {"threads": options.threads, **figures})
+        with served.model(options.model, weights, "--threads", str(options.threads)) as model:
+            for part in options.parts.split(","):
+                figures = PARTS[part](options, weights, model)
+                harness.record(f"speed {part} {weights}", {"threads": options.threads, **figures})
 
 
 def parse_options():
@@ -49,25 +50,24 @@ def parse_options():
 # --- parts ------------------------------------------------------------------------------------
 
 
-def decode(options, weights):
+def decode(options, weights, model):
     figures = {}
-    with running(options, weights) as hearth_model:
-        for context in (128, options.long):
-            with llama(options, weights, context) as peer:
-                figures |= decode_beside(options, hearth_model, peer, context, f"at_{context}_")
-        if weights == "bfloat16" and not options.plain:
-            with peers.transformers(sys.executable, options.model, options.threads) as peer:
-                figures |= decode_beside_transformers(options, hearth_model, peer)
+    for context in (128, options.long):
+        with llama(options, weights, context) as peer:
+            figures |= decode_beside(options, model, peer, context, f"at_{context}_")
+    if weights == "bfloat16" and not options.plain:
+        with peers.transformers(sys.executable, options.model, options.threads) as peer:
+            figures |= decode_beside_transformers(options, model, peer)
     return figures
 
 
-def hogs(options, weights):
+def hogs(options, weights, model):
     """Decode at 128 tokens of context, quiet and beside busy neighbours."""
     figures = {}
-    with running(options, weights) as hearth_model, llama(options, weights, 128) as peer:
+    with llama(options, weights, 128) as peer:
         for count in (0, 1, 2):
             with peers.Hogs(count):
-                figures |= decode_beside(options, hearth_model, peer, 128, f"{count}_hogs_")
+                figures |= decode_beside(options, model, peer, 128, f"{count}_hogs_")
     for name in ("hearth", "llama"):
         quiet = figures[f"0_hogs_{name}_tokens_per_second"]
         for count in (1, 2):
@@ -76,30 +76,30 @@ def hogs(options, weights):
     return figures
 
 
-def prefill(options, weights, tokens=512):
+def prefill(options, weights, model, tokens=512):
     ours, theirs = [], []
-    with running(options, weights) as hearth_model, llama(options, weights, tokens) as peer:
+    with llama(options, weights, tokens) as peer:
         for turn in range(options.rounds + 1):
-            reply = hearth_model.read(tokens, unique=True)
+            reply = model.read(tokens, unique=True)
             receipt = reply.receipt
-            if receipt.cached_tokens:
+            if receipt.cached_tokens >= served.CHAT_TOKENS:
                 raise SystemExit("a prompt of its own was found in the prefix cache")
             answer = peer.ask(prompt=list(reply.prompt_token_ids))
             if turn > 0:
-                ours.append(1000 * receipt.prompt_tokens / receipt.prefill_ms)
+                computed = receipt.prompt_tokens - receipt.cached_tokens
+                ours.append(1000 * computed / receipt.prefill_ms)
                 theirs.append(answer["prefill_tokens_per_second"])
     return beside("prefill_", ours, theirs, "llama")
 
 
-def batch(options, weights, rows=8, context=256):
+def batch(options, weights, model, rows=8, context=256):
     """Tokens a second of all sequences while all of them decode, over those of one alone."""
     new = 2 * options.new
-    with running(options, weights, "--slots", str(rows)) as hearth_model:
-        words = [served.text(context, row) for row in range(rows)]
-        for text in words:
-            hearth_model.generate(text, 1)  # the prompts are in the prefix cache from here on
-        alone = [hearth_model.generate(words[0], new) for _ in range(options.rounds)]
-        together = [hearth_model.generate_together(words, new) for _ in range(options.rounds)]
+    words = [served.text(context, row) for row in range(rows)]
+    for text in words:
+        model.generate(text, 1)  # the prompts are in the prefix cache from here on
+    alone = [model.generate(words[0], new) for _ in range(options.rounds)]
+    together = [model.generate_together(words, new) for _ in range(options.rounds)]
     one = harness.median([reply.receipt.tokens_per_second for reply in alone])
     all_rows = harness.median([speed for speed, _ in together])
     same = all(replies[0].token_ids == alone[0].token_ids for _, replies in together)
@@ -119,12 +119,12 @@ PARTS = {"decode": decode, "hogs": hogs, "prefill": prefill, "batch": batch}
 # --- one round of each ------------------------------------------------------------------------
 
 
-def decode_beside(options, hearth_model, peer, context, prefix):
-    prompt = list(hearth_model.read(context).prompt_token_ids)
+def decode_beside(options, model, peer, context, prefix):
+    prompt = list(model.read(context).prompt_token_ids)
     peer.ask(prompt=prompt)
     ours, theirs = [], []
     for turn in range(options.rounds + 1):
-        speed = hearth_model.read(context, options.new).receipt.tokens_per_second
+        speed = model.read(context, options.new).receipt.tokens_per_second
         answer = peer.ask(new=options.new, seconds=LLAMA_SECONDS)
         if turn > 0:
             ours.append(speed)
@@ -132,10 +132,10 @@ def decode_beside(options, hearth_model, peer, context, prefix):
     return beside(prefix, ours, theirs, "llama")
 
 
-def decode_beside_transformers(options, hearth_model, peer):
+def decode_beside_transformers(options, model, peer):
     ours, theirs = [], []
     for turn in range(options.rounds + 1):
-        reply = hearth_model.read(128, options.new)
+        reply = model.read(128, options.new)
         answer = peer.ask(prompt=list(reply.prompt_token_ids), new=options.new)
         if turn > 0:
             ours.append(reply.receipt.tokens_per_second)
@@ -152,10 +152,6 @@ def beside(prefix, ours, theirs, peer):
         f"{prefix}{peer}_tokens_per_second": harness.median(theirs),
         f"{prefix}ratio": ratio,
     }
-
-
-def running(options, weights, *arguments):
-    return served.model(options.model, weights, "--threads", str(options.threads), *arguments)
 
 
 def llama(options, weights, context):
