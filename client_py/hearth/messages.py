@@ -423,7 +423,7 @@ class CacheEntry(Struct):
 class Receipt(Struct):
     """Where the time of one request went. Milliseconds of wall clock, not overlapping, in this order.
 
-    queue_ms: waiting in the broker for a free slot, loading not counted
+    queue_ms: waiting for a free slot, for memory, or for another's equal prompt; loading not counted
     load_ms: loading the model; 0 when it was hot
     preprocess_ms: tokenise, resize, patchify
     vision_ms: vision tower

@@ -242,6 +242,8 @@ typedef struct HearthGather {
 
 /* --- gated delta rule (hybrid layers) --------------------------------------------------------- */
 
+/* The rows of one call belong to different slots: they are computed side by side. */
+
 /* One token of a depthwise causal convolution of `taps` columns, then SiLU. The window of a row's
  * slot keeps the taps - 1 inputs before and is moved on. */
 typedef struct HearthConvStep {

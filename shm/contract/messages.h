@@ -141,7 +141,7 @@ struct CacheEntry {
 
 // Where the time of one request went. Milliseconds of wall clock, not overlapping, in this order.
 struct Receipt {
-  double queue_ms = 0.0;  // waiting in the broker for a free slot, loading not counted
+  double queue_ms = 0.0;  // waiting for a free slot, for memory, or for another's equal prompt; loading not counted
   double load_ms = 0.0;  // loading the model; 0 when it was hot
   double preprocess_ms = 0.0;  // tokenise, resize, patchify
   double vision_ms = 0.0;  // vision tower
