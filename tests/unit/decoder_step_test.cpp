@@ -49,9 +49,8 @@ std::vector<std::int32_t> some_ids(std::int32_t count, std::int32_t first) {
 // A decoder at work: prompts in, tokens out.
 class Running {
  public:
-  Running(const TinyDecoder& decoder, const HearthKernels& kernels)
-      : memory_(host_memory(kernels)) {
-    auto made = Step::create(decoder.description, decoder.weights, *memory_, kLimits);
+  Running(const TinyDecoder& decoder, const HearthKernels& kernels) : memory(host_memory(kernels)) {
+    auto made = Step::create(decoder.description, decoder.weights, *memory, kLimits);
     EXPECT_TRUE(made);
     step = std::move(*made);
   }
@@ -99,11 +98,9 @@ class Running {
     for (const generate::Sampled& each : *sampled) tokens[each.slot].push_back(each.token);
   }
 
+  const std::unique_ptr<DeviceMemory> memory;  // outlives the step
   std::unique_ptr<Step> step;
   std::map<std::int32_t, std::vector<std::int32_t>> tokens;
-
- private:
-  std::unique_ptr<DeviceMemory> memory_;
 };
 
 struct Case {
