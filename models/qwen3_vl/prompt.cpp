@@ -69,13 +69,14 @@ Result<std::vector<std::int32_t>> count_all_tokens(std::span<const TensorView> t
   return counts;
 }
 
-// The runs of placeholders. Plain text cannot contain one, so every run is a picture.
+// The runs of placeholders. Plain text cannot contain one, so every run is a picture; what counts as
+// none has no run.
 Spans find_spans(std::span<const std::int32_t> ids, std::span<const std::int32_t> counts,
                  std::int32_t placeholder) {
   Spans spans;
   std::int32_t at = 0;
   for (const std::int32_t count : counts) {
-    while (ids[static_cast<std::size_t>(at)] != placeholder) ++at;
+    while (count > 0 && ids[static_cast<std::size_t>(at)] != placeholder) ++at;
     spans.push_back({at, count});
     at += count;
   }
