@@ -69,8 +69,8 @@ Result<std::vector<std::int32_t>> count_all_tokens(std::span<const TensorView> t
   return counts;
 }
 
-// The runs of placeholders. Plain text cannot contain one, so every run is a picture; what counts as
-// none has no run.
+// The runs of placeholders. Plain text cannot contain one, so every run is a picture; what counts
+// as none has no run.
 Spans find_spans(std::span<const std::int32_t> ids, std::span<const std::int32_t> counts,
                  std::int32_t placeholder) {
   Spans spans;
