@@ -10,8 +10,6 @@ from arrival in the service to the first token.
 import argparse
 import sys
 
-import numpy
-
 import harness
 import served
 
@@ -34,11 +32,6 @@ def main():
     return 0
 
 
-def picture(seed, side):
-    noise = numpy.random.default_rng(seed).integers(0, 256, (side, side, 3), numpy.uint8)
-    return numpy.ascontiguousarray(noise)
-
-
 def first_token(model, *content):
     return model.generate(list(content), 1).receipt
 
@@ -59,7 +52,7 @@ def ready_and_steady(model, options):
 def pictures(model, options):
     cold, known, again, prefix = [], [], [], []
     for seed in range(options.rounds):
-        image = picture(seed, options.side)
+        image = served.picture(seed, options.side)
         cold.append(first_token(model, image, f"What is in picture {seed}?"))
         known.append(first_token(model, image, f"Which colours has number {seed}?"))
         again.append(first_token(model, image, f"Which colours has number {seed}?"))

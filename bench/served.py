@@ -1,9 +1,13 @@
-"""A model that a private service holds loaded, and texts of a known number of tokens for it."""
+"""A model that a private service holds loaded; texts of a known number of tokens, and pictures,
+for it."""
 
 import contextlib
+import dataclasses
 import itertools
 import threading
 import time
+
+import numpy
 
 import harness
 import hearth.client
@@ -17,6 +21,12 @@ def text(tokens, number=None):
     first = "the" if number is None else f"{number:04d}"
     spent = 1 if number is None else 4  # a digit is a token
     return first + " the" * (tokens - CHAT_TOKENS - spent)
+
+
+def picture(seed, side):
+    """u8 [side, side, 3] of random noise."""
+    noise = numpy.random.default_rng(seed).integers(0, 256, (side, side, 3), numpy.uint8)
+    return numpy.ascontiguousarray(noise)
 
 
 @contextlib.contextmanager
@@ -45,7 +55,7 @@ class ServedModel:
         return greedy(self.client, self.model, content, new)
 
     def generate_together(self, contents, new):
-        """Each by a client of its own, begun at once: tokens a second of all, and the replies."""
+        """Each by a client of its own, begun at once. Returns a Burst."""
         replies = [None] * len(contents)
         barrier = threading.Barrier(len(contents) + 1)
 
@@ -62,7 +72,35 @@ class ServedModel:
         began = time.perf_counter()
         for thread in threads:
             thread.join()
-        return len(contents) * new / (time.perf_counter() - began), replies
+        return Burst(replies, time.perf_counter() - began)
+
+
+@dataclasses.dataclass
+class Burst:
+    """Answers that were begun at once, and the seconds until the last of them ended."""
+
+    replies: list
+    seconds: float
+
+    def tokens_per_second(self):
+        """Of the whole burst: prompts, and the steps that were not full, included."""
+        return sum(len(reply.token_ids) for reply in self.replies) / self.seconds
+
+    def tokens_per_second_of_all(self):
+        """While every answer was being written: after the last one's first token and before the
+        first one's last."""
+        times = [self._token_times(reply) for reply in self.replies]
+        begin, end = max(row[0] for row in times), min(row[-1] for row in times)
+        written = sum(begin < time <= end for row in times for time in row)
+        if written < 8 * len(self.replies):
+            raise SystemExit("the answers hardly overlapped: ask for more tokens (--new)")
+        return written / (end - begin)
+
+    @staticmethod
+    def _token_times(reply):
+        """Seconds from the burst's begin, at which the service took all requests."""
+        elapsed_us = itertools.accumulate(reply.token_us)
+        return [reply.receipt.first_token_ms / 1e3 + us / 1e6 for us in elapsed_us]
 
 
 def greedy(client, model, content, new):

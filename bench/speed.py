@@ -6,13 +6,15 @@ in turn within one run.
     python bench/speed.py /tmp/2b --gguf /tmp/2b/gguf [--parts decode,hogs,…] [--weights int8,…]
 
 Parts: decode (one sequence, at 128 tokens of context and at --long), hogs (the same beside one and
-two processes that keep a core busy), prefill (512 tokens), batch (8 sequences at 256 tokens).
+two processes that keep a core busy), prefill (512 tokens), batch (8 sequences at 256 tokens),
+captions (8 pictures end to end, one after the other and at once).
 Every figure is the median of --rounds; hearth and its peer take turns within a round.
 --llama-python names an interpreter that has llama-cpp-python, --plain leaves transformers out.
 """
 
 import argparse
 import sys
+import time
 
 import harness
 import peers
@@ -36,7 +38,7 @@ def parse_options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="a Qwen3-VL folder")
     parser.add_argument("--gguf", required=True, help="prefix given to export_gguf.py")
-    parser.add_argument("--parts", default="decode,prefill,batch,hogs")
+    parser.add_argument("--parts", default="decode,prefill,batch,captions,hogs")
     parser.add_argument("--weights", default="bfloat16,int8,int4")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
@@ -93,27 +95,54 @@ def prefill(options, weights, model, tokens=512):
 
 
 def batch(options, weights, model, rows=8, context=256):
-    """Tokens a second of all sequences while all of them decode, over those of one alone."""
-    new = 2 * options.new
+    """Tokens a second of all sequences, over those of one alone: while all of them decode, and of
+    the whole burst, its beginning and its end included."""
     words = [served.text(context, row) for row in range(rows)]
     for text in words:
         model.generate(text, 1)  # the prompts are in the prefix cache from here on
-    alone = [model.generate(words[0], new) for _ in range(options.rounds)]
-    together = [model.generate_together(words, new) for _ in range(options.rounds)]
+    alone = [model.generate(words[0], options.new) for _ in range(options.rounds)]
+    bursts = [model.generate_together(words, 2 * options.new) for _ in range(options.rounds)]
     one = harness.median([reply.receipt.tokens_per_second for reply in alone])
-    all_rows = harness.median([speed for speed, _ in together])
-    same = all(replies[0].token_ids == alone[0].token_ids for _, replies in together)
+    every = harness.median([burst.tokens_per_second_of_all() for burst in bursts])
+    whole = harness.median([burst.tokens_per_second() for burst in bursts])
+    ids = alone[0].token_ids
+    same = all(burst.replies[0].token_ids[: len(ids)] == ids for burst in bursts)
     return {
         "rows": rows,
         "context_tokens": context,
         "one_row_tokens_per_second": one,
-        "all_rows_tokens_per_second": all_rows,
-        "ratio": all_rows / one,
+        "all_rows_tokens_per_second": every,
+        "ratio": every / one,
+        "whole_burst_tokens_per_second": whole,
+        "whole_burst_ratio": whole / one,
         "same_tokens_in_company": same,
     }
 
 
-PARTS = {"decode": decode, "hogs": hogs, "prefill": prefill, "batch": batch}
+def captions(options, weights, model, rows=8, side=512):
+    """New pictures and an answer about each, one after the other and at once: end to end."""
+
+    def questions(first):
+        return [[served.picture(first + row, side), "Describe it."] for row in range(rows)]
+
+    alone, together = [], []
+    for turn in range(options.rounds):
+        began = time.perf_counter()
+        for question in questions(100 * turn):
+            model.generate(question, options.new)
+        alone.append(rows / (time.perf_counter() - began))
+        burst = model.generate_together(questions(100 * turn + 50), options.new)
+        together.append(rows / burst.seconds)
+    return {
+        "side": side,
+        "answer_tokens": options.new,
+        "one_after_the_other_per_minute": 60 * harness.median(alone),
+        f"{rows}_at_once_per_minute": 60 * harness.median(together),
+        "ratio": harness.median([a / b for a, b in zip(together, alone, strict=True)]),
+    }
+
+
+PARTS = {"decode": decode, "hogs": hogs, "prefill": prefill, "batch": batch, "captions": captions}
 
 
 # --- one round of each ------------------------------------------------------------------------

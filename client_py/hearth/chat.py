@@ -10,7 +10,7 @@ from . import content, errors, messages
 from .held import Held
 from .slots import Slot
 from .tensors import Pixels, is_tensor
-from .wire import MAX_TEXT_BYTES, token_ids
+from .wire import MAX_TEXT_BYTES, packed_integers
 
 _NO_OPTIONS = ("model", "messages", "layers", "key", "result_key")
 _ROLES = ("system", "user", "assistant")
@@ -18,7 +18,9 @@ _VIDEO = ("video", "fps", "frames")
 
 
 class Reply(NamedTuple):
-    """A whole answer. Token ids include the stop token; `receipt` says where the time went."""
+    """A whole answer. Token ids include the stop token; `receipt` says where the time went,
+    `token_us` how many microseconds after the one before each token came (0 for the first; empty
+    when the answer was kept from an equal question)."""
 
     text: str
     token_ids: list[int]
@@ -26,6 +28,7 @@ class Reply(NamedTuple):
     stop_reason: str  # end_token, stop_string or max_tokens
     receipt: messages.Receipt
     warnings: list[str]
+    token_us: list[int]
 
 
 def reply_of(generated: messages.Struct) -> Reply:
@@ -33,11 +36,12 @@ def reply_of(generated: messages.Struct) -> Reply:
     assert isinstance(generated, messages.Generated)
     return Reply(
         generated.text,
-        token_ids(generated.token_ids),
-        token_ids(generated.prompt_token_ids),
+        packed_integers(generated.token_ids),
+        packed_integers(generated.prompt_token_ids),
         generated.stop_reason,
         generated.receipt,
         generated.warnings,
+        packed_integers(generated.token_us),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 1
 OLDEST_PROTOCOL_VERSION = 1
-SCHEMA_HASH = "117c4512a9f7fdaa"
+SCHEMA_HASH = "c5c2f3205096c7a5"
 
 S = TypeVar("S", bound="Struct")
 
@@ -1317,6 +1317,7 @@ class Generated(Struct):
     text: without stop token and stop string
     token_ids: generated ids, stop token included; i32 little endian
     prompt_token_ids: ids of the whole prompt, picture tokens expanded; i32 little endian
+    token_us: for each generated id the microseconds since the one before, 0 for the first; i32 little endian; empty when the answer was kept
     stop_reason: why it ended
     receipt: where the time went
     warnings: what a careful user should know
@@ -1325,9 +1326,9 @@ class Generated(Struct):
     NAME = "generated"
     TYPE = 36
     KIND = "reply"
-    REQUIRED = ("text", "token_ids", "prompt_token_ids", "stop_reason", "receipt")
+    REQUIRED = ("text", "token_ids", "prompt_token_ids", "token_us", "stop_reason", "receipt")
     NESTED = {"receipt": Receipt}
-    __slots__ = ("text", "token_ids", "prompt_token_ids", "stop_reason", "receipt", "warnings")
+    __slots__ = ("text", "token_ids", "prompt_token_ids", "token_us", "stop_reason", "receipt", "warnings")
 
     def __init__(
         self,
@@ -1335,6 +1336,7 @@ class Generated(Struct):
         text: str,
         token_ids: bytes,
         prompt_token_ids: bytes,
+        token_us: bytes,
         stop_reason: str,
         receipt: Receipt,
         warnings: list[str] | None = None,
@@ -1342,6 +1344,7 @@ class Generated(Struct):
         self.text = text
         self.token_ids = token_ids
         self.prompt_token_ids = prompt_token_ids
+        self.token_us = token_us
         self.stop_reason = stop_reason
         self.receipt = receipt
         self.warnings = [] if warnings is None else warnings

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from . import errors, messages
-from .wire import BrokenFrame, close_all, token_ids
+from .wire import BrokenFrame, close_all, packed_integers
 
 RELEASE_SLOTS = 4096  # in one message
 _PAGE_BYTES = mmap.PAGESIZE
@@ -125,7 +125,7 @@ class Results:
             self.discard(waiting)
         return Encoded(
             hidden[0] if layers is None else hidden,
-            token_ids(reply.prompt_token_ids),
+            packed_integers(reply.prompt_token_ids),
             reply.receipt,
             reply.warnings,
         )

@@ -80,8 +80,8 @@ def decode(frame: Frame) -> Struct | None:
         raise BrokenFrame(f"{kind.NAME}: {error}") from error
 
 
-def token_ids(packed: bytes) -> list[int]:
-    """Token ids as they travel: i32 little endian."""
+def packed_integers(packed: bytes) -> list[int]:
+    """Token ids and their times as they travel: i32 little endian."""
     return list(struct.unpack(f"<{len(packed) // 4}i", packed))
 
 

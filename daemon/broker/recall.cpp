@@ -34,6 +34,7 @@ bool recall(Core& core, const Job& sent) {
   auto answer = contract::unpack<contract::Generated>(bytes_of(*body));
   if (!answer) return false;
   complete_receipt(core, sent, answer->receipt);
+  answer->token_us.clear();
   catch_up(core, sent, {whole_answer(*answer)});
   core.reply(sent.caller, *answer);
   return true;

@@ -13,9 +13,9 @@ constexpr auto kReportInterval = std::chrono::milliseconds(100);
 constexpr std::size_t kMostTextBytes = 262144;  // of generated.text in the contract
 
 // i32 little endian, as the contract carries token ids. Every platform hearth runs on is that.
-std::string packed(std::span<const std::int32_t> ids) {
-  std::string bytes(ids.size_bytes(), '\0');
-  if (!ids.empty()) std::memcpy(bytes.data(), ids.data(), bytes.size());
+std::string packed(std::span<const std::int32_t> values) {
+  std::string bytes(values.size_bytes(), '\0');
+  if (!values.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
   return bytes;
 }
 
@@ -88,6 +88,7 @@ void Sequence::finish(const ReceiptLabels& labels) {
   reply.text = std::move(text_);
   reply.token_ids = packed(answer_ids_);
   reply.prompt_token_ids = packed(prompt_->ids);
+  reply.token_us = packed(timeline_.token_us());
   reply.stop_reason = stop_reason_;
   reply.receipt = timeline_.receipt(*prompt_, reuse, labels);
   reply.warnings = prompt_->warnings;

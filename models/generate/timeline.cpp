@@ -5,33 +5,33 @@
 namespace hearth::generate {
 namespace {
 
-constexpr float kStallFactor = 3.0F;  // of the median step
+constexpr std::int64_t kStallFactor = 3;  // of the median step
 
 double ms_between(models::Clock::time_point from, models::Clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
 }
 
-std::uint32_t count_stalls(std::vector<float> step_ms) {
-  if (step_ms.empty()) return 0;
-  const auto middle = step_ms.begin() + static_cast<std::ptrdiff_t>(step_ms.size() / 2);
-  std::nth_element(step_ms.begin(), middle, step_ms.end());
-  const float limit = kStallFactor * *middle;
+// Steps longer than three times the median one.
+std::uint32_t count_stalls(std::vector<std::int32_t> steps_us) {
+  if (steps_us.empty()) return 0;
+  const auto middle = steps_us.begin() + static_cast<std::ptrdiff_t>(steps_us.size() / 2);
+  std::nth_element(steps_us.begin(), middle, steps_us.end());
+  const std::int64_t limit = kStallFactor * std::int64_t{*middle};
   return static_cast<std::uint32_t>(
-      std::count_if(step_ms.begin(), step_ms.end(), [&](float ms) { return ms > limit; }));
+      std::count_if(steps_us.begin(), steps_us.end(), [&](std::int32_t us) { return us > limit; }));
 }
 
 }  // namespace
 
 Timeline::Timeline(std::int32_t expected_tokens) {
-  step_ms_.reserve(static_cast<std::size_t>(std::max(expected_tokens, 1)));
+  token_us_.reserve(static_cast<std::size_t>(std::max(expected_tokens, 1)));
 }
 
 void Timeline::token() {
   const auto now = models::Clock::now();
-  if (tokens_++ == 0)
-    first_token_ = now;
-  else
-    step_ms_.push_back(static_cast<float>(ms_between(last_token_, now)));
+  if (token_us_.empty()) first_token_ = last_token_ = now;
+  using Microseconds = std::chrono::duration<std::int32_t, std::micro>;  // 35 minutes
+  token_us_.push_back(std::chrono::duration_cast<Microseconds>(now - last_token_).count());
   last_token_ = now;
 }
 
@@ -51,12 +51,15 @@ contract::Receipt Timeline::receipt(const TokenPrompt& prompt, const Reuse& reus
   receipt.image_tokens = prompt.image_tokens;
   receipt.cached_tokens = static_cast<std::uint32_t>(reuse.tokens);
   receipt.cached_pictures = static_cast<std::uint32_t>(reuse.pictures);
-  receipt.generated_tokens = tokens_;
-  if (receipt.decode_ms > 0.0)
-    receipt.tokens_per_second = (tokens_ - 1) / (receipt.decode_ms / 1000.0);
-  for (const float ms : step_ms_)
-    receipt.slowest_token_ms = std::max(receipt.slowest_token_ms, static_cast<double>(ms));
-  receipt.stalls = count_stalls(step_ms_);
+  receipt.generated_tokens = static_cast<std::uint32_t>(token_us_.size());
+  if (token_us_.size() > 1) {
+    const std::vector<std::int32_t> steps_us(token_us_.begin() + 1, token_us_.end());
+    receipt.slowest_token_ms = *std::max_element(steps_us.begin(), steps_us.end()) / 1000.0;
+    receipt.stalls = count_stalls(steps_us);
+    if (receipt.decode_ms > 0.0)
+      receipt.tokens_per_second =
+          static_cast<double>(steps_us.size()) / (receipt.decode_ms / 1000.0);
+  }
   receipt.device = labels.device;
   receipt.dtype = labels.dtype;
   return receipt;

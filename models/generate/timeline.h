@@ -4,6 +4,8 @@
 // also when other sequences were stepped in between. Engine thread only.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,9 @@ class Timeline {
   void token();
   void prompt_finished();  // of a prompt that no token follows
 
+  // [generated tokens] microseconds since the token before, 0 for the first.
+  std::span<const std::int32_t> token_us() const { return token_us_; }
+
   // The worker's part: of the queue the time that it waited here. The broker adds to that, and
   // load, first token, total and model. Times in ms.
   contract::Receipt receipt(const TokenPrompt& prompt, const Reuse& reuse,
@@ -43,8 +48,7 @@ class Timeline {
   models::Clock::time_point begin_finished_;
   models::Clock::time_point first_token_;
   models::Clock::time_point last_token_;
-  std::vector<float> step_ms_;  // of each token but the first
-  std::uint32_t tokens_ = 0;
+  std::vector<std::int32_t> token_us_;  // since the token before; 0 for the first
 };
 
 }  // namespace hearth::generate

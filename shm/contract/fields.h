@@ -615,6 +615,7 @@ struct Fields<Generated> {
     visit(Rule{.name = "text", .required = true, .max_bytes = 262144}, m.text);
     visit(Rule{.name = "token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.token_ids);
     visit(Rule{.name = "prompt_token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.prompt_token_ids);
+    visit(Rule{.name = "token_us", .required = true, .is_bin = true, .max_bytes = 131072}, m.token_us);
     visit(Rule{.name = "stop_reason", .required = true, .choices = stop_reason_choices}, m.stop_reason);
     visit(Rule{.name = "receipt", .required = true}, m.receipt);
     visit(Rule{.name = "warnings", .required = false, .max_items = 64}, m.warnings);

@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::uint32_t kOldestProtocolVersion = 1;
-inline constexpr std::string_view kSchemaHash = "117c4512a9f7fdaa";
+inline constexpr std::string_view kSchemaHash = "c5c2f3205096c7a5";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -473,6 +473,7 @@ struct Generated {
   std::string text;  // without stop token and stop string
   std::string token_ids;  // generated ids, stop token included; i32 little endian
   std::string prompt_token_ids;  // ids of the whole prompt, picture tokens expanded; i32 little endian
+  std::string token_us;  // for each generated id the microseconds since the one before, 0 for the first; i32 little endian; empty when the answer was kept
   std::string stop_reason;  // why it ended
   Receipt receipt;  // where the time went
   std::vector<std::string> warnings;  // what a careful user should know

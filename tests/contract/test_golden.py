@@ -76,6 +76,7 @@ def test_a_struct_that_is_no_map_is_refused() -> None:
                 "text": "",
                 "token_ids": b"",
                 "prompt_token_ids": b"",
+                "token_us": b"",
                 "stop_reason": "max_tokens",
                 "receipt": 3,
             }

@@ -28,10 +28,15 @@ def packed_ids(*ids):
 
 def generated(text="a red circle", **fields):
     """The end of a generate request."""
-    fields = {"stop_reason": "end_token", "receipt": RECEIPT, **fields}
-    return messages.Generated(
-        text=text, token_ids=packed_ids(5, 6), prompt_token_ids=packed_ids(1, 2, 3), **fields
-    )
+    fields = {
+        "token_ids": packed_ids(5, 6),
+        "prompt_token_ids": packed_ids(1, 2, 3),
+        "token_us": packed_ids(0, 1500),
+        "stop_reason": "end_token",
+        "receipt": RECEIPT,
+        **fields,
+    }
+    return messages.Generated(text=text, **fields)
 
 
 def token(text):

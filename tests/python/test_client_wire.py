@@ -163,7 +163,7 @@ def test_a_message_over_the_limit_is_refused_before_sending():
 
 
 def test_token_ids_are_signed_little_endian():
-    assert wire.token_ids(struct.pack("<3i", 1, -2, 151655)) == [1, -2, 151655]
+    assert wire.packed_integers(struct.pack("<3i", 1, -2, 151655)) == [1, -2, 151655]
 
 
 def deliver(exchanges, request_id, message, fds=()):

@@ -88,6 +88,7 @@ class RecallTest : public BrokerTest {
     if (jobs() == before) return last_id;
     contract::Generated reply = generated("a red circle");
     reply.token_ids = std::string(8, '\1');
+    reply.token_us = std::string(8, '\2');
     reply.receipt.generated_tokens = 2;
     reply.receipt.prompt_tokens = 9;
     reply.receipt.decode_ms = 123.0;
@@ -113,6 +114,7 @@ TEST_F(RecallTest, AnEqualQuestionIsAnsweredWithoutTheEngine) {
   const auto reply = client.answer<contract::Generated>(id);
   EXPECT_EQ(reply.text, "a red circle");
   EXPECT_EQ(reply.token_ids, std::string(8, '\1'));
+  EXPECT_EQ(reply.token_us, "");
   ASSERT_EQ(client.of(id).size(), 2u);
   const auto said = contract::unpack<contract::Token>(bytes_of(client.of(id)[0].body));
   EXPECT_EQ(said->text, "a red circle");

@@ -1,6 +1,7 @@
 // The loop that makes tokens, over the fake model.
 
 #include <algorithm>
+#include <numeric>
 
 #include <gtest/gtest.h>
 
@@ -231,6 +232,11 @@ TEST(Batch, WritesAReceiptOfWhereTheTimeWent) {
   EXPECT_GE(receipt.decode_ms, 9 * 2.0);
   EXPECT_GE(receipt.slowest_token_ms, 2.0);
   EXPECT_NEAR(receipt.tokens_per_second, 9.0 / (receipt.decode_ms / 1000.0), 1e-6);
+  const std::vector<std::int32_t> token_us = ids_in(run.heard->reply->token_us);
+  ASSERT_EQ(token_us.size(), 10U);
+  EXPECT_EQ(token_us.front(), 0);
+  EXPECT_NEAR(std::accumulate(token_us.begin(), token_us.end(), 0) / 1000.0, receipt.decode_ms,
+              0.001 * static_cast<double>(token_us.size()));
   EXPECT_EQ(receipt.prompt_tokens, ids_in(run.heard->reply->prompt_token_ids).size());
   EXPECT_EQ(receipt.device, "test device");
   EXPECT_EQ(receipt.dtype, "float32");
