@@ -112,26 +112,25 @@ def call_later(delay_s: float, act: Callable[[], None]) -> bool:
     return True
 
 
-def on_memory_wanted(give: Callable[[int], None]) -> None:
-    """Has `give` called in the thread that runs nodes, whenever ComfyUI wants memory of its GPU and
-    has freed what it could: with the bytes that are missing, or 0 for all there is, when the user
-    asked it to unload its models. Once a process; nothing where ComfyUI has no such function.
+def on_memory_wanted(give: Callable[[int, str], None]) -> None:
+    """Has `give` called in the thread that runs nodes, whenever ComfyUI wants memory of a device
+    and has freed what it could: with the bytes that are missing, or 0 for all there is, when the
+    user asked it to unload its models; and with the kind of device, "cuda" or "cpu". Once a
+    process; nothing where ComfyUI has no such function.
     """
     own = _lookup("comfy.model_management", "free_memory")
-    free_now = _lookup("comfy.model_management", "get_free_memory")
-    if own is None or free_now is None or hasattr(own, "hearth"):
+    if own is None or hasattr(own, "hearth"):
         return
 
     @functools.wraps(own)
-    def free_memory(memory_required: Any, device: Any, *more: Any, **named: Any) -> Any:
-        unloaded = own(memory_required, device, *more, **named)
+    def free_memory(
+        memory_required: Any, device: Any, keep_loaded: Any = (), *more: Any, **named: Any
+    ) -> Any:
+        unloaded = own(memory_required, device, keep_loaded, *more, **named)
         try:
-            if getattr(device, "type", "") == "cuda":
-                missing = memory_required - free_now(device)
-                if memory_required >= _EVERYTHING:
-                    give(0)
-                elif missing > 0:
-                    give(math.ceil(missing))
+            missing = _missing(memory_required, device, keep_loaded)
+            if missing is not None:
+                give(missing, device.type)
         except Exception:  # whatever it is, it is not ComfyUI's
             logging.exception("hearth: the service was not asked for memory")
         return unloaded
@@ -139,6 +138,18 @@ def on_memory_wanted(give: Callable[[int], None]) -> None:
     free_memory.hearth = True  # type: ignore[attr-defined]
     with contextlib.suppress(*_ABSENT):
         importlib.import_module("comfy.model_management").free_memory = free_memory
+
+
+def _missing(required: float, device: Any, keep_loaded: Any) -> int | None:
+    """Bytes that ComfyUI still lacks, 0 for all there is, None where it lacks nothing. Everything
+    but some models is how it parts with one of them: no wish for memory."""
+    free_now = _lookup("comfy.model_management", "get_free_memory")
+    if free_now is None or getattr(device, "type", None) is None:
+        return None
+    if required >= _EVERYTHING:
+        return None if keep_loaded else 0
+    missing = required - free_now(device)
+    return math.ceil(missing) if missing > 0 else None
 
 
 def model_folders(kind: str) -> list[Path]:

@@ -40,6 +40,10 @@ class HearthError(Exception):
         end = "" if self.what.endswith((".", "!", "?")) else "."
         return f"{self.what}{end} {self.hint}".strip()
 
+    def reworded(self, what: str, hint: str) -> HearthError:
+        """The same error in other words."""
+        return _again(self.code, what, hint, self.retryable, self.retry_after_ms)
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_again, (self.code, self.what, self.hint, self.retryable, self.retry_after_ms))
 

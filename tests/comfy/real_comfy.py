@@ -101,9 +101,12 @@ class RealComfy:
 
     def queue(self, workflow: dict[str, Any]) -> None:
         """Has a workflow run without waiting for its end."""
-        body = json.dumps({"prompt": workflow}).encode()
+        self.post("/prompt", {"prompt": workflow})
+
+    def post(self, path: str, body: dict[str, Any]) -> None:
+        """What the browser sends when a button is pressed."""
         headers = {"Content-Type": "application/json"}
-        request = urllib.request.Request(self._url("/prompt"), body, headers)
+        request = urllib.request.Request(self._url(path), json.dumps(body).encode(), headers)
         _opener.open(request, timeout=30).close()
 
     def log(self) -> str:

@@ -1,4 +1,6 @@
-"""The cases of cases.py in real ComfyUIs: COMFYUI_DIR names their checkouts, separated as in PATH.
+"""The cases of cases.py and cases_speed.py in real ComfyUIs.
+
+COMFYUI_DIR names their checkouts, separated as in PATH.
 
 COMFYUI_PYTHON is the Python that has their requirements (default: the one that runs the tests).
 Without COMFYUI_DIR this file is not collected, and test_comfyui_dir.py says so.
@@ -20,11 +22,13 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 CHECKOUTS = [Path(path) for path in os.environ["COMFYUI_DIR"].split(os.pathsep)]
 pytest.importorskip("aiohttp")
-pytest.register_assert_rewrite("cases")
+pytest.register_assert_rewrite("cases", "cases_speed")
 
 import hearthd_for_test as services  # noqa: E402
 from cases import *  # noqa: E402, F403
 from cases import caption, picture, wait_until  # noqa: E402
+from cases_speed import *  # noqa: E402, F403
+from cases_speed import states_of  # noqa: E402
 from real_comfy import RealComfy  # noqa: E402
 
 from hearth import client  # noqa: E402
@@ -39,7 +43,11 @@ def comfy(request: Any, tmp_path_factory: Any) -> Iterator[RealComfy]:
     checkout, form = request.param
     base = tmp_path_factory.mktemp("comfy")
     services.make_fake_model(base / "models/LLM/fake")
-    env = {"HEARTH_SOCKET": str(base / "hearth.sock"), "HEARTH_FORCE_V1": str(int(form == "V1"))}
+    env = {
+        "HEARTH_SOCKET": str(base / "hearth.sock"),
+        "HEARTH_FORCE_V1": str(int(form == "V1")),
+        "HEARTH_FREE_MEMORY": "always",
+    }
     with RealComfy(checkout, services.ROOT, base, env) as running:
         yield running
 
@@ -57,6 +65,15 @@ def test_help_pages_and_example_workflows_are_served(comfy: RealComfy) -> None:
     for name in templates:
         page = comfy.page(f"/api/workflow_templates/hearth/{name}.json")
         assert json.loads(page)["nodes"]
+
+
+def test_the_button_that_unloads_models_reaches_the_service(comfy: RealComfy, service: Any) -> None:
+    assert comfy.run({"1": caption("before")}).text("1") == "before"
+    ((state, holders),) = states_of(service, "fake")
+    assert (state, holders) == ("hot", 1)
+    comfy.post("/free", {"unload_models": True})
+    wait_until(lambda: states_of(service, "fake") == [("cold", 1)])
+    assert comfy.run({"1": caption("after")}).text("1") == "after"
 
 
 _declared: dict[Path, dict[str, Any]] = {}

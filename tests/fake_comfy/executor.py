@@ -29,7 +29,7 @@ class Executor:
         return "; ".join(
             f"{node_id} {complaint}"
             for node_id, node in workflow.items()
-            for complaint in _complaints(self._classes, workflow, node)
+            for complaint in _complaints(self._classes, self._world, workflow, node)
         )
 
     def run(self, workflow: dict[str, Any], outcome: Outcome) -> None:
@@ -140,7 +140,10 @@ def _links(node: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def _complaints(
-    classes: dict[str, type], workflow: dict[str, Any], node: dict[str, Any]
+    classes: dict[str, type],
+    world: modules.FakeModules,
+    workflow: dict[str, Any],
+    node: dict[str, Any],
 ) -> list[str]:
     cls = classes[node["class_type"]]
     declared = cls.INPUT_TYPES()  # type: ignore[attr-defined]
@@ -151,7 +154,8 @@ def _complaints(
     ]
     for name, (kind, options) in {**declared["required"], **declared.get("optional", {})}.items():
         if name in node["inputs"]:
-            found += _complaints_about(classes, workflow, node, (name, kind, options), name in own)
+            unchecked = name in own or (kind == "COMBO" and not world.checks_v3_choices)
+            found += _complaints_about(classes, workflow, node, (name, kind, options), unchecked)
     if validate:
         named = {
             n: v if not isinstance(v, list) else None for n, v in node["inputs"].items() if n in own
@@ -166,7 +170,7 @@ def _complaints_about(
     workflow: dict[str, Any],
     node: dict[str, Any],
     declared: Any,
-    own: bool,
+    unchecked: bool,
 ) -> list[str]:
     name, kind, options = declared
     value = node["inputs"][name]
@@ -177,7 +181,7 @@ def _complaints_about(
         return [f"{name}: {given} is not {kind}"] if given != kind else []
     with contextlib.suppress(KeyError, TypeError):
         value = node["inputs"][name] = _CONVERT[kind](value)
-    if own:
+    if unchecked:
         return []
     choices = kind if isinstance(kind, list) else options.get("options")
     if choices is not None and value not in choices:

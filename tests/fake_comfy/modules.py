@@ -56,11 +56,14 @@ class Memory:
     def unload_all_models(self) -> None:
         self.load(1e30)
 
-    def load(self, nbytes: float, device: str = "cuda") -> None:
+    def load(
+        self, nbytes: float, device: str = "cuda", keep_loaded: tuple[Any, ...] | None = None
+    ) -> None:
         """What happens before a model of so many bytes is loaded."""
         # As there, the function is looked up in its module at every call.
         free_memory = sys.modules["comfy.model_management"].free_memory
-        free_memory(nbytes, SimpleNamespace(type=device))
+        kept = () if keep_loaded is None else (keep_loaded,)
+        free_memory(nbytes, SimpleNamespace(type=device), *kept)
 
 
 class PromptServer:
@@ -120,6 +123,7 @@ class FakeModules:
 
     def __init__(self, version: str, base: Path, package: Path) -> None:
         self.interrupt, self.server = Interrupt(version), PromptServer()
+        self.checks_v3_choices = version != "0.3.64"
         self.memory = Memory()
         models = base / "models"
         self.folders = {

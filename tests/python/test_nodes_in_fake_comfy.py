@@ -1,4 +1,4 @@
-"""The cases of tests/comfy/cases.py in our own small ComfyUI, as 0.3.64 and as 0.33, V1 and V3."""
+"""The cases of tests/comfy in our own small ComfyUI, as 0.3.64 and as 0.33, V1 and V3."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pytest
 pytest.importorskip("torch")
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "comfy")]
-pytest.register_assert_rewrite("cases")
+pytest.register_assert_rewrite("cases", "cases_speed")
 
 import hearthd_for_test as services  # noqa: E402
 from cases import *  # noqa: E402, F403
+from cases_speed import *  # noqa: E402, F403
 from fake_comfy import FakeComfy  # noqa: E402
 
 

@@ -94,6 +94,53 @@ def test_a_service_on_the_cpu_is_left_alone_unless_the_user_asked(
     assert asked(service) == [0]
 
 
+def test_always_includes_a_comfyui_that_computes_on_the_cpu(
+    comfy: FakeComfy, service: scripted.Server, monkeypatch: Any
+) -> None:
+    computes_on(service, "cpu")
+    monkeypatch.setenv("HEARTH_FREE_MEMORY", "always")
+    comfy.run({"1": status()})
+    comfy.world.memory.load(1e30, device="cpu")
+    comfy.world.memory.load(5 * GIB, device="cpu")
+    assert asked(service) == [0, 3 * GIB]
+
+
+def test_a_comfyui_on_the_cpu_leaves_a_gpu_alone(
+    comfy: FakeComfy, service: scripted.Server
+) -> None:
+    computes_on(service, "cuda")
+    comfy.run({"1": status()})
+    comfy.world.memory.load(1e30, device="cpu")
+    assert asked(service) == []
+
+
+def test_comfyui_parting_with_one_model_is_no_wish_for_memory(
+    comfy: FakeComfy, service: scripted.Server
+) -> None:
+    """0.33 gives up a model and its clones by asking for everything but the others."""
+    computes_on(service, "cuda")
+    comfy.run({"1": status()})
+    comfy.world.memory.load(1e30, keep_loaded=("another model",))
+    assert asked(service) == []
+
+
+@pytest.mark.parametrize("policy, asks", [("Never", 0), (" never", 0), ("", 1), ("of", 1)])
+def test_a_policy_is_read_generously_and_a_mistyped_one_is_named(
+    comfy: FakeComfy,
+    service: scripted.Server,
+    monkeypatch: Any,
+    caplog: Any,
+    policy: str,
+    asks: int,
+) -> None:
+    computes_on(service, "cuda")
+    monkeypatch.setenv("HEARTH_FREE_MEMORY", policy)
+    comfy.run({"1": status()})
+    comfy.world.memory.load(5 * GIB)
+    assert len(asked(service)) == asks
+    assert ("HEARTH_FREE_MEMORY is 'of'" in caplog.text) is (policy == "of")
+
+
 def test_the_user_can_forbid_it(
     comfy: FakeComfy, service: scripted.Server, monkeypatch: Any
 ) -> None:

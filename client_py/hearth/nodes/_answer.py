@@ -73,13 +73,19 @@ class _Screen:
         if progress.stage == "decode":
             self._tokens = progress.done
         elif progress.stage in _STAGES:
-            known = progress.done and progress.total
-            part = f" {100 * progress.done // progress.total} %" if known else ""
-            self.text = f"{_STAGES[progress.stage]} …{part}"
+            self.text = f"{_STAGES[progress.stage]} …{_how_far(progress)}"
 
     def finish(self) -> None:
         """The bar is full however short the answer is."""
         self._move_bar(self._max_tokens)
+
+
+def _how_far(progress: Progress) -> str:
+    if not progress.done or not progress.total:
+        return ""
+    if progress.stage == "queued":
+        return f" {progress.done} ahead"
+    return f" {100 * progress.done // progress.total} %"
 
 
 def show(text: str) -> None:

@@ -88,7 +88,7 @@ def _missing(name: str) -> errors.HearthError:
 
 
 def _is_public(name: str) -> bool:
-    return "/" not in name and not name.endswith(".safetensors")
+    return bool(name) and "/" not in name and not name.endswith(".safetensors")
 
 
 def _search() -> Iterator[tuple[str, Path]]:

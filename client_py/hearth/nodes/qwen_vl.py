@@ -10,8 +10,11 @@ from ._answer import answer_in_node, show
 from ._model_folders import EMBEDDED, ModelFolders, complaint
 from ._schema import Input, Node, Output, Shown, from_contract
 from ._service import connected
+from ._words import in_words_of_the_node
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..aio import AsyncClient
     from ..models import Model
 
@@ -42,6 +45,7 @@ PRECISIONS: dict[str, str] = {
 }
 
 _FOLDERS = ModelFolders()
+_offered_ids: dict[tuple[str, str], str] = {}  # (picked model, dtype): what the service calls it
 _SAMPLING = (
     from_contract("max_tokens", "INT"),
     from_contract("temperature", "FLOAT"),
@@ -74,16 +78,18 @@ async def run(
     source = _FOLDERS.find(model)
     dtype = _dtype(precision, source.model)
     content = _content(image, custom_prompt, preset_prompt)
-    async with connected() as service:
-        asked = source.model
-        if not isinstance(asked, str):
-            asked = await service.offer_model(asked, dtype, interrupted=comfy_api.interrupted)
-        try:
-            chat = [{"role": "user", "content": content}]
-            answer = await answer_in_node(service, asked, chat, sampling)
-        finally:
-            if not keep_loaded:
-                await _give_up(service, asked)
+    parts = ("custom_prompt",) if image is None else ("image", "custom_prompt")
+    with in_words_of_the_node(model, source, parts):
+        async with connected() as service:
+            asked = source.model
+            if not isinstance(asked, str):
+                asked = await _offered(service, asked, dtype, model)
+            try:
+                chat = [{"role": "user", "content": content}]
+                answer = await answer_in_node(service, asked, chat, sampling)
+            finally:
+                if not keep_loaded:
+                    await _give_up(service, asked)
     warnings = [*source.remarks, *answer.warnings]
     for warning in warnings:
         logging.warning("hearth: %s", warning)
@@ -98,13 +104,37 @@ def _dtype(precision: str, model: object) -> str:
             f"{model} is kept by the service as it is: precision {precision} is not for it.",
             "Choose auto, or a model from ComfyUI's folders.",
         )
-    return PRECISIONS[precision]
+    return str(_chosen(PRECISIONS, precision, "precision"))
+
+
+def _chosen(choices: dict[str, str], name: str, what: str) -> str:
+    """ComfyUI 0.3.64 does not look whether a V3 node has a choice."""
+    if name not in choices:
+        raise errors.BadRequest(
+            f"{what} has no choice {name!r}.", f"Choose one of: {', '.join(choices)}."
+        )
+    return choices[name]
+
+
+async def _offered(
+    service: AsyncClient, files: Path | dict[str, Path], dtype: str, name: str
+) -> Model:
+    """The picked model. Files that have changed since are another model: what they were before is
+    given up, or each update of a model would leave a copy of it in memory."""
+    offered = await service.offer_model(files, dtype, interrupted=comfy_api.interrupted)
+    before = _offered_ids.get((name, dtype), offered.id)
+    _offered_ids[name, dtype] = offered.id
+    if before != offered.id:
+        await _give_up(service, before)
+    return offered
 
 
 async def _give_up(service: AsyncClient, model: Model | str) -> None:
     """Neither an answer nor the error of its making may be lost because this fails."""
     try:
         await service.unload(model)
+    except errors.UnknownModel:
+        pass  # a service that was started since never had it
     except errors.HearthError as error:
         logging.warning("hearth: the model was not given up: %s", error)
 
@@ -118,7 +148,7 @@ def _content(image: Any, custom_prompt: str, preset_prompt: str) -> list[Any]:
             "There is nothing to answer: no picture is connected and custom_prompt is empty.",
             "Connect a picture, or write your question into custom_prompt.",
         )
-    return [image, PRESETS[preset_prompt]]
+    return [image, _chosen(PRESETS, preset_prompt, "preset_prompt")]
 
 
 NODE = Node(
@@ -166,9 +196,9 @@ NODE = Node(
         Input(
             "precision",
             "COMBO",
-            "What the weights are kept in. auto: as the files have them. 8 bit halves memory and"
-            " nearly halves the time a word takes, 4 bit again; 8 bit costs next to nothing in"
-            " quality, 4 bit a little.",
+            "What the decoder's weights are kept in. auto: as the files have them. 8 bit takes half"
+            " their memory and nearly half the time a word takes, 4 bit half of that; 8 bit costs"
+            " next to nothing in quality, 4 bit a little.",
             {"default": "auto"},
             choices=lambda: list(PRECISIONS),
             optional=True,  # workflows that were saved without it still run
