@@ -136,6 +136,29 @@ class Encodes {
                                                   const Job& job) const = 0;
 };
 
+// Capability: leaves the device and comes back from pinned host memory, without its files and
+// without another warm-up: what points into its memory stays valid.
+class Rests {
+ public:
+  virtual ~Rests() = default;
+
+  // Pinned memory of the image that is there; 0: there is none. As keep_image().
+  virtual std::uint64_t image_bytes() const = 0;
+  // One thread at a time, beside the engine thread. Makes the image from which the model comes
+  // back, MemoryPlan::image_bytes, unless it is there. Bytes copied. Errors: out_of_memory; the
+  // model is as it was. May throw what the model's library throws.
+  virtual Result<std::uint64_t> keep_image() = 0;
+  // Likewise, but not while the model rests.
+  virtual Result<void> drop_image() = 0;
+
+  // Engine thread. Gives all memory of the device back, and with it everything cached. Needs the
+  // image. Errors: busy while a sequence is open. May throw.
+  virtual Result<void> rest(OnEngine) = 0;
+  // Engine thread, while it rests. Takes the memory again and begins to copy; submit() may follow
+  // at once, and its work waits for what it needs. Errors: out_of_memory; it rests on. May throw.
+  virtual Result<void> restore(OnEngine) = 0;
+};
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -162,6 +185,8 @@ class Model {
   virtual std::vector<contract::CacheEntry> caches(OnEngine) const { return {}; }
   virtual Generates* generates() { return nullptr; }
   virtual Encodes* encodes() { return nullptr; }
+  // Null: it can only be dropped, as on the CPU, where an image would take what the weights do.
+  virtual Rests* rests() { return nullptr; }
 };
 
 // What detection says of files without loading them.
@@ -217,6 +242,9 @@ struct HostPinning {
 // Errors: unsupported when a GPU is there but its driver is too old, or when `wanted` is absent.
 struct Engine {
   Device device;
+  // Engine thread: work of no effect, which keeps the clocks of an idle device up; returns at once.
+  // Empty where that is of no use, as on the CPU.
+  std::function<Result<void>()> tick;
   std::vector<std::string> remarks;  // for the log and the status
   HostPinning pinning;
 };

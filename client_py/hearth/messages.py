@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 1
 OLDEST_PROTOCOL_VERSION = 1
-SCHEMA_HASH = "c5c2f3205096c7a5"
+SCHEMA_HASH = "2298bb225e7cdb4d"
 
 S = TypeVar("S", bound="Struct")
 
@@ -284,8 +284,9 @@ class ModelEntry(Struct):
     name: what its owner called it
     family: family that recognised it
     dtype: arithmetic type of its weights
-    state: cold: files only; hot: ready to answer
-    resident_bytes: bytes of weights and caches it holds
+    state: cold: files only; warm: its weights rest in pinned memory, from where they are copied back; hot: ready to answer
+    resident_bytes: bytes of weights and caches it holds on the device
+    image_bytes: pinned memory that the image of its weights takes, whether it is warm or hot
     loads: times it was loaded since the service started
     holders: connections that hold it
     is_public: published by the service: every client may use it
@@ -293,7 +294,7 @@ class ModelEntry(Struct):
 
     NAME = "model_entry"
     REQUIRED = ("model", "name", "state")
-    __slots__ = ("model", "name", "family", "dtype", "state", "resident_bytes", "loads", "holders", "is_public")
+    __slots__ = ("model", "name", "family", "dtype", "state", "resident_bytes", "image_bytes", "loads", "holders", "is_public")
 
     def __init__(
         self,
@@ -304,6 +305,7 @@ class ModelEntry(Struct):
         dtype: str = "",
         state: str,
         resident_bytes: int = 0,
+        image_bytes: int = 0,
         loads: int = 0,
         holders: int = 0,
         is_public: bool = False,
@@ -314,6 +316,7 @@ class ModelEntry(Struct):
         self.dtype = dtype
         self.state = state
         self.resident_bytes = resident_bytes
+        self.image_bytes = image_bytes
         self.loads = loads
         self.holders = holders
         self.is_public = is_public
@@ -367,10 +370,11 @@ class MemoryPlan(Struct):
     weights_bytes: decoder and vision tower, in the layout they are computed from
     cache_bytes: pages of keys and values, and the vision cache when full
     scratch_bytes: activations and workspaces
+    image_bytes: not of the device: pinned memory in which its weights can rest; 0: they cannot
     """
 
     NAME = "memory_plan"
-    __slots__ = ("weights_bytes", "cache_bytes", "scratch_bytes")
+    __slots__ = ("weights_bytes", "cache_bytes", "scratch_bytes", "image_bytes")
 
     def __init__(
         self,
@@ -378,10 +382,12 @@ class MemoryPlan(Struct):
         weights_bytes: int = 0,
         cache_bytes: int = 0,
         scratch_bytes: int = 0,
+        image_bytes: int = 0,
     ) -> None:
         self.weights_bytes = weights_bytes
         self.cache_bytes = cache_bytes
         self.scratch_bytes = scratch_bytes
+        self.image_bytes = image_bytes
 
 
 class CacheEntry(Struct):
@@ -425,6 +431,7 @@ class Receipt(Struct):
 
     queue_ms: waiting for a free slot, for memory, or for another's equal prompt; loading not counted
     load_ms: loading the model; 0 when it was hot
+    warm_load: load_ms is the return from pinned memory: its weights were still being copied while the prompt was computed
     preprocess_ms: tokenise, resize, patchify
     vision_ms: vision tower
     prefill_ms: prompt through the decoder
@@ -448,13 +455,14 @@ class Receipt(Struct):
     """
 
     NAME = "receipt"
-    __slots__ = ("queue_ms", "load_ms", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "cached_tokens", "cached_pictures", "generated_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "pinned", "replayed", "model", "model_loads", "device", "dtype")
+    __slots__ = ("queue_ms", "load_ms", "warm_load", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "cached_tokens", "cached_pictures", "generated_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "pinned", "replayed", "model", "model_loads", "device", "dtype")
 
     def __init__(
         self,
         *,
         queue_ms: float = 0.0,
         load_ms: float = 0.0,
+        warm_load: bool = False,
         preprocess_ms: float = 0.0,
         vision_ms: float = 0.0,
         prefill_ms: float = 0.0,
@@ -478,6 +486,7 @@ class Receipt(Struct):
     ) -> None:
         self.queue_ms = queue_ms
         self.load_ms = load_ms
+        self.warm_load = warm_load
         self.preprocess_ms = preprocess_ms
         self.vision_ms = vision_ms
         self.prefill_ms = prefill_ms
@@ -891,13 +900,14 @@ class ModelLoaded(Struct):
     model: its id
     resident_bytes: bytes of weights and caches
     load_ms: time it took; 0 when it was hot
+    warm: it was warm: load_ms is the return from pinned memory
     """
 
     NAME = "model_loaded"
     TYPE = 19
     KIND = "reply"
     REQUIRED = ("model", "resident_bytes", "load_ms")
-    __slots__ = ("model", "resident_bytes", "load_ms")
+    __slots__ = ("model", "resident_bytes", "load_ms", "warm")
 
     def __init__(
         self,
@@ -905,10 +915,12 @@ class ModelLoaded(Struct):
         model: str,
         resident_bytes: int,
         load_ms: float,
+        warm: bool = False,
     ) -> None:
         self.model = model
         self.resident_bytes = resident_bytes
         self.load_ms = load_ms
+        self.warm = warm
 
 
 class UnloadModel(Struct):
@@ -935,20 +947,23 @@ class ModelUnloaded(Struct):
     """The hold is gone.
 
     resident: the model is still in memory, for others
+    image_bytes: answer to rest_model: pinned memory in which its weights rest; 0: it was dropped
     """
 
     NAME = "model_unloaded"
     TYPE = 21
     KIND = "reply"
     REQUIRED = ("resident",)
-    __slots__ = ("resident",)
+    __slots__ = ("resident", "image_bytes")
 
     def __init__(
         self,
         *,
         resident: bool,
+        image_bytes: int = 0,
     ) -> None:
         self.resident = resident
+        self.image_bytes = image_bytes
 
 
 class ListModels(Struct):
@@ -1013,6 +1028,8 @@ class StatusReport(Struct):
     descriptors: open file descriptors of the broker
     memory_bytes: device memory that loaded models take
     memory_budget_bytes: the most they may take together
+    warm_bytes: pinned memory that images of models' weights take
+    warm_budget_bytes: the most they may take together
     caches: of all loaded models, and of the service
     models: at most 512, those the asker may use first
     clients: at most 512, the asking one first
@@ -1023,7 +1040,7 @@ class StatusReport(Struct):
     KIND = "reply"
     REQUIRED = ("server", "boot_id", "uptime_ms", "worker_state")
     NESTED = {"devices": Device, "caches": CacheEntry, "models": ModelEntry, "clients": ClientEntry}
-    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "results", "result_bytes", "rss_bytes", "descriptors", "memory_bytes", "memory_budget_bytes", "caches", "models", "clients")
+    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "results", "result_bytes", "rss_bytes", "descriptors", "memory_bytes", "memory_budget_bytes", "warm_bytes", "warm_budget_bytes", "caches", "models", "clients")
 
     def __init__(
         self,
@@ -1048,6 +1065,8 @@ class StatusReport(Struct):
         descriptors: int = 0,
         memory_bytes: int = 0,
         memory_budget_bytes: int = 0,
+        warm_bytes: int = 0,
+        warm_budget_bytes: int = 0,
         caches: list[CacheEntry] | None = None,
         models: list[ModelEntry] | None = None,
         clients: list[ClientEntry] | None = None,
@@ -1072,6 +1091,8 @@ class StatusReport(Struct):
         self.descriptors = descriptors
         self.memory_bytes = memory_bytes
         self.memory_budget_bytes = memory_budget_bytes
+        self.warm_bytes = warm_bytes
+        self.warm_budget_bytes = warm_budget_bytes
         self.caches = [] if caches is None else caches
         self.models = [] if models is None else models
         self.clients = [] if clients is None else clients
@@ -1147,6 +1168,7 @@ class LoadPlan(Struct):
 
     model: its id
     is_hot: it is loaded already: nothing would happen
+    is_warm: it would come back from pinned memory
     fits: it can be loaded now, once those in `leaving` have left
     memory: what it would take
     free_bytes: of the budget, not taken by any model
@@ -1160,13 +1182,14 @@ class LoadPlan(Struct):
     KIND = "reply"
     REQUIRED = ("model",)
     NESTED = {"memory": MemoryPlan}
-    __slots__ = ("model", "is_hot", "fits", "memory", "free_bytes", "budget_bytes", "leaving", "at_work")
+    __slots__ = ("model", "is_hot", "is_warm", "fits", "memory", "free_bytes", "budget_bytes", "leaving", "at_work")
 
     def __init__(
         self,
         *,
         model: str,
         is_hot: bool = False,
+        is_warm: bool = False,
         fits: bool = False,
         memory: MemoryPlan | None = None,
         free_bytes: int = 0,
@@ -1176,6 +1199,7 @@ class LoadPlan(Struct):
     ) -> None:
         self.model = model
         self.is_hot = is_hot
+        self.is_warm = is_warm
         self.fits = fits
         self.memory = MemoryPlan() if memory is None else memory
         self.free_bytes = free_bytes
@@ -1700,6 +1724,46 @@ class CacheReport(Struct):
         self.caches = [] if caches is None else caches
 
 
+class RestModel(Struct):
+    """The model leaves the device and its weights stay in pinned memory: load_model copies them back. Answered by model_unloaded once nothing is left on the device; when there is no pinned memory, the model is dropped.
+
+    model: id
+    """
+
+    NAME = "rest_model"
+    TYPE = 77
+    KIND = "link"
+    REQUIRED = ("model",)
+    __slots__ = ("model",)
+
+    def __init__(
+        self,
+        *,
+        model: str,
+    ) -> None:
+        self.model = model
+
+
+class ForgetImage(Struct):
+    """Give the pinned memory of this model's weights back. A model that rests is dropped with it; a hot one stays hot.
+
+    model: id
+    """
+
+    NAME = "forget_image"
+    TYPE = 78
+    KIND = "link"
+    REQUIRED = ("model",)
+    __slots__ = ("model",)
+
+    def __init__(
+        self,
+        *,
+        model: str,
+    ) -> None:
+        self.model = model
+
+
 BY_TYPE: dict[int, type[Struct]] = {
     1: Hello,
     2: Welcome,
@@ -1750,6 +1814,8 @@ BY_TYPE: dict[int, type[Struct]] = {
     74: ForgetClient,
     75: Computed,
     76: CacheReport,
+    77: RestModel,
+    78: ForgetImage,
 }
 
 # Code: (what it means, what the user can do, whether to try again)

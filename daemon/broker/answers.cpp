@@ -15,6 +15,7 @@ void complete_receipt(Core& core, const Job& job, contract::Receipt& receipt) {
   const bool has_tokens = job.type == contract::Generate::kType;
   const TimePoint first = job.first_token == TimePoint{} ? end : job.first_token;
   receipt.load_ms = job.load_ms;
+  receipt.warm_load = job.warm_load;
   // On top of what the worker kept it waiting.
   receipt.queue_ms +=
       std::max(0.0, milliseconds_between(job.arrived, job.dispatched) - job.load_ms);

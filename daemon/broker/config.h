@@ -36,7 +36,8 @@ struct Config {
                        .arena_bytes = kArenaBytes,
                        .tensors = 8192};
   std::size_t connections = 256;
-  std::uint64_t memory_bytes = 0;  // of the device, for models; 0: by its size
+  std::uint64_t memory_bytes = 0;       // of the device, for models; 0: by its size
+  std::uint64_t warm_memory_bytes = 0;  // pinned, for weights of models that rest; 0: none rests
   std::uint64_t result_cache_bytes = 64u << 20;
   std::size_t models_held = 64;                 // by one connection
   std::size_t model_files = 4096;               // open at once, of all clients

@@ -26,6 +26,7 @@ struct Job {
   TimePoint dispatched;
   TimePoint first_token;  // epoch: none yet
   double load_ms = 0.0;
+  bool warm_load = false;
 
   static constexpr std::uint64_t kNotTold = ~0ull;
   std::uint64_t told_place = kNotTold;  // jobs ahead of it, as its caller last heard

@@ -3,6 +3,7 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <random>
 
 #include <CLI/CLI.hpp>
@@ -20,6 +21,8 @@ namespace {
 using hearth::broker::Config;
 using hearth::broker::Options;
 
+constexpr std::uint64_t kMostWarmBytes = std::uint64_t{8} << 30;
+
 struct Arguments {
   std::string socket = hearth::broker::default_socket_path();
   std::string worker;
@@ -33,6 +36,8 @@ struct Arguments {
   unsigned user_connections = Config{}.user.connections;
   std::uint64_t user_memory_mib = 0;
   std::uint64_t memory_bytes = 0;
+  std::optional<std::uint64_t> warm_memory_bytes;
+  unsigned keep_clocks_s = 30;
   std::uint64_t result_cache_bytes = Config{}.result_cache_bytes;
   std::vector<std::string> models;
   bool no_ember = false;
@@ -90,6 +95,16 @@ void declare(CLI::App& app, Arguments& arguments) {
          "or a GPU's memory less 6 % and at least 1 GiB")
       ->type_name("SIZE")
       ->transform(CLI::AsSizeValue(false));
+  app.add_option(
+         "--warm-memory", arguments.warm_memory_bytes,
+         "pinned memory in which models rest that left a GPU; 0: none; default: 25 % of the "
+         "RAM, at most 8 GiB")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--keep-clocks", arguments.keep_clocks_s,
+                 "seconds for which a GPU is kept awake after its last request; 0: not at all")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str();
   app.add_option("--result-cache", arguments.result_cache_bytes,
                  "memory for answers that are asked for again; 0: none; default: 64MiB")
       ->type_name("SIZE")
@@ -145,11 +160,12 @@ Options make_options(const Arguments& arguments) {
   options.socket = arguments.socket;
   options.worker.program =
       arguments.worker.empty() ? (own_folder() / "hearth-worker").string() : arguments.worker;
-  options.worker.arguments = {"--device",    arguments.device,
-                              "--threads",   std::to_string(arguments.threads),
-                              "--slots",     std::to_string(arguments.slots),
-                              "--memory",    std::to_string(arguments.memory_bytes),
-                              "--log-level", arguments.log_level};
+  options.worker.arguments = {"--device",      arguments.device,
+                              "--threads",     std::to_string(arguments.threads),
+                              "--slots",       std::to_string(arguments.slots),
+                              "--memory",      std::to_string(arguments.memory_bytes),
+                              "--keep-clocks", std::to_string(arguments.keep_clocks_s),
+                              "--log-level",   arguments.log_level};
   if (arguments.fake) options.worker.arguments.emplace_back("--fake");
   options.config.server = "hearthd " HEARTH_VERSION;
   options.config.drain = milliseconds(arguments.drain_s);
@@ -158,6 +174,8 @@ Options make_options(const Arguments& arguments) {
   options.config.allowed_users = arguments.users;
   options.config.boot_id = random_id();
   options.config.memory_bytes = arguments.memory_bytes;
+  options.config.warm_memory_bytes = arguments.warm_memory_bytes.value_or(
+      std::min(hearth::total_memory_bytes() / 4, kMostWarmBytes));
   options.config.result_cache_bytes = arguments.result_cache_bytes;
   set_limits(options.config, arguments);
   add_models(options, arguments);

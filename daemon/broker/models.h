@@ -2,8 +2,9 @@
 //
 // Stages: the worker has not heard of it (kDetached), we look whether its files are what was
 // offered (kExamining), the worker looks at them (kAttaching), knows it (kCold), reads its weights
-// (kLoading), can answer with it (kHot), gives its memory back (kLeaving). residency.h moves a
-// model between them.
+// (kLoading), can answer with it (kHot), gives its memory back (kLeaving), keeps its weights in
+// pinned memory (kResting), from where kLoading brings them back, too. residency.h moves a model
+// between them.
 #pragma once
 
 #include <map>
@@ -17,7 +18,7 @@
 
 namespace hearth::broker {
 
-enum class Stage { kDetached, kExamining, kAttaching, kCold, kLoading, kHot, kLeaving };
+enum class Stage { kDetached, kExamining, kAttaching, kCold, kLoading, kHot, kLeaving, kResting };
 
 struct Model {
   std::string id;
@@ -44,7 +45,9 @@ struct Model {
   TimePoint examine_deadline = TimePoint::max();
   TimePoint load_began;
   TimePoint last_used;
-  double load_ms = 0.0;  // of the last load
+  double load_ms = 0.0;           // of the last load
+  bool warm_load = false;         // it came from pinned memory
+  std::uint64_t image_bytes = 0;  // of its weights in pinned memory; 0: none
   std::uint64_t resident_bytes = 0;
   std::uint32_t loads = 0;
 

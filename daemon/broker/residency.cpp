@@ -6,6 +6,7 @@
 
 #include "daemon/broker/room.h"
 #include "daemon/broker/schedule.h"
+#include "daemon/broker/warm.h"
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -84,10 +85,11 @@ void examine_again(Core& core, Model& model) {
 void load(Core& core, Model& model) {
   contract::LoadModel message;
   message.model = model.id;
+  log::info("{} {} ({})", model.stage == Stage::kResting ? "bringing back" : "loading",
+            printable(model.name), model.id);
   model.stage = Stage::kLoading;
   model.load_cancelled = false;
   model.load_began = core.now();
-  log::info("loading {} ({})", printable(model.name), model.id);
   core.worker.send(make_frame(begin_call(core, model, Op::kLoad), message));
 }
 
@@ -110,6 +112,15 @@ void cancel_load(Core& core, Model& model) {
   core.worker.send(make_frame(model.call, contract::Cancel{}));
 }
 
+template <class Message>
+void leave(Core& core, Model& model) {
+  Message message;
+  message.model = model.id;
+  model.stage = Stage::kLeaving;
+  model.leaves_when_idle = false;
+  core.worker.send(make_frame(begin_call(core, model, Op::kLoad, true), message));
+}
+
 void answer_offer(Core& core, Model& model, Caller caller) {
   hold(model, caller.connection);
   contract::ModelOffered reply;
@@ -125,6 +136,7 @@ void answer_loaders(Core& core, Model& model) {
   reply.model = model.id;
   reply.resident_bytes = model.resident_bytes;
   reply.load_ms = model.load_ms;
+  reply.warm = model.warm_load && model.load_ms > 0.0;
   for (const Caller caller : take(model.loaders)) core.reply(caller, reply);
 }
 
@@ -156,6 +168,7 @@ void advance_detached(Core& core, Model& model) {
   model.recheck ? examine_again(core, model) : attach(core, model);
 }
 
+// Cold or resting: whoever wants it has it loaded once there is room.
 void advance_cold(Core& core, Model& model) {
   for (const Caller caller : take(model.offerers)) answer_offer(core, model, caller);
   if (model.wants_heat()) {
@@ -165,7 +178,11 @@ void advance_cold(Core& core, Model& model) {
     log::warning("{}", room.error().what);
     end_waiting(core, model, room.error());
   }
-  if (model.is_disposable()) forget(core, model);
+  if (model.stage == Stage::kResting) {
+    if (model.leaves_when_idle && is_given_up(model)) forget_image(core, model);
+  } else if (model.is_disposable()) {
+    forget(core, model);
+  }
 }
 
 void advance_hot(Core& core, Model& model) {
@@ -183,11 +200,12 @@ void hold(Model& model, ConnectionId client) {
 }
 
 void unload(Core& core, Model& model) {
-  contract::UnloadModel message;
-  message.model = model.id;
-  model.stage = Stage::kLeaving;
-  model.leaves_when_idle = false;
-  core.worker.send(make_frame(begin_call(core, model, Op::kLoad, true), message));
+  leave<contract::UnloadModel>(core, model);
+}
+
+void rest(Core& core, Model& model) {
+  model.image_bytes = model.memory.image_bytes;
+  leave<contract::RestModel>(core, model);
 }
 
 void give_up(Core& core, Model& model, Caller caller) {
@@ -209,6 +227,7 @@ void advance(Core& core, Model& model) {
     case Stage::kDetached:
       return advance_detached(core, model);
     case Stage::kCold:
+    case Stage::kResting:
       return advance_cold(core, model);
     case Stage::kLoading:
       if (!model.wants_heat()) cancel_load(core, model);
@@ -235,6 +254,7 @@ void model_loaded(Core& core, Model& model, const contract::ModelLoaded& reply) 
   model.stage = Stage::kHot;
   model.resident_bytes = reply.resident_bytes;
   model.load_ms = milliseconds_between(model.load_began, core.now());
+  model.warm_load = reply.warm;
   model.last_used = core.now();
   ++model.loads;
   core.quarantine.succeeded(model.id, Op::kLoad);
@@ -246,9 +266,10 @@ void model_loaded(Core& core, Model& model, const contract::ModelLoaded& reply) 
   dispatch(core);
 }
 
-void model_unloaded(Core& core, Model& model) {
+void model_unloaded(Core& core, Model& model, const contract::ModelUnloaded& reply) {
   const std::uint64_t freed_bytes = charged_bytes(model);
-  leave_memory(core, model, Stage::kCold);
+  leave_memory(core, model, reply.image_bytes > 0 ? Stage::kResting : Stage::kCold);
+  model.image_bytes = reply.image_bytes;
   model_left(core, model, freed_bytes);
   answer_unloaders(core, model, false);
   for (Model* each : core.models.all()) advance(core, *each);  // some may wait for the room
@@ -262,6 +283,7 @@ void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
     log::warning("{} ({}): {}", printable(model->name), model->id, printable(error.what));
   if (call.unload) {
     model->stage = Stage::kHot;
+    model->image_bytes = 0;
     model_left(core, *model, 0);
     answer_unloaders(core, *model, true);
   } else if (call.op == Op::kAttach) {
@@ -269,7 +291,10 @@ void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
     model->recheck = true;
     end_waiting(core, *model, error);
   } else {
-    model->stage = Stage::kCold;
+    // Without room it rests on at the worker; any other error has spoilt it.
+    const bool rests = model->image_bytes > 0 && (cancelled || error.code == Code::kOutOfMemory);
+    if (!rests) model->image_bytes = 0;
+    model->stage = rests ? Stage::kResting : Stage::kCold;
     // A load that was cancelled while somebody new came to want the model starts again.
     const bool again =
         cancelled || (error.code == Code::kOutOfMemory && make_more_room(core, *model));
@@ -316,6 +341,7 @@ void models_lose_worker(Core& core, const Error& error) {
     leave_examination(*model);
     const std::uint64_t freed_bytes = charged_bytes(*model);
     leave_memory(core, *model, Stage::kDetached);
+    model->image_bytes = 0;
     model_left(core, *model, freed_bytes);
     model->leaves_when_idle = false;
     model->examine_soon = false;

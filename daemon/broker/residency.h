@@ -1,8 +1,9 @@
 // Moves models between their stages: files at the worker, weights in its memory, gone again.
 //
-// A model that its last holder gave up leaves memory. One whose holders only disconnected stays
-// warm for their return, until another needs the room; so does one that is held and idle, whose
-// holders then find it cold (room.h). Public models stay known whatever happens.
+// A model that its last holder gave up leaves memory. One whose holders only disconnected stays hot
+// for their return, until another needs the room; so does one that is held and idle (room.h). What
+// leaves for another rests in pinned memory if there is room for it (warm.h). Public models stay
+// known whatever happens.
 //
 // Every function may end requests and remove the model it is given when nobody needs it any more.
 #pragma once
@@ -17,7 +18,7 @@ void advance(Core& core, Model& model);
 // Frames of the worker that answer a ModelCall. `error` frames come through model_call_failed.
 void model_attached(Core& core, Model& model, const contract::ModelOffered& reply);
 void model_loaded(Core& core, Model& model, const contract::ModelLoaded& reply);
-void model_unloaded(Core& core, Model& model);
+void model_unloaded(Core& core, Model& model, const contract::ModelUnloaded& reply);
 void model_call_failed(Core& core, const ModelCall& call, const Error& error);
 // Tells everybody who waits for the model how its loading goes.
 void show_loading(Core& core, const Model& model, const contract::Progress& progress);
@@ -30,6 +31,8 @@ void hold(Model& model, ConnectionId client);
 void give_up(Core& core, Model& model, Caller caller);
 // Takes an idle, loaded model out of memory.
 void unload(Core& core, Model& model);
+// The same, but its weights stay in pinned memory, which make_room_for_image() has found.
+void rest(Core& core, Model& model);
 // Removes `caller` from whatever it waits for at this model.
 void stop_waiting(Core& core, Model& model, Caller caller);
 

@@ -7,6 +7,7 @@
 
 #include "daemon/broker/memory_cost.h"
 #include "daemon/broker/residency.h"
+#include "daemon/broker/warm.h"
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -49,8 +50,11 @@ std::vector<Model*> choose(Core& core, const std::vector<Model*>& idle,
                            std::uint64_t needed_bytes) {
   std::vector<IdleModel> candidates;
   for (const Model* model : idle)
-    candidates.push_back({charged_bytes(*model), model->memory.weights_bytes,
-                          std::chrono::duration_cast<Milliseconds>(core.now() - model->last_used)});
+    candidates.push_back(
+        {.bytes = charged_bytes(*model),
+         .reload_bytes = model->memory.weights_bytes,
+         .idle = std::chrono::duration_cast<Milliseconds>(core.now() - model->last_used),
+         .rests = could_rest(core, *model)});
   std::vector<Model*> leaving;
   if (const auto chosen = choose_leaving(candidates, needed_bytes))
     for (const std::size_t i : *chosen) leaving.push_back(idle[i]);
@@ -113,9 +117,10 @@ Error no_room(Core& core, const Model& model) {
 }
 
 void evict(Core& core, Model& model, std::string_view for_whom) {
-  log::info("{} ({}) leaves for {}: {} are given back", printable(label_of(model)), model.id,
-            for_whom, gib(charged_bytes(model)));
-  unload(core, model);
+  const bool rests = make_room_for_image(core, model);
+  log::info("{} ({}) leaves for {}{}: {} are given back", printable(label_of(model)), model.id,
+            for_whom, rests ? " and rests" : "", gib(charged_bytes(model)));
+  rests ? rest(core, model) : unload(core, model);
 }
 
 void answer_if_done(Core& core, const FreeCall& call) {
@@ -180,6 +185,7 @@ contract::LoadPlan plan_load(Core& core, const Model& model) {
   contract::LoadPlan plan;
   plan.model = model.id;
   plan.is_hot = model.stage == Stage::kHot;
+  plan.is_warm = model.stage == Stage::kResting;
   plan.memory = model.memory;
   plan.free_bytes = free_bytes(core);
   plan.budget_bytes = memory_budget_bytes(core);

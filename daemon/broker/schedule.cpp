@@ -149,6 +149,7 @@ void account_loading(Core& core, const Model& model) {
   for (auto& [id, job] : core.jobs) {
     if (job.running || job.model != model.id) continue;
     job.load_ms += milliseconds_between(std::max(job.arrived, model.load_began), core.now());
+    job.warm_load = model.warm_load;
   }
 }
 

@@ -6,10 +6,14 @@
 
 #include <pthread.h>
 
+#include "shm/base/log.h"
+
 namespace hearth {
 
-EngineThread::EngineThread(std::function<void(const Error&)> on_device_lost)
-    : on_device_lost_(std::move(on_device_lost)), thread_([this] { run(); }) {
+EngineThread::EngineThread(std::function<void(const Error&)> on_device_lost, Ticking ticking)
+    : on_device_lost_(std::move(on_device_lost)),
+      ticking_(std::move(ticking)),
+      thread_([this] { run(); }) {
   ::pthread_setname_np(thread_.native_handle(), "engine");
 }
 
@@ -34,23 +38,25 @@ void EngineThread::submit(std::shared_ptr<models::Model> model, std::shared_ptr<
   });
 }
 
-Result<void> EngineThread::warm_up(std::shared_ptr<models::Model> model) {
+Result<void> EngineThread::call(Call call) {
   // A task that is never run is destroyed, and its promise with it: then get() throws.
   auto done = std::make_shared<std::promise<Result<void>>>();
-  std::future<Result<void>> warmed = done->get_future();
-  post([this, model = std::move(model), done = std::move(done)](models::OnEngine on) {
-    done->set_value(warm_up_guarded(on, *model));
+  std::future<Result<void>> outcome = done->get_future();
+  post([this, call = std::move(call), done = std::move(done)](models::OnEngine on) mutable {
+    Result<void> made = guarded(on, call);
+    call = nullptr;  // what it holds ends here, before anybody hears of it
+    done->set_value(std::move(made));
   });
   try {
-    return warmed.get();
+    return outcome.get();
   } catch (const std::future_error&) {
     return fail(Code::kWorkerLost, "The engine ended before the model was ready.");
   }
 }
 
-Result<void> EngineThread::warm_up_guarded(models::OnEngine on, models::Model& model) {
+Result<void> EngineThread::guarded(models::OnEngine on, const Call& call) {
   try {
-    return model.warm_up(on);
+    return call(on);
   } catch (...) {
     models::Fault fault = models::describe(std::current_exception());
     lost_ = fault.device_lost;
@@ -91,8 +97,23 @@ void EngineThread::run() {
 // False: the thread shall end.
 bool EngineThread::wait_for_work() {
   std::unique_lock lock(mutex_);
-  posted_.wait(lock, [&] { return stopping_ || !tasks_.empty() || !active_.empty(); });
+  const auto has_work = [&] { return stopping_ || !tasks_.empty() || !active_.empty(); };
+  while (models::Clock::now() < tick_until_ && !has_work()) {
+    if (posted_.wait_for(lock, ticking_.every, has_work)) break;
+    lock.unlock();
+    tick();
+    lock.lock();
+  }
+  posted_.wait(lock, has_work);
   return !stopping_;
+}
+
+// A device that refuses is not asked again before its next step, which will say what is wrong.
+void EngineThread::tick() {
+  const Result<void> ticked = ticking_.tick();
+  if (ticked) return;
+  log::warning("the device's clocks are not kept up: {}", ticked.error().what);
+  tick_until_ = {};
 }
 
 void EngineThread::run_tasks(models::OnEngine on) {
@@ -106,6 +127,7 @@ void EngineThread::run_tasks(models::OnEngine on) {
 
 // False: the device is lost.
 bool EngineThread::advance_all(models::OnEngine on) {
+  if (ticking_.tick && !active_.empty()) tick_until_ = models::Clock::now() + ticking_.length;
   for (std::size_t index = 0; index < active_.size();) {
     const Result<bool> remaining = active_[index]->advance(on);
     if (!remaining) {

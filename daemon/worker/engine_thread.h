@@ -1,9 +1,11 @@
 // The one thread that computes: everything on the device happens here, and only here.
 //
 // Makes the OnEngine token. Between tasks it advances every model that has sequences, one step each
-// in turn, and sleeps when there is nothing to do. The destructor waits for the step at hand.
+// in turn, and sleeps when there is nothing to do; after a step it keeps the device's clocks up for
+// a while. The destructor waits for the step at hand.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -20,8 +22,15 @@ namespace hearth {
 
 class EngineThread {
  public:
+  // What an idle device is given to do, so that the next request finds its clocks up.
+  struct Ticking {
+    std::function<Result<void>()> tick;                         // models::Engine::tick
+    models::Clock::duration length = std::chrono::seconds(30);  // after the last step
+    models::Clock::duration every = std::chrono::seconds(1);
+  };
+
   // `on_device_lost` is called on the engine thread, once; nothing is advanced after it.
-  explicit EngineThread(std::function<void(const Error&)> on_device_lost);
+  EngineThread(std::function<void(const Error&)> on_device_lost, Ticking ticking);
   ~EngineThread();
   EngineThread(const EngineThread&) = delete;
   EngineThread& operator=(const EngineThread&) = delete;
@@ -30,9 +39,12 @@ class EngineThread {
   void submit(std::shared_ptr<models::Model> model, std::shared_ptr<models::Job> job,
               std::unique_ptr<models::Prompt> prompt, std::shared_ptr<models::Listener> listener);
 
-  // Any other thread. Warms `model` up on the engine thread, between the steps of others, and waits
-  // for it. Errors: the model's; worker_lost when the engine ends first, or with the device.
-  Result<void> warm_up(std::shared_ptr<models::Model> model);
+  using Call = std::function<Result<void>(models::OnEngine)>;
+
+  // Any other thread. Makes `call` on the engine thread, between the steps of models, and waits for
+  // it. Errors: its own, or what it throws; worker_lost when the engine ends first, or with the
+  // device.
+  Result<void> call(Call call);
 
   // Any thread. Gives up `model` on the engine thread, where it is destroyed when nobody else holds
   // it, then calls `then` there.
@@ -47,11 +59,14 @@ class EngineThread {
   void post(Task task);
   void run();
   bool wait_for_work();
-  Result<void> warm_up_guarded(models::OnEngine on, models::Model& model);
+  Result<void> guarded(models::OnEngine on, const Call& call);
+  void tick();
   void run_tasks(models::OnEngine on);
   bool advance_all(models::OnEngine on);
 
   const std::function<void(const Error&)> on_device_lost_;
+  const Ticking ticking_;
+  models::Clock::time_point tick_until_;                // engine thread only
   std::vector<std::shared_ptr<models::Model>> active_;  // with sequences; engine thread only
   std::mutex mutex_;                                    // of tasks_, stopping_ and ended_
   std::condition_variable posted_;

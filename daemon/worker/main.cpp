@@ -26,6 +26,7 @@ struct Arguments {
   std::uint32_t threads = 0;
   std::uint32_t slots = 8;
   std::uint64_t memory_bytes = 0;
+  std::uint32_t keep_clocks_s = 30;
   bool fake = false;
   hearth::log::Level log_level = hearth::log::Level::kInfo;
 };
@@ -43,6 +44,8 @@ void declare(CLI::App& app, Arguments& arguments) {
   app.add_option("--slots", arguments.slots, "requests that run at once")
       ->check(CLI::Range(1, 1024));
   app.add_option("--memory", arguments.memory_bytes, "bytes that models may take together; 0: all");
+  app.add_option("--keep-clocks", arguments.keep_clocks_s,
+                 "seconds for which an idle GPU is kept awake");
   app.add_flag("--fake", arguments.fake, "also serve the family that tests use");
   app.add_option("--log-level", arguments.log_level, "least severe lines to log")
       ->transform(CLI::CheckedTransformer(levels));
@@ -83,6 +86,7 @@ int main(int argc, char** argv) {
   settings.engine = *std::move(engine);
   settings.slots = arguments.slots;
   settings.memory_bytes = arguments.memory_bytes;
+  settings.keep_clocks = std::chrono::seconds(arguments.keep_clocks_s);
   settings.on_device_lost = [] { std::_Exit(kExitDeviceLost); };
   hearth::worker::Worker worker(std::move(socket), std::move(settings));
   worker.serve();

@@ -14,11 +14,15 @@ Result<void> ModelTable::attach(const std::string& id, ModelSource source) {
   return {};
 }
 
-ModelTable::Use ModelTable::detach(const std::string& id) {
+ModelTable::Detached ModelTable::detach(const std::string& id) {
   const std::lock_guard lock(mutex_);
   const auto node = entries_.extract(id);
   if (node.empty()) return {};
-  return {std::move(node.mapped().source), std::move(node.mapped().model)};
+  Entry& entry = node.mapped();
+  Detached detached{std::move(entry.source), {}};
+  for (SharedModel* model : {&entry.model, &entry.resting})
+    if (*model != nullptr) detached.models.push_back(std::move(*model));
+  return detached;
 }
 
 Result<ModelTable::Use> ModelTable::begin_use(const std::string& id) {
@@ -49,6 +53,25 @@ SharedModel ModelTable::loaded(const std::string& id) {
 void ModelTable::set_loaded(const std::string& id, SharedModel model) {
   const std::lock_guard lock(mutex_);
   if (const auto entry = find(id)) (*entry)->model = std::move(model);
+}
+
+SharedModel ModelTable::resting(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  const auto entry = find(id);
+  return entry ? (*entry)->resting : nullptr;
+}
+
+bool ModelTable::set_resting(const std::string& id, SharedModel model) {
+  const std::lock_guard lock(mutex_);
+  const auto entry = find(id);
+  if (entry) (*entry)->resting = std::move(model);
+  return static_cast<bool>(entry);
+}
+
+SharedModel ModelTable::take_resting(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  const auto entry = find(id);
+  return entry ? std::exchange((*entry)->resting, nullptr) : nullptr;
 }
 
 std::vector<std::pair<std::string, SharedModel>> ModelTable::all_loaded() {

@@ -30,11 +30,15 @@ class ModelTable {
     std::shared_ptr<const ModelSource> source;
     SharedModel model;  // null: not loaded
   };
+  struct Detached {
+    std::shared_ptr<const ModelSource> source;
+    std::vector<SharedModel> models;  // loaded or resting
+  };
 
   // Errors: bad_request when the id is known already.
   Result<void> attach(const std::string& id, ModelSource source);
-  // Forgets the id; returns what it held. The caller chooses the thread on which the files close.
-  Use detach(const std::string& id);
+  // Forgets the id; returns what it held. The caller chooses the threads on which that ends.
+  Detached detach(const std::string& id);
 
   // Begins a use, which end_use() ends. Errors: unknown_model for an id that is not attached or
   // that is about to be unloaded.
@@ -45,16 +49,24 @@ class ModelTable {
   SharedModel loaded(const std::string& id);
   void set_loaded(const std::string& id, SharedModel model);
 
+  // The model that rests under this id; null: none does. To everybody else it is not loaded.
+  SharedModel resting(const std::string& id);
+  // False: the id is not attached any more, and nothing has changed.
+  bool set_resting(const std::string& id, SharedModel model);
+  // The same, and it is gone from here.
+  SharedModel take_resting(const std::string& id);
+
   // The models that are loaded now, by id.
   std::vector<std::pair<std::string, SharedModel>> all_loaded();
 
-  // Gives up the model when its last use ends. Errors: unknown_model.
+  // Gives up the loaded model when its last use ends. Errors: unknown_model.
   Result<void> unload(const std::string& id, WhenIdle when_idle);
 
  private:
   struct Entry {
     std::shared_ptr<const ModelSource> source;
     SharedModel model;
+    SharedModel resting;
     std::uint32_t uses = 0;
     std::vector<WhenIdle> unloads;  // waiting for uses to reach 0
   };

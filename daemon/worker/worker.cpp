@@ -12,12 +12,7 @@ namespace hearth::worker {
 namespace {
 
 constexpr auto kFlushLimit = std::chrono::milliseconds(300);
-constexpr auto kProgressInterval = std::chrono::milliseconds(100);
 constexpr auto kCacheReportInterval = std::chrono::milliseconds(1000);
-
-double ms_since(models::Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(models::Clock::now() - start).count();
-}
 
 contract::WorkerReady introduction(const Settings& settings) {
   const models::Device& device = settings.engine.device;
@@ -32,36 +27,12 @@ contract::WorkerReady introduction(const Settings& settings) {
   return ready;
 }
 
-models::LoadOptions options_for(const ModelSource& source, const Settings& settings) {
-  models::LoadOptions options;
-  options.dtype = source.dtype;
-  options.device = settings.engine.device;
-  if (settings.memory_bytes != 0) options.device.memory_bytes = settings.memory_bytes;
-  options.slots = settings.slots;
-  return options;
-}
-
 std::vector<const contract::Tensor*> tensors_of(const JobRequest& request) {
   std::vector<const contract::Tensor*> tensors;
   for (const contract::ChatMessage& message : messages_of(request))
     for (const contract::ContentPart& part : message.content)
       if (part.tensor) tensors.push_back(&*part.tensor);
   return tensors;
-}
-
-// A callback that passes at most ten reports a second on to the link.
-std::function<void(std::uint64_t, std::uint64_t)> loading_progress(Link& link, std::uint32_t id) {
-  return [&link, id, next = models::Clock::time_point()](std::uint64_t done,
-                                                         std::uint64_t total) mutable {
-    const auto now = models::Clock::now();
-    if (now < next && done < total) return;
-    next = now + kProgressInterval;
-    contract::Progress progress;
-    progress.stage = "loading";
-    progress.done = done;
-    progress.total = total;
-    link.send(id, progress);
-  };
 }
 
 }  // namespace
@@ -76,9 +47,11 @@ Worker::Worker(Fd link, Settings settings)
       }),
       reporter_(kCacheReportInterval, [this] { report_caches(); }),
       results_(link_, pinned_, settings_.results),
-      engine_([this](const Error& error) { device_lost(error); }),
+      engine_([this](const Error& error) { device_lost(error); },
+              {.tick = settings_.engine.tick, .length = settings_.keep_clocks}),
       offers_("offers"),
       loader_("load"),
+      images_("images"),
       preparer_("prepare") {}
 
 Worker::~Worker() {
@@ -112,6 +85,8 @@ bool Worker::dispatch(Frame frame) {
       {DetachModel::kType, &Worker::handle<DetachModel, &Worker::detach_model>},
       {LoadModel::kType, &Worker::handle<LoadModel, &Worker::load_model>},
       {UnloadModel::kType, &Worker::handle<UnloadModel, &Worker::unload_model>},
+      {RestModel::kType, &Worker::handle<RestModel, &Worker::rest_model>},
+      {ForgetImage::kType, &Worker::handle<ForgetImage, &Worker::forget_image>},
       {AssignJob::kType, &Worker::handle<AssignJob, &Worker::assign_job>},
       {Generate::kType, &Worker::handle<Generate, &Worker::generate>},
       {Encode::kType, &Worker::handle<Encode, &Worker::encode>},
@@ -144,95 +119,6 @@ void Worker::attach_arena(std::uint32_t, contract::AttachArena message, Fds fds)
 
 void Worker::detach_arena(std::uint32_t, contract::DetachArena message, Fds) {
   arenas_.detach(message.arena);
-}
-
-// A client's files may be on a disk that answers nothing: only the thread of offers touches them.
-void Worker::attach_model(std::uint32_t id, contract::AttachModel message, Fds fds) {
-  offers_.post([this, id, message = std::move(message),
-                fds = std::make_shared<Fds>(std::move(fds))] { examine(id, message, *fds); });
-}
-
-void Worker::examine(std::uint32_t id, const contract::AttachModel& message, Fds& fds) {
-  auto source = open_source(message, std::move(fds));
-  if (!source) return link_.send_error(id, source.error());
-  const auto attached = models_.attach(message.model, *std::move(source));
-  if (!attached) return link_.send_error(id, attached.error());
-  detect(id, message.model);
-}
-
-// A model that is refused is forgotten before the broker hears of it: it may be offered again.
-void Worker::detect(std::uint32_t id, const std::string& model_id) {
-  const auto use = models_.begin_use(model_id);
-  if (!use) return link_.send_error(id, use.error());
-  auto offered = examine_guarded(*use->source, options_for(*use->source, settings_));
-  models_.end_use(model_id);
-  if (!offered) {
-    models_.detach(model_id);
-    return link_.send_error(id, offered.error());
-  }
-  offered->model = model_id;
-  link_.send(id, *offered);
-}
-
-void Worker::detach_model(std::uint32_t, contract::DetachModel message, Fds) {
-  auto [source, model] = models_.detach(message.model);
-  if (model) engine_.drop(std::move(model), [] {});
-  offers_.post([files = std::move(source)] {});  // closed there
-}
-
-void Worker::load_model(std::uint32_t id, contract::LoadModel message, Fds) {
-  auto use = models_.begin_use(message.model);
-  if (!use) return link_.send_error(id, use.error());
-  auto job = std::make_shared<models::Job>(id);
-  {
-    const std::lock_guard lock(jobs_mutex_);
-    loads_[id] = job;
-  }
-  loader_.post([this, job = std::move(job), source = std::move(use->source),
-                model_id = std::move(message.model)] { load(*job, *source, model_id); });
-}
-
-void Worker::load(const models::Job& job, const ModelSource& source, const std::string& model_id) {
-  const auto loaded = load_now(job, source, model_id);
-  {
-    const std::lock_guard lock(jobs_mutex_);
-    loads_.erase(job.id);
-  }
-  if (loaded)
-    link_.send(job.id, *loaded);
-  else
-    link_.send_error(job.id, loaded.error());
-  models_.end_use(model_id);
-}
-
-Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const ModelSource& source,
-                                               const std::string& model_id) {
-  if (job.cancelled.load()) return fail(Code::kCancelled, "Loading was cancelled.");
-  const auto start = models::Clock::now();
-  if (const SharedModel hot = models_.loaded(model_id))
-    return contract::ModelLoaded{model_id, hot->resident_bytes(), 0.0};
-  models::LoadOptions options = options_for(source, settings_);
-  options.on_progress = loading_progress(link_, job.id);
-  options.cancelled = &job.cancelled;
-  Loaded loaded = load_unchanged(source, options);
-  if (loaded.device_lost) device_lost(loaded.model.error());
-  TRY(SharedModel model, std::move(loaded.model));
-  if (auto warmed = engine_.warm_up(model); !warmed) {
-    engine_.drop(std::move(model), [] {});
-    return std::move(warmed).error();
-  }
-  const std::uint64_t resident_bytes = model->resident_bytes();
-  models_.set_loaded(model_id, std::move(model));
-  log::debug("{} is loaded: {} MiB in {:.0f} ms", source.name, resident_bytes >> 20,
-             ms_since(start));
-  return contract::ModelLoaded{model_id, resident_bytes, ms_since(start)};
-}
-
-void Worker::unload_model(std::uint32_t id, contract::UnloadModel message, Fds) {
-  const auto unloading = models_.unload(message.model, [this, id](SharedModel model) {
-    engine_.drop(std::move(model), [this, id] { link_.send(id, contract::ModelUnloaded{false}); });
-  });
-  if (!unloading) link_.send_error(id, unloading.error());
 }
 
 void Worker::assign_job(std::uint32_t id, contract::AssignJob message, Fds) {

@@ -8,6 +8,7 @@
 // engine may be inside a step that never returns; only tests destroy a Worker, and wait for it.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -37,6 +38,7 @@ struct Settings {
   // by it.
   std::uint64_t memory_bytes = 0;
   ResultLimits results;
+  std::chrono::seconds keep_clocks{30};  // of an idle device, after its last step
   // Absent: pinned_arena_budget() of this machine's memory.
   std::optional<std::uint64_t> pinned_bytes;
   // Called on the engine or load thread when the device will not work again; the process must end.
@@ -65,6 +67,8 @@ class Worker {
   void detach_model(std::uint32_t id, contract::DetachModel message, Fds fds);
   void load_model(std::uint32_t id, contract::LoadModel message, Fds fds);
   void unload_model(std::uint32_t id, contract::UnloadModel message, Fds fds);
+  void rest_model(std::uint32_t id, contract::RestModel message, Fds fds);
+  void forget_image(std::uint32_t id, contract::ForgetImage message, Fds fds);
   void assign_job(std::uint32_t id, contract::AssignJob message, Fds fds);
   void generate(std::uint32_t id, contract::Generate message, Fds fds);
   void encode(std::uint32_t id, contract::Encode message, Fds fds);
@@ -77,6 +81,11 @@ class Worker {
   void load(const models::Job& job, const ModelSource& source, const std::string& model_id);
   Result<contract::ModelLoaded> load_now(const models::Job& job, const ModelSource& source,
                                          const std::string& model_id);
+  Result<contract::ModelLoaded> restore(const std::string& model_id, const SharedModel& model);
+  void rest(std::uint32_t id, const std::string& model_id, SharedModel model);
+  Result<void> rest_now(const SharedModel& model);
+  template <class Call>
+  auto guarded(Call call) -> decltype(call());
   void begin_job(std::uint32_t id, JobRequest request);
   Result<void> start_job(std::uint32_t id, JobRequest request, SharedModel model);
   void prepare(const std::shared_ptr<OpenJob>& job, SharedModel model);
@@ -98,6 +107,7 @@ class Worker {
   EngineThread engine_;  // the threads end before what they use
   TaskThread offers_;
   TaskThread loader_;
+  TaskThread images_;  // of models that rest, made beside loads
   TaskThread preparer_;
 };
 

@@ -1,5 +1,7 @@
 #include "models/decoder/cuda_memory.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "models/generate/fault.h"
@@ -72,8 +74,12 @@ class CapturedGraph : public Graph {
 // shared.
 class Memory : public CudaMemory {
  public:
-  explicit Memory(void* stream) : stream_(stream) {}
-  ~Memory() override { hearth_stream_close(stream_); }
+  Memory(void* stream, void* copy_stream) : stream_(stream), copy_stream_(copy_stream) {}
+  ~Memory() override {
+    for (void* event : arrivals_) hearth_event_close(event);
+    hearth_stream_close(copy_stream_);
+    hearth_stream_close(stream_);
+  }
 
   const HearthKernels& kernels() const override { return *hearth_kernels_cuda(); }
   void* stream() const override { return stream_; }
@@ -82,20 +88,79 @@ class Memory : public CudaMemory {
     if (bytes == 0) return DeviceBlock();
     TRY(void* const address, is_large(bytes) ? map_chunks(whole_chunks(bytes)) : small(bytes));
     DeviceBlock block(*this, address, bytes);
+    if (is_large(bytes)) chunked_.push_back({address, bytes});
     CHECK_OK(clear(address, bytes));
     return block;
   }
 
   Result<DeviceBlock> allocate_shared(std::size_t bytes) override {
     if (bytes == 0) return DeviceBlock();
+    TRY(DeviceBlock block, allocate_pinned(bytes));
+    CHECK_OK(clear(block.data(), bytes));
+    return block;
+  }
+
+  Result<DeviceBlock> allocate_pinned(std::size_t bytes) override {
     void* memory = nullptr;
     const std::string doing = fmt::format("allocating {} bytes of pinned memory", bytes);
     if (const HearthStatus status = hearth_pinned_allocate(bytes, &memory); status != HEARTH_OK)
       return trouble(status, doing);
     shared_.push_back(memory);
-    DeviceBlock block(*this, memory, bytes);
-    CHECK_OK(clear(memory, bytes));
-    return block;
+    return DeviceBlock(*this, memory, bytes);
+  }
+
+  Result<void> save(void* image, const DeviceBlock& block) override {
+    constexpr const char* kDoing = "copying weights from the GPU";
+    CHECK_OK(alive(hearth_copy(image, block.data(), block.bytes(), copy_stream_), kDoing));
+    return alive(hearth_stream_wait(copy_stream_), kDoing);
+  }
+
+  Result<void> evict() override {
+    CHECK_OK(finish_fill());
+    CHECK_OK(synchronize());
+    for (const Chunked& each : chunked_)
+      CHECK_OK(alive(hearth_address_unmap(each.address, whole_chunks(each.bytes)),
+                     "giving memory of the GPU back"));
+    evicted_ = true;
+    return {};
+  }
+
+  Result<void> readmit(const DeviceBlock& filled) override {
+    for (std::size_t i = 0; i < chunked_.size(); ++i) {
+      const std::size_t bytes = whole_chunks(chunked_[i].bytes);
+      const HearthStatus status = hearth_address_map(chunked_[i].address, bytes);
+      if (status == HEARTH_OK) continue;
+      const Error error = trouble(status, fmt::format("allocating {} MB on the GPU", bytes >> 20));
+      while (i-- > 0) hearth_address_unmap(chunked_[i].address, whole_chunks(chunked_[i].bytes));
+      return error;
+    }
+    evicted_ = false;
+    for (const Chunked& each : chunked_)
+      if (each.address != filled.data()) CHECK_OK(clear(each.address, each.bytes));
+    return {};
+  }
+
+  Result<void> fill(const DeviceBlock& block, const void* image,
+                    std::span<const std::uint64_t> ends) override {
+    parts_ = FillParts(block, ends, kChunkBytes);
+    awaited_ = 0;
+    std::uint64_t begin = 0;
+    for (std::size_t i = 0; i < parts_.ends().size(); ++i) {
+      const std::uint64_t end = parts_.ends()[i];
+      CHECK_OK(alive(
+          hearth_copy(block.as<std::byte>() + begin, static_cast<const std::byte*>(image) + begin,
+                      end - begin, copy_stream_),
+          "copying weights to the GPU"));
+      TRY(void* const event, arrival(i));
+      CHECK_OK(alive(hearth_event_record(event, copy_stream_), "marking what has arrived"));
+      begin = end;
+    }
+    filling_ = true;
+    return {};
+  }
+
+  Result<void> finish_fill() override {
+    return alive(hearth_stream_wait(copy_stream_), "copying weights to the GPU");
   }
 
   Result<void> write(void* target, const void* source, std::size_t bytes) override {
@@ -126,6 +191,7 @@ class Memory : public CudaMemory {
 
  private:
   void release(void* data, std::size_t bytes) noexcept override {
+    hearth_stream_wait(copy_stream_);
     hearth_stream_wait(stream_);
     if (std::erase(shared_, data) > 0) {
       hearth_pinned_free(data);
@@ -135,12 +201,49 @@ class Memory : public CudaMemory {
       hearth_device_free(data);
       return;
     }
-    hearth_address_unmap(data, whole_chunks(bytes));
+    std::erase_if(chunked_, [&](const Chunked& each) { return each.address == data; });
+    if (!evicted_) hearth_address_unmap(data, whole_chunks(bytes));
     hearth_address_release(data, whole_chunks(bytes));
   }
 
+  Result<void> await_filled(std::span<const void* const> addresses) override {
+    std::size_t wanted = 0;
+    for (const void* address : addresses) wanted = std::max(wanted, parts_.until(address));
+    return await_parts(wanted);
+  }
+  Result<void> await_filled() override { return await_parts(parts_.ends().size()); }
+
+  // A part has arrived when all before it have.
+  Result<void> await_parts(std::size_t wanted) {
+    if (wanted <= awaited_) return {};
+    CHECK_OK(alive(hearth_event_follow(arrivals_[wanted - 1], stream_), "waiting for weights"));
+    awaited_ = wanted;
+    filling_ = awaited_ < parts_.ends().size();
+    return {};
+  }
+
+  // The event of part `number`; they are made as they are needed and kept.
+  Result<void*> arrival(std::size_t number) {
+    if (number < arrivals_.size()) return arrivals_[number];
+    void* event = nullptr;
+    CHECK_OK(done(hearth_event_open(&event), "making an event"));
+    arrivals_.push_back(event);
+    return event;
+  }
+
+  struct Chunked {
+    void* address = nullptr;
+    std::size_t bytes = 0;
+  };
+
   void* stream_;
+  void* copy_stream_;  // of weights that come and go
   std::vector<void*> shared_;
+  std::vector<Chunked> chunked_;
+  bool evicted_ = false;
+  FillParts parts_;
+  std::vector<void*> arrivals_;  // an event a part
+  std::size_t awaited_ = 0;      // parts that the stream waits for already
 };
 
 }  // namespace
@@ -157,7 +260,13 @@ Result<std::unique_ptr<CudaMemory>> cuda_memory(int device) {
   constexpr std::int32_t kUrgent = 1;
   void* stream = nullptr;
   CHECK_OK(done(hearth_stream_open(kUrgent, &stream), "opening a stream on the GPU"));
-  return std::unique_ptr<CudaMemory>(std::make_unique<Memory>(stream));
+  void* copy_stream = nullptr;
+  const auto opened = done(hearth_stream_open(0, &copy_stream), "opening a stream on the GPU");
+  if (!opened) {
+    hearth_stream_close(stream);
+    return opened.error();
+  }
+  return std::unique_ptr<CudaMemory>(std::make_unique<Memory>(stream, copy_stream));
 }
 
 }  // namespace hearth::decoder

@@ -1,6 +1,9 @@
 // A CUDA device's memory, stream and graphs for the step executor.
 //
-// Ownership: the device memory owns its stream and what it allocates; graphs are the caller's and
+// Large blocks are chunks of virtual memory, which can leave while their addresses stay. Blocks of
+// less than half a chunk stay when the others leave: they are the driver's, and few.
+//
+// Ownership: the device memory owns its streams and what it allocates; graphs are the caller's and
 // end before it. Threads: as DeviceMemory; everything but construction and allocate() on the engine
 // thread.
 #pragma once
@@ -8,13 +11,15 @@
 #include <memory>
 
 #include "models/decoder/device_memory.h"
+#include "models/decoder/evictable.h"
 #include "models/decoder/step_graphs.h"
 
 namespace hearth::decoder {
 
-class CudaMemory : public DeviceMemory, public GraphCapture {
+class CudaMemory : public DeviceMemory, public GraphCapture, public Evictable {
  public:
   GraphCapture* capture() override { return this; }
+  Evictable* evictable() override { return this; }
 };
 
 // Errors: unsupported without a device, or when no machine code of our kernels fits it (the driver

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "models/kernels/kernels.h"
@@ -14,6 +15,7 @@
 namespace hearth::decoder {
 
 class DeviceMemory;
+class Evictable;     // evictable.h
 class GraphCapture;  // step_graphs.h
 
 class DeviceBlock {
@@ -54,6 +56,8 @@ class DeviceMemory {
   virtual const HearthKernels& kernels() const = 0;
   virtual void* stream() const = 0;  // of all kernels and copies below; null on the host
   virtual GraphCapture* capture() { return nullptr; }  // where launches can be recorded
+  // Where memory can leave and its addresses stay. Null on the host, where that would save nothing.
+  virtual Evictable* evictable() { return nullptr; }
 
   // Zeroed, 4096-byte aligned. On the host the system gives pages as they are written, so what is
   // never used costs nothing. Errors: out_of_memory with the numbers.
@@ -65,6 +69,15 @@ class DeviceMemory {
   virtual Result<void> write(void* target, const void* source, std::size_t bytes) = 0;
   virtual Result<void> copy(void* target, const void* source, std::size_t bytes) = 0;
   virtual Result<void> clear(void* target, std::size_t bytes) = 0;
+  // What is launched from here on may read weights at these addresses (null: none): while they are
+  // on their way back (Evictable::fill), the device waits until they have arrived. The host does
+  // not, and mostly there is nothing on its way.
+  Result<void> await(std::span<const void* const> addresses) {
+    return filling_ ? await_filled(addresses) : Result<void>();
+  }
+  // The same of all that is on its way.
+  Result<void> await_all() { return filling_ ? await_filled() : Result<void>(); }
+
   // Waits for everything on the stream.
   virtual Result<void> synchronize() = 0;
   // To the host; waits for it. Throws generate::DeviceLost as check() does.
@@ -72,8 +85,13 @@ class DeviceMemory {
   // Whether the device still works. Throws generate::DeviceLost when it does not. Does not wait.
   virtual Result<void> check() = 0;
 
+ protected:
+  bool filling_ = false;  // something may still be on its way that nobody has awaited
+
  private:
   friend class DeviceBlock;
+  virtual Result<void> await_filled(std::span<const void* const>) { return {}; }
+  virtual Result<void> await_filled() { return {}; }
   virtual void release(void* data, std::size_t bytes) noexcept = 0;
 };
 

@@ -54,6 +54,25 @@ std::vector<Op> build_plan(const Description& description, const Weights& weight
   return plan;
 }
 
+std::array<const void*, 3> weights_of(const Op& op, const Weights& weights) {
+  switch (op.kind) {
+    case OpKind::kEmbed:
+      return {weights.embedding};
+    case OpKind::kNormLinear:
+    case OpKind::kLinearAdd:
+    case OpKind::kHead:
+      return {op.norm, op.linear->matrix.data, op.linear->bias};
+    case OpKind::kRopeWrite:
+      return {op.weights->q_norm, op.weights->k_norm};
+    case OpKind::kTap:
+      return {op.norm};
+    case OpKind::kAttention:
+    case OpKind::kAddDeepstack:
+      break;
+  }
+  return {};
+}
+
 std::int64_t width_of(Buffer buffer, const Description& description) {
   const LayerDescription& layer = description.layers.front();
   switch (buffer) {

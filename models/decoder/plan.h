@@ -7,6 +7,7 @@
 // Lifetime: operations point into the Weights they were built from.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -52,6 +53,9 @@ struct Op {
 std::vector<Op> build_plan(const Description& description, const Weights& weights);
 
 // Width of a buffer's rows in elements.
+// The weights that `op` reads; null for what it does not have.
+std::array<const void*, 3> weights_of(const Op& op, const Weights& weights);
+
 std::int64_t width_of(Buffer buffer, const Description& description);
 
 }  // namespace hearth::decoder

@@ -149,6 +149,7 @@ Result<void> Step::run(std::span<const std::int32_t> slots) {
   CHECK_OK(memory_.write(fixed_.rows.slot, padded.data(), sizeof padded));
   bool launched = false;
   if (graphs_ != nullptr) {
+    CHECK_OK(memory_.await_all());  // nothing in a graph waits
     TRY(launched, graphs_->launch(bucket));
   }
   if (!launched) CHECK_OK(launch_step(bucket));
@@ -187,6 +188,10 @@ std::vector<std::string> Step::remarks() const {
   return graphs_ == nullptr ? std::vector<std::string>() : graphs_->remarks();
 }
 
+Result<void> Step::restore() {
+  return fixed_.write_constants(memory_, description_);
+}
+
 void Step::expect(std::int64_t rows) {
   drawn_ += static_cast<std::uint64_t>(rows);
   launched_.push_back(drawn_);
@@ -201,7 +206,10 @@ Result<void> Step::launch_layers(std::int64_t rows, std::int64_t most_tokens) {
                                 .cosines = fixed_.rows.cosines,
                                 .sines = fixed_.rows.sines};
   CHECK_OK(check_status(kernels_.rope_angles(&angles, memory_.stream()), "rope_angles"));
-  for (const Op& op : plan_) CHECK_OK(check_status(launch(op, rows, most_tokens), "a decode step"));
+  for (const Op& op : plan_) {
+    CHECK_OK(memory_.await(weights_of(op, weights_)));
+    CHECK_OK(check_status(launch(op, rows, most_tokens), "a decode step"));
+  }
   return {};
 }
 
@@ -333,6 +341,7 @@ Result<void> Step::draw(std::int64_t rows, const void* hidden, bool first) {
                           .bias = weights_.head.bias,
                           .output = fixed_.buffer(Buffer::kLogits),
                           .output_stride = description_.vocabulary_size};
+  CHECK_OK(memory_.await(weights_of(plan_.back(), weights_)));
   CHECK_OK(check_status(kernels_.linear(&head, memory_.stream()), "the head"));
   const HearthSample sample{.rows = rows,
                             .vocabulary = description_.vocabulary_size,

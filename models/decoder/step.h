@@ -64,6 +64,9 @@ class Step {
   // all slots are free. What could not be proved is launched kernel by kernel, and said in remarks.
   Result<void> capture_graphs();
   std::vector<std::string> remarks() const;
+  // While all slots are free, after the device's memory has left and come back (evictable.h):
+  // writes what a step reads and no weight is. Keys and values are gone.
+  Result<void> restore();
   // As generate::Decoder::collect.
   Result<std::span<const generate::Sampled>> collect(std::int32_t in_flight);
   void end(std::int32_t slot) noexcept;

@@ -88,10 +88,15 @@ Result<StepMemory> StepMemory::create(DeviceMemory& memory, const Description& d
   TRY(made.ring_head, memory.allocate_shared(sizes.ring_head));
   const std::int32_t head_dim = description.layers.front().head_dim;
   made.rows = cut_rows(made.rows_block_, head_dim / 2);
-  const RopeTable table(description.rope, head_dim);
-  CHECK_OK(memory.write(made.frequencies.data(), table.frequencies.data(), sizes.frequencies));
-  CHECK_OK(memory.write(made.axes.data(), table.axes.data(), sizes.axes));
+  CHECK_OK(made.write_constants(memory, description));
   return made;
+}
+
+Result<void> StepMemory::write_constants(DeviceMemory& memory,
+                                         const Description& description) const {
+  const RopeTable table(description.rope, description.layers.front().head_dim);
+  CHECK_OK(memory.write(frequencies.data(), table.frequencies.data(), frequencies.bytes()));
+  return memory.write(axes.data(), table.axes.data(), axes.bytes());
 }
 
 }  // namespace hearth::decoder

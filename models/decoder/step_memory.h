@@ -34,6 +34,8 @@ struct StepMemory {
   // Errors: out_of_memory.
   static Result<StepMemory> create(DeviceMemory& memory, const Description& description,
                                    HearthType type, const StepLimits& limits);
+  // Writes what never changes, as create() did.
+  Result<void> write_constants(DeviceMemory& memory, const Description& description) const;
   // Bytes of all of it.
   static std::uint64_t bytes(const Description& description, HearthType type,
                              const StepLimits& limits);

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstdlib>
 #include <limits>
+#include <new>
 #include <stdexcept>
 #include <thread>
 
@@ -77,6 +78,8 @@ void act(Fault fault, std::string_view where) {
   switch (fault) {
     case Fault::kThrow:
       throw std::runtime_error(asked);
+    case Fault::kFull:
+      throw std::bad_alloc();
     case Fault::kLost:
       throw generate::DeviceLost(asked);
     case Fault::kCrash:
@@ -93,8 +96,7 @@ void act(Fault fault, std::string_view where) {
 Decoder::Decoder(const Config& config, std::int32_t slots)
     : config_(config),
       slots_(static_cast<std::size_t>(slots)),
-      memory_(static_cast<std::size_t>(pages_of(config, slots)) *
-              static_cast<std::size_t>(config.page_tokens)),
+      memory_(memory_words()),
       logits_(slots_.size() * kVocabularySize),
       states_(slots_.size()),
       counts_(slots_.size() * kVocabularySize),
@@ -104,6 +106,10 @@ Decoder::Decoder(const Config& config, std::int32_t slots)
 std::int32_t Decoder::pages_of(const Config& config, std::int32_t slots) {
   if (config.pages > 0) return config.pages;
   return slots * ((config.context_tokens + config.page_tokens - 1) / config.page_tokens);
+}
+
+std::size_t Decoder::memory_words() const {
+  return static_cast<std::size_t>(pages()) * static_cast<std::size_t>(config_.page_tokens);
 }
 
 std::uint64_t Decoder::page_bytes_of(const Config& config) {
@@ -256,8 +262,16 @@ void Decoder::end(models::OnEngine, std::int32_t slot) noexcept {
   slots_[static_cast<std::size_t>(slot)].prompt = nullptr;
 }
 
+void Decoder::rest() {
+  std::vector<std::uint64_t>().swap(memory_);
+}
+
+void Decoder::restore() {
+  memory_.assign(memory_words(), 0);
+}
+
 std::uint64_t Decoder::resident_bytes() const {
-  return config_.weights_bytes + memory_.size() * sizeof(memory_[0]);
+  return config_.weights_bytes + memory_words() * sizeof(memory_[0]);
 }
 
 }  // namespace hearth::fake

@@ -43,6 +43,9 @@ class Decoder : public generate::Decoder {
   void end(models::OnEngine, std::int32_t slot) noexcept override;
 
   std::uint64_t resident_bytes() const;
+  // While all slots are free: gives the pages' memory back, and takes it again, empty.
+  void rest();
+  void restore();
   // Pages for every slot's whole context, where the config does not say how many there are.
   static std::int32_t pages_of(const Config& config, std::int32_t slots);
   static std::uint64_t page_bytes_of(const Config& config);
@@ -55,6 +58,7 @@ class Decoder : public generate::Decoder {
     std::int32_t cached_tokens = 0;
   };
 
+  std::size_t memory_words() const;
   std::uint64_t& memory(const Slot& slot, std::size_t token);
   Result<void> check_memory(const Slot& slot);
   void feed(Slot& slot, std::uint64_t token);

@@ -2,7 +2,8 @@
 //
 // A folder whose config.json says {"model_type": "hearth_fake"}. Optional keys: script (see
 // script.h), prefix, context_tokens, prefill_chunk_tokens, page_tokens and pages of its key-value
-// cache, weights_bytes that it claims to take.
+// cache, weights_bytes that it claims to take, image_bytes of pinned memory that it claims to rest
+// in (0: it does not rest).
 
 #include "models/fake/decoder.h"
 #include "models/fake/prompt.h"
@@ -21,7 +22,10 @@ namespace {
 constexpr std::string_view kModelType = "hearth_fake";
 constexpr std::uint64_t kLoadSteps = 20;  // progress reports of one load
 
-class Model : public models::Model, public models::Generates, public models::Encodes {
+class Model : public models::Model,
+              public models::Generates,
+              public models::Encodes,
+              public models::Rests {
  public:
   Model(Config config, const models::LoadOptions& options)
       : config_(std::move(config)),
@@ -33,6 +37,7 @@ class Model : public models::Model, public models::Generates, public models::Enc
   std::uint64_t resident_bytes() const override { return decoder_.resident_bytes(); }
   models::Generates* generates() override { return this; }
   models::Encodes* encodes() override { return this; }
+  models::Rests* rests() override { return config_.image_bytes > 0 ? this : nullptr; }
 
   Result<std::unique_ptr<models::Prompt>> prepare(const contract::Generate& request,
                                                   std::span<const TensorView> tensors,
@@ -58,6 +63,29 @@ class Model : public models::Model, public models::Generates, public models::Enc
     return batch_.caches(on);
   }
 
+  std::uint64_t image_bytes() const override { return has_image_ ? config_.image_bytes : 0; }
+  Result<std::uint64_t> keep_image() override {
+    if (has_image_) return std::uint64_t{0};
+    obey(Place::kImage, "image");
+    has_image_ = true;
+    return config_.image_bytes;
+  }
+  Result<void> drop_image() override {
+    has_image_ = false;
+    return {};
+  }
+  Result<void> rest(models::OnEngine on) override {
+    CHECK_OK(batch_.forget_cached(on));
+    obey(Place::kRest, "rest");
+    decoder_.rest();
+    return {};
+  }
+  Result<void> restore(models::OnEngine) override {
+    obey(Place::kRestore, "restore");
+    decoder_.restore();
+    return {};
+  }
+
  private:
   template <class Request>
   Result<std::unique_ptr<models::Prompt>> make_ready(const Request& request,
@@ -73,9 +101,17 @@ class Model : public models::Model, public models::Generates, public models::Enc
     return std::unique_ptr<models::Prompt>(std::move(prompt));
   }
 
+  // Waits or goes wrong as the config's script says.
+  void obey(Place place, std::string_view name) const {
+    const Script script = parse_script(config_.script);
+    wait(script.wait_at(place));
+    act(script.fault_at(place), name);
+  }
+
   const Config config_;
   Decoder decoder_;
   generate::Batch batch_;
+  bool has_image_ = false;
 };
 
 Result<bool> recognises(const models::ModelFiles& files, std::vector<std::string>&) {
@@ -105,6 +141,8 @@ Result<Config> read_config(const models::ModelFiles& files) {
   CHECK_OK(read_number(json["pages"], 0, config.pages));
   TRY(const std::int64_t weights, json["weights_bytes"].integer_or(0, 0, std::int64_t{1} << 50));
   config.weights_bytes = static_cast<std::uint64_t>(weights);
+  TRY(const std::int64_t image, json["image_bytes"].integer_or(0, 0, std::int64_t{1} << 50));
+  config.image_bytes = static_cast<std::uint64_t>(image);
   return config;
 }
 
@@ -113,6 +151,7 @@ Result<contract::MemoryPlan> plan(const models::ModelFiles& files,
   TRY(const Config config, read_config(files));
   contract::MemoryPlan plan;
   plan.weights_bytes = config.weights_bytes;
+  plan.image_bytes = config.image_bytes;
   const auto pages = Decoder::pages_of(config, static_cast<std::int32_t>(options.slots));
   plan.cache_bytes = static_cast<std::uint64_t>(pages) * Decoder::page_bytes_of(config);
   return plan;

@@ -41,6 +41,7 @@ struct Config {
   std::int32_t page_tokens = 32;
   std::int32_t pages = 0;           // 0: enough for the context of every slot
   std::uint64_t weights_bytes = 0;  // that it claims to take
+  std::uint64_t image_bytes = 0;    // that it claims to rest in; 0: it cannot
 };
 
 // `tensors`: those of the messages in order. The answer: `prefix`, each picture's type, shape and

@@ -7,8 +7,8 @@
 namespace hearth::fake {
 namespace {
 
-constexpr std::array<std::string_view, kPlaces> kPlaceNames = {"load", "prepare", "begin",
-                                                               "prefill", "step"};
+constexpr std::array<std::string_view, kPlaces> kPlaceNames = {
+    "load", "prepare", "begin", "prefill", "step", "image", "rest", "restore"};
 
 struct FaultName {
   std::string_view word;
@@ -16,7 +16,8 @@ struct FaultName {
 };
 constexpr FaultName kFaultNames[] = {{"!fail", Fault::kThrow},   {"!nan", Fault::kNan},
                                      {"!inf", Fault::kInfinite}, {"!crash", Fault::kCrash},
-                                     {"!hang", Fault::kHang},    {"!lost", Fault::kLost}};
+                                     {"!hang", Fault::kHang},    {"!lost", Fault::kLost},
+                                     {"!full", Fault::kFull}};
 
 constexpr int kMostNumber = 1 << 22;
 

@@ -3,10 +3,11 @@
 //   !count N          answers "1 2 3 … N"
 //   !hidden N         hidden states have N columns (8)
 //   !random N         answers N letters drawn by the sampler; needs temperature > 0 to vary
-//   !wait [PLACE] MS  waits there; PLACE is load, prepare, begin, prefill or step (each; the
-//   default) !fail [PLACE] [N] throws there; N counts decode steps from 1 (the default) !nan, !inf
-//   likewise: logits that are not finite !crash            likewise: abort() !hang likewise: never
-//   returns !lost             likewise: the device is gone
+//   !wait [PLACE] MS  waits there; PLACE is load, prepare, begin, prefill, image, rest, restore or
+//   step (each; the default) !fail [PLACE] [N] throws there; N counts decode steps from 1 (the
+//   default) !nan, !inf likewise: logits that are not finite !crash            likewise: abort()
+//   !hang likewise: never returns !lost             likewise: the device is gone !full likewise:
+//   there is no memory
 //
 // Anything else is text, which is echoed. Pure values; any thread.
 #pragma once
@@ -19,10 +20,10 @@
 
 namespace hearth::fake {
 
-enum class Place { kLoad, kPrepare, kBegin, kPrefill, kStep };
-inline constexpr std::size_t kPlaces = 5;
+enum class Place { kLoad, kPrepare, kBegin, kPrefill, kStep, kImage, kRest, kRestore };
+inline constexpr std::size_t kPlaces = 8;
 
-enum class Fault { kNone, kThrow, kNan, kInfinite, kCrash, kHang, kLost };
+enum class Fault { kNone, kThrow, kNan, kInfinite, kCrash, kHang, kLost, kFull };
 
 struct PlannedFault {
   Fault fault = Fault::kNone;

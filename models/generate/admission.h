@@ -41,6 +41,8 @@ class Admission {
   void keep(Sequence& sequence, std::int32_t tokens);
   // What its pages hold cannot be trusted.
   void distrust(const Sequence& sequence);
+  // While no sequence has pages: those kept for later ones hold nothing any more.
+  void forget_cached() { cache_.make_room(pool_.pages()); }
   // Takes slot and pages back. After the decoder's end().
   void leave(Sequence& sequence);
 

@@ -62,6 +62,14 @@ Result<bool> Batch::advance(models::OnEngine on) {
   return !sequences_.empty();
 }
 
+Result<void> Batch::forget_cached(models::OnEngine) {
+  if (!sequences_.empty())
+    return hearth::fail(Code::kBusy,
+                        fmt::format("the model has {} open requests", sequences_.size()));
+  admission_.forget_cached();
+  return {};
+}
+
 std::vector<contract::CacheEntry> Batch::caches(models::OnEngine) const {
   std::vector<contract::CacheEntry> entries = {entry_of(admission_.use())};
   for (CacheUse& use : decoder_.caches()) entries.push_back(entry_of(std::move(use)));

@@ -48,6 +48,10 @@ class Batch {
   // when the device is lost; every sequence has been failed by then.
   Result<bool> advance(models::OnEngine);
 
+  // The decoder's memory is about to leave: nothing of it is cached any more. Errors: busy while
+  // sequences remain.
+  Result<void> forget_cached(models::OnEngine);
+
   // The prefix cache and the decoder's own.
   std::vector<contract::CacheEntry> caches(models::OnEngine) const;
 

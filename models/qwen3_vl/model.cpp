@@ -1,6 +1,7 @@
 #include "models/qwen3_vl/model.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
@@ -17,6 +18,7 @@
 #include "models/torch/features.h"
 #include "models/torch/slot_decoder.h"
 #include "models/weights/arena.h"
+#include "models/weights/rest.h"
 #include "models/weights/weights.h"
 
 namespace hearth::qwen3_vl {
@@ -37,11 +39,16 @@ struct Parts {
   contract::MemoryPlan plan;
 };
 
-class Model : public models::Model, public models::Generates, public models::Encodes {
+class Model : public models::Model,
+              public models::Generates,
+              public models::Encodes,
+              public models::Rests {
  public:
   Model(Parts parts, const models::LoadOptions& options)
       : parts_(std::move(parts)),
-        batch_(*parts_.decoder, {options.device.name, std::string(Model::dtype())}) {}
+        batch_(*parts_.decoder, {options.device.name, std::string(Model::dtype())}) {
+    if (parts_.memory->evictable() != nullptr) rest_.emplace(*parts_.memory, *parts_.weights);
+  }
 
   std::string_view family() const override { return "qwen3_vl"; }
   std::string_view dtype() const override { return parts_.weights->precision().name; }
@@ -53,6 +60,7 @@ class Model : public models::Model, public models::Generates, public models::Enc
   }
   models::Generates* generates() override { return this; }
   models::Encodes* encodes() override { return this; }
+  models::Rests* rests() override { return rest_ ? this : nullptr; }
 
   Result<std::unique_ptr<models::Prompt>> prepare(const contract::Generate& request,
                                                   std::span<const TensorView> tensors,
@@ -78,8 +86,24 @@ class Model : public models::Model, public models::Generates, public models::Enc
 
   Result<bool> advance(models::OnEngine on) override { return batch_.advance(on); }
 
+  std::uint64_t image_bytes() const override { return rest_->image_bytes(); }
+  Result<std::uint64_t> keep_image() override { return rest_->keep_image(); }
+  Result<void> drop_image() override { return rest_->drop_image(); }
+
+  Result<void> rest(models::OnEngine on) override {
+    CHECK_OK(batch_.forget_cached(on));
+    parts_.decoder->rest(on);
+    return rest_->leave();
+  }
+
+  Result<void> restore(models::OnEngine on) override {
+    CHECK_OK(rest_->come_back());
+    return parts_.decoder->restore(on);
+  }
+
  private:
   const Parts parts_;
+  std::optional<weights::Rest> rest_;  // none on the host
   generate::Batch batch_;
 };
 
@@ -135,8 +159,9 @@ Result<std::unique_ptr<decoder::DeviceMemory>> open_memory(const models::Device&
 Result<std::unique_ptr<weights::Arena>> open_arena(decoder::DeviceMemory& memory,
                                                    const models::Device& device,
                                                    std::uint64_t bytes) {
-  if (device.kind == models::DeviceKind::kCpu) return weights::host_arena(bytes);
-  return weights::device_arena(memory, device.index, bytes);
+  if (memory.evictable() == nullptr) return weights::host_arena(bytes);
+  const int number = device.kind == models::DeviceKind::kCuda ? device.index : -1;
+  return weights::device_arena(memory, number, bytes);
 }
 
 Result<void> check_room(const contract::MemoryPlan& plan, const models::Device& device) {
@@ -164,14 +189,20 @@ engine::DecoderLimits choose_limits(const Config& config, HearthType type,
   return limits;
 }
 
+bool is_device(const models::LoadOptions& options) {
+  return options.device.kind == models::DeviceKind::kCuda;
+}
+
+// `is_device`: whose memory the weights can leave for the host's.
 contract::MemoryPlan memory_plan(const weights::Plan& weights, const Config& config,
-                                 const engine::DecoderLimits& limits) {
+                                 const engine::DecoderLimits& limits, bool is_device) {
   const HearthType type = weights.precision.type;
   contract::MemoryPlan plan;
   plan.weights_bytes = weights::arena_bytes(weights.bytes);
   plan.cache_bytes =
       decoder::page_bytes(config.text, type) * static_cast<std::uint64_t>(limits.step.pages) +
       limits.feature_cache_bytes;
+  if (is_device) plan.image_bytes = plan.weights_bytes;
   plan.scratch_bytes = engine::SlotDecoder::scratch_bytes(config.text, type, limits.step) +
                        vision_scratch_bytes(config.vision, type, engine::kTogetherPatches);
   return plan;
@@ -204,15 +235,18 @@ void describe_outputs(const Config& config, const weights::Precision& precision,
                   precision.type == HEARTH_BF16 ? DType::kBF16 : DType::kF32};
 }
 
+// parts.memory is there, or is made.
 Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptions& options,
                         Parts& parts) {
   const Config& config = *parts.config;
   TRY(const weights::Plan plan, plan_weights(index, config, options));
   const engine::DecoderLimits limits = choose_limits(config, plan.precision.type, options);
-  parts.plan = memory_plan(plan, config, limits);
+  parts.plan = memory_plan(plan, config, limits, is_device(options));
   CHECK_OK(check_room(parts.plan, options.device));
   describe_outputs(config, plan.precision, limits.step, parts.rules);
-  TRY(parts.memory, open_memory(options.device));
+  if (parts.memory == nullptr) {
+    TRY(parts.memory, open_memory(options.device));
+  }
   TRY(auto arena, open_arena(*parts.memory, options.device, plan.bytes));
   TRY(parts.weights, weights::load(index, plan, options, std::move(arena)));
   const decoder::Weights& text = parts.weights->decoder();
@@ -228,16 +262,19 @@ Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptio
 Result<contract::MemoryPlan> plan_model(const files::WeightIndex& index, const Config& config,
                                         const models::LoadOptions& options) {
   TRY(const weights::Plan plan, plan_weights(index, config, options));
-  return memory_plan(plan, config, choose_limits(config, plan.precision.type, options));
+  return memory_plan(plan, config, choose_limits(config, plan.precision.type, options),
+                     is_device(options));
 }
 
 Result<std::shared_ptr<models::Model>> load_model(const models::ModelFiles& files,
                                                   const files::WeightIndex& index,
                                                   const Config& config,
-                                                  const models::LoadOptions& options) {
+                                                  const models::LoadOptions& options,
+                                                  std::unique_ptr<decoder::DeviceMemory> memory) {
   const c10::InferenceMode guard;
   models::avoid_broken_amx();  // the first product is soon to come
   Parts parts;
+  parts.memory = std::move(memory);
   parts.config = std::make_unique<const Config>(config);
   TRY(parts.rules, read_rules(files, config));
   CHECK_OK(load_parts(index, options, parts));

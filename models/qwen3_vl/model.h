@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "models/decoder/device_memory.h"
 #include "models/files/weight_index.h"
 #include "models/model.h"
 #include "models/qwen3_vl/config.h"
@@ -14,10 +15,10 @@ namespace hearth::qwen3_vl {
 Result<contract::MemoryPlan> plan_model(const files::WeightIndex& index, const Config& config,
                                         const models::LoadOptions& options);
 
-// Load thread. Errors: bad_model, model_changed, out_of_memory, unsupported, cancelled.
-Result<std::shared_ptr<models::Model>> load_model(const models::ModelFiles& files,
-                                                  const files::WeightIndex& index,
-                                                  const Config& config,
-                                                  const models::LoadOptions& options);
+// Load thread. `memory`: of options.device; null: opened here. Errors: bad_model, model_changed,
+// out_of_memory, unsupported, cancelled.
+Result<std::shared_ptr<models::Model>> load_model(
+    const models::ModelFiles& files, const files::WeightIndex& index, const Config& config,
+    const models::LoadOptions& options, std::unique_ptr<decoder::DeviceMemory> memory = nullptr);
 
 }  // namespace hearth::qwen3_vl

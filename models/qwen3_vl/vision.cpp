@@ -80,6 +80,7 @@ class VisionTower : public engine::Tower {
       const auto number = static_cast<std::size_t>(level - levels.begin());
       TRY(made[number], merge(weights_.deepstack[number], joined(pass.x), true));
     }
+    CHECK_OK(await({weights_.merger.norm.weight, weights_.merger.norm.bias}));
     TRY(made.back(), merge(weights_.merger, joined(normed(pass.x)), false));
     return split(pass.places, made);
   }
@@ -91,6 +92,11 @@ class VisionTower : public engine::Tower {
     picture.rows = image::FloatRows(static_cast<std::size_t>(floats));
     std::fill_n(picture.rows.data(), floats, 0.0F);
     return picture;
+  }
+
+  void drop_scratch() override {
+    linears_.drop_scratch();
+    attention_.drop_scratch();
   }
 
  private:
@@ -105,6 +111,7 @@ class VisionTower : public engine::Tower {
     pass.between = at::empty({std::min(patches, kMlpRows), config_.intermediate_size}, options());
     pass.zeros = at::zeros({patches}, options().dtype(at::kInt));
     CHECK_OK(find_angles(pass));
+    CHECK_OK(await({weights_.positions}));
     // The product with the patches is added to the learned positions.
     pass.x = interpolated_positions(pass.places);
     return run({.linear = weights_.patch_embed,
@@ -265,8 +272,14 @@ class VisionTower : public engine::Tower {
     return merged;
   }
 
+  // Weights that the next launches read.
+  Result<void> await(std::initializer_list<const void*> weights) {
+    return compute_.memory->await({weights.begin(), weights.size()});
+  }
+
   Result<void> run(const Product& product) {
     const VisionNorm norm = product.norm == nullptr ? VisionNorm{} : *product.norm;
+    CHECK_OK(await({product.linear.matrix.data, product.linear.bias, norm.weight, norm.bias}));
     return linears_.run({.weight = product.linear.matrix,
                          .output_type = compute_.type,
                          .epilogue = product.epilogue,

@@ -15,6 +15,8 @@ class Attention {
 
   // What HearthFlash says, in F32, too.
   Result<void> run(const HearthFlash& call);
+  // Gives memory that is kept between calls back.
+  void drop_scratch() { mask_.reset(); }
 
  private:
   void causal(const HearthFlash& call);

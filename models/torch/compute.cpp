@@ -1,6 +1,7 @@
 #include "models/torch/compute.h"
 
 #include <ATen/ops/empty.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/accumulate.h>
 
 #include "models/kernels/gemm.h"
@@ -30,6 +31,10 @@ Compute choose_compute(decoder::DeviceMemory& memory, HearthType type, int devic
           .device = device,
           .amx = host && bfloat16 && hearth_gemm_cpu_available() != 0,
           .library = bfloat16 && (!host || multiplies_bfloat16()) ? at::kBFloat16 : at::kFloat};
+}
+
+void give_back_unused(const Compute& compute) {
+  if (compute.device >= 0) c10::getDeviceAllocator(at::kCUDA)->emptyCache();
 }
 
 at::Tensor Scratch::take(at::IntArrayRef shape, at::TensorOptions options) {

@@ -24,6 +24,9 @@ struct Compute {
   const HearthKernels& kernels() const { return memory->kernels(); }
 };
 
+// Gives memory that ATen keeps for later uses back to the device; nothing on the host.
+void give_back_unused(const Compute& compute);
+
 // The fastest of what this machine has.
 Compute choose_compute(decoder::DeviceMemory& memory, HearthType type, int device);
 

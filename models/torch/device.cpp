@@ -7,8 +7,10 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include "models/decoder/device_memory.h"
 #include "models/host_cpu.h"
 #include "models/kernels/cpu/team.h"
+#include "models/kernels/device.h"
 #include "models/model.h"
 #include "models/torch/driver.h"
 #include "shm/segment.h"
@@ -66,6 +68,9 @@ Result<Engine> cuda_engine(const engine::Driver& driver, std::uint32_t threads) 
   engine.device.kind = DeviceKind::kCuda;
   engine.device.name = driver.device_name;
   engine.device.memory_bytes = driver.device_bytes;
+  engine.tick = []() -> Result<void> {
+    return decoder::check_status(hearth_device_tick(nullptr), "keeping the GPU awake");
+  };
   engine.pinning.pin = [](std::span<const std::byte> memory, HostAccess access) {
     return engine::pin_host_memory(memory, access == HostAccess::kRead);
   };

@@ -26,6 +26,10 @@ void FeatureCache::insert(const Key& key, Entry features) {
   bytes_ += bytes;
 }
 
+void FeatureCache::clear() {
+  while (!items_.empty()) drop_oldest();
+}
+
 void FeatureCache::drop_oldest() {
   bytes_ -= items_.back().bytes;
   places_.erase(items_.back().key);

@@ -31,6 +31,7 @@ class FeatureCache {
   Entry find(const Key& key);
   // What had to be computed: a miss. What is larger than the whole budget is not kept.
   void insert(const Key& key, Entry features);
+  void clear();
 
   generate::CacheUse use() const;
 

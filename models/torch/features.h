@@ -30,6 +30,8 @@ class Tower {
                                                std::span<const image::Patches* const> pictures) = 0;
   // The smallest picture it takes, in no particular colour: for a first pass that warms up.
   virtual image::Patches smallest_picture() const = 0;
+  // Gives memory that is kept between passes back.
+  virtual void drop_scratch() = 0;
 };
 
 }  // namespace hearth::engine

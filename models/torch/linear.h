@@ -17,6 +17,8 @@ class Linears {
   // What HearthGemm says, for F32 activations and weights, too. All types are the Compute's,
   // output_type as well.
   Result<void> run(const HearthGemm& call);
+  // Gives memory that is kept between calls back.
+  void drop_scratch() { normed_ = wide_ = input_ = panel_ = product_ = Scratch(); }
 
  private:
   // Some features of a product: output = input rowsᵀ + bias, or output += it.

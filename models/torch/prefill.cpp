@@ -160,6 +160,7 @@ Result<void> Prefill::begin(const Run& run) {
 
 Result<void> Prefill::execute(const Op& op, const Run& run, const Part& part) {
   const auto rows = static_cast<std::int64_t>(run.ids.size());
+  CHECK_OK(compute_.memory->await(weights_of(op, weights_)));
   switch (op.kind) {
     case OpKind::kEmbed:
       return embed(run);

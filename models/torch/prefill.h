@@ -69,6 +69,11 @@ class Prefill {
   // [hidden] of a wanted row as the last layer left it, before the final norm, in the arithmetic
   // type. Valid until the next run; of a run with taps_only it is nothing.
   const void* hidden(std::int32_t row) const;
+  // Gives ATen's memory that is kept between chunks back.
+  void drop_scratch() {
+    linears_.drop_scratch();
+    attention_.drop_scratch();
+  }
 
  private:
   // Rows [first, first + rows) of the chunk.

@@ -39,9 +39,11 @@ std::span<const std::int32_t> ids_of(const decoder::MediaPrompt& prompt, std::in
 }  // namespace
 
 SlotDecoder::SlotDecoder(const decoder::Description& description, HearthType type, Engines engines,
-                         std::int32_t most_fed_rows, std::uint64_t feature_cache_bytes)
+                         const Compute& compute, std::int32_t most_fed_rows,
+                         std::uint64_t feature_cache_bytes)
     : description_(description),
       type_(type),
+      compute_(compute),
       most_fed_rows_(most_fed_rows),
       step_(std::move(engines.step)),
       prefill_(std::move(engines.prefill)),
@@ -58,7 +60,7 @@ Result<std::unique_ptr<SlotDecoder>> SlotDecoder::create(const decoder::Descript
   TRY(auto step, decoder::Step::create(description, weights, *compute.memory, limits.step));
   TRY(auto prefill, Prefill::create(description, weights, *step, compute, kPrefillChunkTokens));
   return std::unique_ptr<SlotDecoder>(new SlotDecoder(
-      description, weights.type, {std::move(step), std::move(prefill), std::move(tower)},
+      description, weights.type, {std::move(step), std::move(prefill), std::move(tower)}, compute,
       most_fed_rows(compute, weights), limits.feature_cache_bytes));
 }
 
@@ -107,6 +109,14 @@ Result<void> SlotDecoder::warm_up(models::OnEngine on) {
   TRY(const auto features, tower_->encode(on, pictures));
   static_cast<void>(features);
   return {};
+}
+
+void SlotDecoder::rest(models::OnEngine) {
+  const c10::InferenceMode guard;
+  cache_.clear();
+  prefill_->drop_scratch();
+  if (tower_ != nullptr) tower_->drop_scratch();
+  give_back_unused(compute_);
 }
 
 Result<void> SlotDecoder::warm_up_prompt(models::OnEngine on, const decoder::MediaPrompt& prompt) {

@@ -46,6 +46,11 @@ class SlotDecoder : public generate::Decoder {
   // rows, first tokens, steps, a picture). What it leaves in pages is nobody's.
   Result<void> warm_up(models::OnEngine);
 
+  // Engine thread, while all slots are free, before and after the device's memory is away
+  // (decoder/evictable.h): nothing of it is kept; what a step needs is there again.
+  void rest(models::OnEngine);
+  Result<void> restore(models::OnEngine) { return step_->restore(); }
+
   std::int32_t slots() const override { return step_->limits().slots; }
   std::int32_t context_tokens() const override { return step_->limits().context_tokens; }
   std::int32_t vocabulary_size() const override { return description_.vocabulary_size; }
@@ -80,7 +85,8 @@ class SlotDecoder : public generate::Decoder {
     std::unique_ptr<Tower> tower;
   };
   SlotDecoder(const decoder::Description& description, HearthType type, Engines engines,
-              std::int32_t most_fed_rows, std::uint64_t feature_cache_bytes);
+              const Compute& compute, std::int32_t most_fed_rows,
+              std::uint64_t feature_cache_bytes);
   Result<void> warm_up_prompt(models::OnEngine, const decoder::MediaPrompt& prompt);
   FeatureCache::Key key_of(const decoder::MediaPrompt& prompt, std::size_t picture) const;
   void take_cached(Slot& slot);
@@ -93,6 +99,7 @@ class SlotDecoder : public generate::Decoder {
 
   const decoder::Description& description_;
   const HearthType type_;
+  const Compute compute_;
   const std::int32_t most_fed_rows_;  // of a chunk that the step executor is fed
   std::unique_ptr<decoder::Step> step_;
   std::unique_ptr<Prefill> prefill_;

@@ -40,6 +40,7 @@ class DeviceArena : public Arena {
   const std::byte* address() const override { return block_.as<std::byte>(); }
   int device() const override { return device_; }
   std::uint64_t bytes() const override { return block_.bytes(); }
+  const decoder::DeviceBlock* block() const override { return &block_; }
 
   Result<void> arrived(std::uint64_t end) override {
     CHECK_OK(

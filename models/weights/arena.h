@@ -54,6 +54,8 @@ class Arena {
   virtual const std::byte* address() const = 0;  // where the device reads
   virtual int device() const = 0;                // CUDA device; -1: host memory
   virtual std::uint64_t bytes() const = 0;       // taken on the device
+  // Where a device has it; null: host memory.
+  virtual const decoder::DeviceBlock* block() const { return nullptr; }
   // Bytes [0, end) of host() will not change again: a device may take them. `end` only grows. One
   // call at a time, from any of the loading threads.
   virtual Result<void> arrived(std::uint64_t end) = 0;
@@ -62,9 +64,10 @@ class Arena {
 // Memory that the CPU computes from. Errors: out_of_memory with the numbers.
 Result<std::unique_ptr<Arena>> host_arena(std::uint64_t bytes);
 
-// Memory of CUDA device `device`. Loading writes a host image of which only a moving part exists:
-// what has arrived is copied to the device at once and its host memory given back. Until the last
-// byte has arrived, the arena alone uses `memory`, which must outlive it. Errors: out_of_memory.
+// Memory of a device, number `device` as in Arena::device(). Loading writes a host image of which
+// only a moving part exists: what has arrived is copied to the device at once and its host memory
+// given back. Until the last byte has arrived, the arena alone uses `memory`, which must outlive
+// it. Errors: out_of_memory.
 Result<std::unique_ptr<Arena>> device_arena(decoder::DeviceMemory& memory, int device,
                                             std::uint64_t bytes);
 

@@ -10,6 +10,9 @@ Weights::Weights(const Plan& plan, std::unique_ptr<Arena> arena)
       decoder_(bind(plan, arena_->address(), arena_->device())) {
   for (const auto& [name, place] : plan.further)
     further_[name] = matrix_in(plan.placements[place], arena_->address());
+  for (std::size_t i = 1; i < plan.placements.size(); ++i)
+    ends_.push_back(plan.placements[i].offset);
+  ends_.push_back(plan.bytes);
 }
 
 Result<std::shared_ptr<const Weights>> load(const files::WeightIndex& index, const Plan& plan,

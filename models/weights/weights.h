@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,12 +30,17 @@ class Weights {
   // all others, F32 or BF16. Vectors have one column.
   const HearthMatrix& tensor(const std::string& name) const { return further_.at(name); }
   std::uint64_t bytes() const { return arena_->bytes(); }  // that the device gives for it
+  // All of them where a device has them; null: host memory.
+  const decoder::DeviceBlock* block() const { return arena_->block(); }
+  // Offsets behind each tensor in it, ascending.
+  std::span<const std::uint64_t> ends() const { return ends_; }
 
  private:
   const std::unique_ptr<Arena> arena_;
   const Precision precision_;
   const decoder::Weights decoder_;
   std::map<std::string, HearthMatrix> further_;
+  std::vector<std::uint64_t> ends_;
 };
 
 // Load thread. Reads everything that the plan places, rounds what is to be rounded, then checks

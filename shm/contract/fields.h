@@ -108,7 +108,7 @@ template <>
 struct Fields<ModelEntry> {
   static constexpr std::string_view kName = "model_entry";
   static constexpr bool kOpen = false;
-  static constexpr std::string_view state_choices[] = {"cold", "loading", "hot"};
+  static constexpr std::string_view state_choices[] = {"cold", "warm", "loading", "hot"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
@@ -117,6 +117,7 @@ struct Fields<ModelEntry> {
     visit(Rule{.name = "dtype", .required = false, .max_bytes = 16}, m.dtype);
     visit(Rule{.name = "state", .required = true, .choices = state_choices}, m.state);
     visit(Rule{.name = "resident_bytes", .required = false}, m.resident_bytes);
+    visit(Rule{.name = "image_bytes", .required = false}, m.image_bytes);
     visit(Rule{.name = "loads", .required = false}, m.loads);
     visit(Rule{.name = "holders", .required = false}, m.holders);
     visit(Rule{.name = "is_public", .required = false}, m.is_public);
@@ -150,6 +151,7 @@ struct Fields<MemoryPlan> {
     visit(Rule{.name = "weights_bytes", .required = false}, m.weights_bytes);
     visit(Rule{.name = "cache_bytes", .required = false}, m.cache_bytes);
     visit(Rule{.name = "scratch_bytes", .required = false}, m.scratch_bytes);
+    visit(Rule{.name = "image_bytes", .required = false}, m.image_bytes);
   }
 };
 
@@ -177,6 +179,7 @@ struct Fields<Receipt> {
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "queue_ms", .required = false}, m.queue_ms);
     visit(Rule{.name = "load_ms", .required = false}, m.load_ms);
+    visit(Rule{.name = "warm_load", .required = false}, m.warm_load);
     visit(Rule{.name = "preprocess_ms", .required = false}, m.preprocess_ms);
     visit(Rule{.name = "vision_ms", .required = false}, m.vision_ms);
     visit(Rule{.name = "prefill_ms", .required = false}, m.prefill_ms);
@@ -412,6 +415,7 @@ struct Fields<ModelLoaded> {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
     visit(Rule{.name = "resident_bytes", .required = true}, m.resident_bytes);
     visit(Rule{.name = "load_ms", .required = true}, m.load_ms);
+    visit(Rule{.name = "warm", .required = false}, m.warm);
   }
 };
 
@@ -432,6 +436,7 @@ struct Fields<ModelUnloaded> {
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "resident", .required = true}, m.resident);
+    visit(Rule{.name = "image_bytes", .required = false}, m.image_bytes);
   }
 };
 
@@ -490,6 +495,8 @@ struct Fields<StatusReport> {
     visit(Rule{.name = "descriptors", .required = false}, m.descriptors);
     visit(Rule{.name = "memory_bytes", .required = false}, m.memory_bytes);
     visit(Rule{.name = "memory_budget_bytes", .required = false}, m.memory_budget_bytes);
+    visit(Rule{.name = "warm_bytes", .required = false}, m.warm_bytes);
+    visit(Rule{.name = "warm_budget_bytes", .required = false}, m.warm_budget_bytes);
     visit(Rule{.name = "caches", .required = false, .max_items = 1024}, m.caches);
     visit(Rule{.name = "models", .required = false, .max_items = 4096}, m.models);
     visit(Rule{.name = "clients", .required = false, .max_items = 4096}, m.clients);
@@ -536,6 +543,7 @@ struct Fields<LoadPlan> {
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
     visit(Rule{.name = "is_hot", .required = false}, m.is_hot);
+    visit(Rule{.name = "is_warm", .required = false}, m.is_warm);
     visit(Rule{.name = "fits", .required = false}, m.fits);
     visit(Rule{.name = "memory", .required = false}, m.memory);
     visit(Rule{.name = "free_bytes", .required = false}, m.free_bytes);
@@ -796,6 +804,26 @@ struct Fields<CacheReport> {
   }
 };
 
+template <>
+struct Fields<RestModel> {
+  static constexpr std::string_view kName = "rest_model";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+  }
+};
+
+template <>
+struct Fields<ForgetImage> {
+  static constexpr std::string_view kName = "forget_image";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+  }
+};
+
 // Calls visit.operator()<Message>() for every message.
 template <class Visit>
 void each_message(Visit&& visit) {
@@ -848,6 +876,8 @@ void each_message(Visit&& visit) {
   visit.template operator()<ForgetClient>();
   visit.template operator()<Computed>();
   visit.template operator()<CacheReport>();
+  visit.template operator()<RestModel>();
+  visit.template operator()<ForgetImage>();
 }
 
 }  // namespace hearth::contract

@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 1;
 inline constexpr std::uint32_t kOldestProtocolVersion = 1;
-inline constexpr std::string_view kSchemaHash = "c5c2f3205096c7a5";
+inline constexpr std::string_view kSchemaHash = "2298bb225e7cdb4d";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -97,8 +97,9 @@ struct ModelEntry {
   std::string name;  // what its owner called it
   std::string family;  // family that recognised it
   std::string dtype;  // arithmetic type of its weights
-  std::string state;  // cold: files only; hot: ready to answer
-  std::uint64_t resident_bytes = 0;  // bytes of weights and caches it holds
+  std::string state;  // cold: files only; warm: its weights rest in pinned memory, from where they are copied back; hot: ready to answer
+  std::uint64_t resident_bytes = 0;  // bytes of weights and caches it holds on the device
+  std::uint64_t image_bytes = 0;  // pinned memory that the image of its weights takes, whether it is warm or hot
   std::uint32_t loads = 0;  // times it was loaded since the service started
   std::uint32_t holders = 0;  // connections that hold it
   bool is_public = false;  // published by the service: every client may use it
@@ -124,6 +125,7 @@ struct MemoryPlan {
   std::uint64_t weights_bytes = 0;  // decoder and vision tower, in the layout they are computed from
   std::uint64_t cache_bytes = 0;  // pages of keys and values, and the vision cache when full
   std::uint64_t scratch_bytes = 0;  // activations and workspaces
+  std::uint64_t image_bytes = 0;  // not of the device: pinned memory in which its weights can rest; 0: they cannot
   friend bool operator==(const MemoryPlan&, const MemoryPlan&) = default;
 };
 
@@ -143,6 +145,7 @@ struct CacheEntry {
 struct Receipt {
   double queue_ms = 0.0;  // waiting for a free slot, for memory, or for another's equal prompt; loading not counted
   double load_ms = 0.0;  // loading the model; 0 when it was hot
+  bool warm_load = false;  // load_ms is the return from pinned memory: its weights were still being copied while the prompt was computed
   double preprocess_ms = 0.0;  // tokenise, resize, patchify
   double vision_ms = 0.0;  // vision tower
   double prefill_ms = 0.0;  // prompt through the decoder
@@ -319,6 +322,7 @@ struct ModelLoaded {
   std::string model;  // its id
   std::uint64_t resident_bytes = 0;  // bytes of weights and caches
   double load_ms = 0;  // time it took; 0 when it was hot
+  bool warm = false;  // it was warm: load_ms is the return from pinned memory
   friend bool operator==(const ModelLoaded&, const ModelLoaded&) = default;
 };
 
@@ -333,6 +337,7 @@ struct UnloadModel {
 struct ModelUnloaded {
   static constexpr std::uint8_t kType = 21;
   bool resident = false;  // the model is still in memory, for others
+  std::uint64_t image_bytes = 0;  // answer to rest_model: pinned memory in which its weights rest; 0: it was dropped
   friend bool operator==(const ModelUnloaded&, const ModelUnloaded&) = default;
 };
 
@@ -378,6 +383,8 @@ struct StatusReport {
   std::uint32_t descriptors = 0;  // open file descriptors of the broker
   std::uint64_t memory_bytes = 0;  // device memory that loaded models take
   std::uint64_t memory_budget_bytes = 0;  // the most they may take together
+  std::uint64_t warm_bytes = 0;  // pinned memory that images of models' weights take
+  std::uint64_t warm_budget_bytes = 0;  // the most they may take together
   std::vector<CacheEntry> caches;  // of all loaded models, and of the service
   std::vector<ModelEntry> models;  // at most 512, those the asker may use first
   std::vector<ClientEntry> clients;  // at most 512, the asking one first
@@ -412,6 +419,7 @@ struct LoadPlan {
   static constexpr std::uint8_t kType = 29;
   std::string model;  // its id
   bool is_hot = false;  // it is loaded already: nothing would happen
+  bool is_warm = false;  // it would come back from pinned memory
   bool fits = false;  // it can be loaded now, once those in `leaving` have left
   MemoryPlan memory;  // what it would take
   std::uint64_t free_bytes = 0;  // of the budget, not taken by any model
@@ -604,6 +612,20 @@ struct CacheReport {
   static constexpr std::uint8_t kType = 76;
   std::vector<CacheEntry> caches;  // of all loaded models
   friend bool operator==(const CacheReport&, const CacheReport&) = default;
+};
+
+// The model leaves the device and its weights stay in pinned memory: load_model copies them back. Answered by model_unloaded once nothing is left on the device; when there is no pinned memory, the model is dropped.
+struct RestModel {
+  static constexpr std::uint8_t kType = 77;
+  std::string model;  // id
+  friend bool operator==(const RestModel&, const RestModel&) = default;
+};
+
+// Give the pinned memory of this model's weights back. A model that rests is dropped with it; a hot one stays hot.
+struct ForgetImage {
+  static constexpr std::uint8_t kType = 78;
+  std::string model;  // id
+  friend bool operator==(const ForgetImage&, const ForgetImage&) = default;
 };
 
 // The message's body: one msgpack map, keys in the order above, absent optionals left out. Trusts

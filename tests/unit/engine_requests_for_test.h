@@ -62,8 +62,12 @@ class LoadedModel {
     auto loaded = load(files, options);
     if (!loaded) throw std::runtime_error(loaded.error().what);
     model_ = *std::move(loaded);
-    const auto warmed = model_->warm_up(on_);
-    if (!warmed) throw std::runtime_error(warmed.error().what);
+    warm_up();
+  }
+  // One that was loaded elsewhere.
+  explicit LoadedModel(std::shared_ptr<Model> model) : model_(std::move(model)) {
+    at::set_num_threads(1);
+    warm_up();
   }
 
   Model& model() { return *model_; }
@@ -113,6 +117,10 @@ class LoadedModel {
   std::uint32_t user = 0;    // who asks from now on
 
  private:
+  void warm_up() {
+    const auto warmed = model_->warm_up(on_);
+    if (!warmed) throw std::runtime_error(warmed.error().what);
+  }
   static std::vector<TensorView> views_of(const std::vector<StoredPicture>& pictures) {
     std::vector<TensorView> views;
     for (const StoredPicture& picture : pictures) views.push_back(picture.view());

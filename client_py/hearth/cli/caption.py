@@ -99,13 +99,14 @@ def _print_words(heading: str, stream: client.Stream) -> None:
     receipt = reply.receipt
     made = f"{receipt.generated_tokens} tokens"
     cached = f", {receipt.cached_tokens} of them cached" if receipt.cached_tokens else ""
+    came = "back from warm memory" if receipt.warm_load else "loaded"
     parts = [
         f"first word after {duration(receipt.first_token_ms)}",
         f"{made}, kept from before"
         if receipt.replayed
         else f"{made} at {receipt.tokens_per_second:.0f}/s",
         f"{receipt.prompt_tokens} tokens read{cached}",
-        *([f"loaded in {duration(receipt.load_ms)}"] if receipt.load_ms else []),
+        *([f"{came} in {duration(receipt.load_ms)}"] if receipt.load_ms else []),
         *([f"on {receipt.device}"] if receipt.device else []),
         *(["cut at --max-tokens"] if reply.stop_reason == "max_tokens" else []),
     ]

@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     elif isinstance(done, messages.LoadPlan):
         answers().print("\n".join(_plan(done)), markup=False)
     elif isinstance(done, messages.ModelLoaded):
-        when = f"loaded in {duration(done.load_ms)}" if done.load_ms else "was loaded already"
+        how = "back from warm memory" if done.warm else "loaded"
+        when = f"{how} in {duration(done.load_ms)}" if done.load_ms else "was loaded already"
         answers().print(f"{options.model} {when}: {size(done.resident_bytes)}", markup=False)
     return 0
 
@@ -49,5 +50,7 @@ def _plan(plan: messages.LoadPlan) -> list[str]:
         lines.append(f"would leave  {', '.join(plan.leaving)}")
     if plan.at_work:
         lines.append(f"at work      {', '.join(plan.at_work)}")
+    if plan.is_warm:
+        lines.append("warm         its weights come back by a copy")
     verdict = "is loaded" if plan.is_hot else "fits" if plan.fits else "does not fit"
     return [*lines, f"it {verdict}"]

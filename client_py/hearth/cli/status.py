@@ -46,6 +46,8 @@ def _service(report: messages.StatusReport) -> Table:
     made.add_row("since start", f"{report.served} answered, {report.failed} failed")
     if report.memory_bytes or report.memory_budget_bytes:
         made.add_row("model memory", _share(report.memory_bytes, report.memory_budget_bytes))
+    if report.warm_bytes:
+        made.add_row("warm memory", _share(report.warm_bytes, report.warm_budget_bytes))
     made.add_row("shared memory", f"{size(report.arena_bytes)} in {report.arenas} arenas")
     made.add_row("broker", f"{size(report.rss_bytes)}, {report.descriptors} descriptors")
     return made
@@ -53,13 +55,14 @@ def _service(report: messages.StatusReport) -> Table:
 
 def _models(report: messages.StatusReport) -> Table:
     made = table(
-        "Models", "name", "id", "family", "dtype", "state", ">memory", ">loads", ">held by"
+        "Models", "name", "id", "family", "dtype", "state", ">memory", ">warm", ">loads", ">held by"
     )
     for model in report.models:
         memory = size(model.resident_bytes) if model.resident_bytes else ""
+        image = size(model.image_bytes) if model.image_bytes else ""
         held = f"{model.holders}{' (public)' if model.is_public else ''}"
         made.add_row(model.name, model.model, model.family, model.dtype, model.state,
-                     memory, str(model.loads), held)  # fmt: skip
+                     memory, image, str(model.loads), held)  # fmt: skip
     return made
 
 

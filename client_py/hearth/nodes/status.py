@@ -34,6 +34,7 @@ def report(status: messages.StatusReport) -> str:
         f"memory    service {_size(status.rss_bytes)},"
         f" {status.arenas} shared areas of {_size(status.arena_bytes)} in all",
         *([f"models    {_memory(status)}"] if status.memory_budget_bytes else []),
+        *([f"warm      {_warm(status)}"] if status.warm_bytes else []),
     ]
     models = [
         (m.name, m.family, m.dtype, m.state, _size(m.resident_bytes), m.loads, m.holders)
@@ -62,6 +63,10 @@ def report(status: messages.StatusReport) -> str:
 
 def _memory(status: messages.StatusReport) -> str:
     return f"{_size(status.memory_bytes)} of {_size(status.memory_budget_bytes)}"
+
+
+def _warm(status: messages.StatusReport) -> str:
+    return f"{_size(status.warm_bytes)} of {_size(status.warm_budget_bytes)}, pinned"
 
 
 def _engine(status: messages.StatusReport) -> str:

@@ -9,6 +9,7 @@
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
 #include "daemon/broker/room.h"
+#include "daemon/broker/warm.h"
 
 namespace hearth::broker {
 namespace {
@@ -23,6 +24,8 @@ std::string_view state_of(const Model& model) {
     case Stage::kHot:
     case Stage::kLeaving:
       return "hot";
+    case Stage::kResting:
+      return "warm";
     default:
       return "cold";
   }
@@ -78,6 +81,8 @@ void add_memory(Core& core, contract::StatusReport& report) {
   report.memory_bytes = charged_bytes(core);
   const std::uint64_t budget = memory_budget_bytes(core);
   if (budget != std::numeric_limits<std::uint64_t>::max()) report.memory_budget_bytes = budget;
+  report.warm_bytes = warm_bytes(core);
+  report.warm_budget_bytes = core.config.warm_memory_bytes;
   report.caches.push_back(core.results.use());
   for (const contract::CacheEntry& cache : core.caches)
     if (report.caches.size() < kMaxListed) report.caches.push_back(cache);
@@ -93,6 +98,7 @@ contract::ModelEntry entry_of(const Model& model) {
   entry.dtype = model.arithmetic.empty() ? model.dtype : model.arithmetic;
   entry.state = std::string(state_of(model));
   entry.resident_bytes = charged_bytes(model);
+  entry.image_bytes = model.image_bytes;
   entry.loads = model.loads;
   entry.holders = static_cast<std::uint32_t>(model.holders.size());
   entry.is_public = model.is_public;

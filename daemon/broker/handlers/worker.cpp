@@ -80,10 +80,6 @@ bool end_call(Core& core, JobId id, const InFrame& frame, void (*done)(Core&, Mo
   return true;
 }
 
-void unloaded(Core& core, Model& model, const contract::ModelUnloaded&) {
-  model_unloaded(core, model);
-}
-
 bool call_failed(Core& core, JobId id, const InFrame& frame) {
   const auto error = read_body<contract::Error>(frame);
   if (!error) return false;
@@ -111,7 +107,7 @@ bool call_frame(Core& core, JobId id, const InFrame& frame) {
     case contract::ModelLoaded::kType:
       return call.op == Op::kLoad && !call.unload && end_call(core, id, frame, model_loaded);
     case contract::ModelUnloaded::kType:
-      return call.unload && end_call<contract::ModelUnloaded>(core, id, frame, unloaded);
+      return call.unload && end_call(core, id, frame, model_unloaded);
     default:
       return false;
   }
