@@ -3,11 +3,14 @@
 //   !count N          answers "1 2 3 … N"
 //   !hidden N         hidden states have N columns (8)
 //   !random N         answers N letters drawn by the sampler; needs temperature > 0 to vary
-//   !wait [PLACE] MS  waits there; PLACE is load, prepare, begin, prefill, image, rest, restore or
-//   step (each; the default) !fail [PLACE] [N] throws there; N counts decode steps from 1 (the
-//   default) !nan, !inf likewise: logits that are not finite !crash            likewise: abort()
-//   !hang likewise: never returns !lost             likewise: the device is gone !full likewise:
-//   there is no memory
+//   !wait [PLACE] MS  waits there; PLACE is load, prepare, begin, prefill, image, rest, restore,
+//                     or step (each; the default)
+//   !fail [PLACE] [N] throws there; N counts decode steps from 1 (the default)
+//   !nan, !inf        likewise: logits that are not finite
+//   !crash            likewise: abort()
+//   !hang             likewise: never returns
+//   !lost             likewise: the device is gone
+//   !full             likewise: there is no memory
 //
 // Anything else is text, which is echoed. Pure values; any thread.
 #pragma once

@@ -18,11 +18,16 @@ const models::OnEngine kOnEngine = models::EngineThreadForTest::on_engine();
 const char* const kQuestion =
     "What is to be seen in this picture, and what is there in all the others that were not sent?";
 
-std::shared_ptr<models::Model> load_on(std::unique_ptr<decoder::DeviceMemory> memory,
-                                       const std::string& name, const std::string& dtype) {
+models::ModelFiles case_files(const std::string& name) {
   auto files = models::open_folder(std::filesystem::path(HEARTH_SOURCE_DIR) / "tests" / "data" /
                                    "qwen3_vl" / name);
   std::erase_if(files, [](const auto& file) { return file.label == "oracle.safetensors"; });
+  return files;
+}
+
+std::shared_ptr<models::Model> load_on(std::unique_ptr<decoder::DeviceMemory> memory,
+                                       const std::string& name, const std::string& dtype) {
+  const models::ModelFiles files = case_files(name);
   models::LoadOptions options;
   options.dtype = dtype;
   options.slots = 2;
@@ -221,6 +226,15 @@ TEST(Resting, AModelThatIsDroppedMeanwhileGivesEverythingBack) {
   }
   EXPECT_EQ(device->device_bytes, 0U);
   EXPECT_EQ(device->pinned_bytes, 0U);
+}
+
+TEST(Resting, IsPlannedForAGpuAndNotForAProcessor) {
+  models::LoadOptions options;
+  EXPECT_EQ(models::plan(case_files("shallow_bf16"), options)->image_bytes, 0U);
+  options.device.kind = models::DeviceKind::kCuda;
+  const auto plan = models::plan(case_files("shallow_bf16"), options);
+  EXPECT_GT(plan->image_bytes, 0U);
+  EXPECT_EQ(plan->image_bytes, plan->weights_bytes);
 }
 
 TEST(Resting, OnTheHostNothingRests) {
