@@ -11,32 +11,13 @@
 namespace hearth::kernels::cpu {
 namespace {
 
-// The operand of ldtilecfg. Intel, Software Developer's Manual, volume 1, 18.2.
-struct alignas(64) TileShapes {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::array<std::uint8_t, 14> reserved{};
-  std::array<std::uint16_t, 16> row_bytes{};
-  std::array<std::uint8_t, 16> rows{};
-};
-static_assert(sizeof(TileShapes) == 64);
-
-constexpr TileShapes full_tiles() {
-  TileShapes shapes;
-  for (std::size_t tile = 0; tile < 8; ++tile) {
-    shapes.row_bytes[tile] = kTileStride;
-    shapes.rows[tile] = kTileRows;
-  }
-  return shapes;
-}
-constexpr TileShapes kFullTiles = full_tiles();
+constexpr TileShapes kFullTiles = TileShapes().shape(0, 8, kTileRows, kTileRows);
 
 bool has_instructions() {
-  constexpr unsigned kFeatures = 7, kAmxBf16 = 1U << 22, kAmxTile = 1U << 24;
+  constexpr unsigned kFeatures = 7, kAmx = 7U << 22;  // bf16, tiles, int8
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(kFeatures, 0, &a, &b, &c, &d) == 0) return false;
-  return (d & kAmxBf16) != 0 && (d & kAmxTile) != 0 && machine_level() == Level::avx512bf16 &&
-         __builtin_cpu_supports("avx512vbmi");
+  return (d & kAmx) == kAmx && __builtin_cpu_supports("avx512vbmi");
 }
 
 // The operating system saves tiles only for who asked. It refuses where it does not know them.
@@ -70,15 +51,48 @@ HEARTH_AMX bool multiplies_rightly() {
   return true;
 }
 
+HEARTH_AMX bool multiplies_bytes_rightly() {
+  alignas(64) std::array<std::int8_t, kTileBytes> left;
+  alignas(64) std::array<std::uint8_t, kTileBytes> right;
+  alignas(64) std::array<std::int32_t, kTileRows * kTileRows> sums{};
+  for (std::size_t i = 0; i < kTileBytes; ++i) {
+    left[i] = static_cast<std::int8_t>(static_cast<int>(i % 253) - 126);
+    right[i] = static_cast<std::uint8_t>(i % 251);
+  }
+  const TileScope tiles;
+  _tile_zero(0);
+  _tile_loadd(1, left.data(), kTileStride);
+  _tile_loadd(2, right.data(), kTileStride);
+  _tile_dpbsud(0, 1, 2);
+  _tile_stored(0, sums.data(), kTileStride);
+  const auto at = [](const auto& tile, int i) { return tile[static_cast<std::size_t>(i)]; };
+  for (int row = 0; row < kTileRows; ++row)
+    for (int column = 0; column < kTileRows; ++column) {
+      int sum = 0;
+      for (int k = 0; k < kTileStride; ++k)
+        sum +=
+            at(left, row * kTileStride + k) * at(right, k / 4 * kTileStride + column * 4 + k % 4);
+      if (at(sums, row * kTileRows + column) != sum) return false;
+    }
+  return true;
+}
+
 }  // namespace
 
+bool tiles_work() {
+  return has_instructions() && ask_permission() && multiplies_rightly() &&
+         multiplies_bytes_rightly();
+}
+
 bool has_amx() {
-  static const bool works = has_instructions() && ask_permission() && multiplies_rightly();
-  return works && level() == Level::avx512bf16;
+  return level() == Level::amx;
 }
 
 TileScope::TileScope() {
   _tile_loadconfig(&kFullTiles);
+}
+TileScope::TileScope(const TileShapes& shapes) {
+  _tile_loadconfig(&shapes);
 }
 TileScope::~TileScope() {
   _tile_release();

@@ -12,8 +12,9 @@
 #include "models/kernels/bfloat16.h"
 
 // Every processor with AMX has these parts of AVX-512.
-#define HEARTH_AMX_FEATURES \
-  "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bf16,amx-tile,amx-bf16,avx2,fma,f16c,bmi2"
+#define HEARTH_AMX_FEATURES                                                                       \
+  "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bf16,amx-tile,amx-bf16,amx-int8,avx2,fma," \
+  "f16c,bmi2"
 #define HEARTH_AMX __attribute__((target(HEARTH_AMX_FEATURES)))
 #define HEARTH_AMX_INLINE inline __attribute__((always_inline, target(HEARTH_AMX_FEATURES)))
 
@@ -27,20 +28,51 @@ inline constexpr int kBlock = 2 * kTileRows;  // rows and columns of a block: tw
 inline constexpr int kStepBytes = 2 * kTileBytes;  // what a block reads on each side for a product
 inline constexpr int kBlockFloats = kBlock * kBlock;
 
-// Whether this process may use AMX and a known product comes out right, which is asked once, and no
-// lower level is set (level.h). CPUID's leaf 1DH, which describes tiles, is not read: hypervisors
-// hide it on machines where tiles work.
+// Whether the processor, which has AVX512-BF16, multiplies tiles of bf16 and of bytes, this process
+// may use them and known products come out right. CPUID's leaf 1DH, which describes tiles, is not
+// read: hypervisors hide it on machines where tiles work. Asks every time: machine_level() keeps
+// the answer.
+bool tiles_work();
+
+// Whether the level that is set (level.h) is that of AMX.
 bool has_amx();
 
-// Shapes the calling thread's tiles for the scope's life, and gives their state up at its end, so
-// that a switch of threads does not save it.
+// Rows and columns, of 4 bytes, of each of the eight tiles; the operand of ldtilecfg. Source:
+// Intel, Software Developer's Manual, volume 1, 18.2.
+struct alignas(64) TileShapes {
+  std::uint8_t palette = 1;
+  std::uint8_t start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t row_bytes[16] = {};
+  std::uint8_t rows[16] = {};
+
+  // Tiles [first, last) with 1 to 16 rows and columns.
+  constexpr TileShapes& shape(int first, int last, std::int64_t tile_rows, std::int64_t columns) {
+    for (int tile = first; tile < last; ++tile) {
+      rows[tile] = static_cast<std::uint8_t>(tile_rows);
+      row_bytes[tile] = static_cast<std::uint16_t>(4 * columns);
+    }
+    return *this;
+  }
+};
+static_assert(sizeof(TileShapes) == 64);
+
+// Shapes the calling thread's tiles for the scope's life, all of them fully where nothing else is
+// said, and gives their state up at its end, so that a switch of threads does not save it.
 class TileScope {
  public:
   HEARTH_AMX TileScope();
+  HEARTH_AMX explicit TileScope(const TileShapes& shapes);
   HEARTH_AMX ~TileScope();
   TileScope(const TileScope&) = delete;
   TileScope& operator=(const TileScope&) = delete;
 };
+
+// Before tiles are loaded from memory that the same function has written: GCC does not know that
+// the instruction reads it, and would write later.
+HEARTH_AMX_INLINE void finish_stores() {
+  __asm__ volatile("" ::: "memory");
+}
 
 // Cache lines that a later product reads, fetched while this one computes: `rows` runs of `lines`
 // lines, `stride` bytes apart.

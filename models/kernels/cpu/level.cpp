@@ -5,10 +5,15 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include "models/kernels/cpu/amx.h"
+#endif
+
 namespace hearth::kernels::cpu {
 namespace {
 
-constexpr const char* kNames[kLevels] = {"generic", "avx2", "avx512", "avx512vnni", "avx512bf16"};
+constexpr const char* kNames[kLevels] = {"generic",    "avx2",       "avx512",
+                                         "avx512vnni", "avx512bf16", "amx"};
 
 Level ask_processor() {
 #if defined(__x86_64__)
@@ -20,7 +25,7 @@ Level ask_processor() {
     return Level::avx2;
   if (!__builtin_cpu_supports("avx512vnni")) return Level::avx512;
   if (!__builtin_cpu_supports("avx512bf16")) return Level::avx512vnni;
-  return Level::avx512bf16;
+  return tiles_work() ? Level::amx : Level::avx512bf16;
 #else
   return Level::generic;
 #endif

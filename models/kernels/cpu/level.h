@@ -12,9 +12,10 @@ enum class Level {
   avx2,        // AVX2, FMA, F16C
   avx512,      // F, BW, DQ, VL
   avx512vnni,  // 8-bit products, four at a time
-  avx512bf16   // bf16 products, two at a time
+  avx512bf16,  // bf16 products, two at a time
+  amx          // products of tiles (amx.h)
 };
-inline constexpr int kLevels = 5;
+inline constexpr int kLevels = 6;
 
 const char* level_name(Level level);
 

@@ -18,6 +18,7 @@ constexpr std::int64_t kChunkBytes = 128 * 1024;
 const TileFunctions& functions() {
 #if defined(__x86_64__)
   switch (level()) {
+    case Level::amx:
     case Level::avx512bf16:
       return kAvx512Bf16Tiles;
     case Level::avx512vnni:
@@ -49,26 +50,39 @@ TileFunction function_for(const TileFunctions& functions, HearthFormat format) {
   return functions.int4;
 }
 
-// With more rows than these AMX is faster than products of vectors.
-constexpr std::int64_t kVectorRows = 4;
-
 struct Choice {
   TileFunction compute;
   Layout layout;
 };
 
-Choice choose(const HearthLinear& l) {
-  const TileFunctions& at_level = functions();
-  const HearthFormat format = l.weight.format;
-  if (!is_tiled(format)) {
-    const bool halves = format == HEARTH_FORMAT_BF16 && at_level.multiplies_bf16;
-    return {function_for(at_level, format), halves ? Layout::kHalves : Layout::kFloats};
-  }
 #if defined(__x86_64__)
-  if (l.rows > kVectorRows && level() == Level::avx512bf16 && multiplies_bytes_by_amx())
-    return {format == HEARTH_FORMAT_INT8 ? &int8_tiles_amx : &int4_tiles_amx, Layout::kRowsOfBytes};
+// With fewer rows than these products of vectors are faster than those of tiles. Both give integers
+// and so the same bits; of bf16 they do not, so there AMX multiplies any number of rows.
+constexpr std::int64_t kRowsForTiles = 3;
+
+bool is_for_amx(const HearthLinear& l) {
+  if (level() != Level::amx || l.weight.format == HEARTH_FORMAT_F32 ||
+      l.weight.format == HEARTH_FORMAT_FP8)
+    return false;
+  return !is_tiled(l.weight.format) || l.rows >= kRowsForTiles;
+}
+
+Choice choose_amx(HearthFormat format) {
+  return {function_for(kAmxTiles, format),
+          is_tiled(format) ? Layout::kRowsOfBytes : Layout::kPairs};
+}
 #endif
-  return {function_for(at_level, format), Layout::kQuads};
+
+Choice choose(const HearthLinear& l) {
+  const HearthFormat format = l.weight.format;
+#if defined(__x86_64__)
+  if (is_for_amx(l)) return choose_amx(format);
+#endif
+  const TileFunctions& at_level = functions();
+  const bool halves = format == HEARTH_FORMAT_BF16 && at_level.multiplies_bf16;
+  return {function_for(at_level, format), is_tiled(format) ? Layout::kQuads
+                                          : halves         ? Layout::kHalves
+                                                           : Layout::kFloats};
 }
 
 }  // namespace

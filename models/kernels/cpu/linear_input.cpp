@@ -4,27 +4,15 @@
 #include <cstring>
 
 #include "models/kernels/cpu/level.h"
+#include "models/kernels/cpu/linear_target.h"
 #include "models/kernels/cpu/team.h"
 #include "models/kernels/rounding.h"
 
 namespace hearth::kernels::cpu {
 namespace {
 
-constexpr int kQuads = kGroup / 4;
 // Numbers below which the other threads are not asked to help.
 constexpr std::int64_t kAlone = 16 * 1024;
-
-// Where a row goes, by the weights' format: the one that is not null.
-struct Target {
-  float* floats = nullptr;  // of BF16 weights rounded to bf16, but still floats
-  BFloat16* halves = nullptr;
-  std::int32_t* quads = nullptr;
-  float* scales = nullptr;
-  std::int32_t* offset_sums = nullptr;
-  // Of floats and halves from row to row; of scales from group to group.
-  std::int64_t stride = 0;
-  std::int64_t row_quads = 0, next_quads = 0;  // from row to row, from quad to quad of a row
-};
 
 // 1 / sqrt(mean(x²) + epsilon); the order of the sum is fixed.
 template <class T>
@@ -69,8 +57,8 @@ HEARTH_INLINE void round_group(const float* group, const Target& to, std::int64_
     bytes[k] = static_cast<std::int8_t>(round_to_int(level));
     sum += bytes[k];
   }
-  std::int32_t* quads = to.quads + index * kQuads * to.stride + row * to.row_quads;
-  for (int q = 0; q < kQuads; ++q) std::memcpy(quads + q * to.next_quads, bytes + 4 * q, 4);
+  std::int32_t* quads = to.quads + index * kQuadsOfGroup * to.stride + row * to.row_quads;
+  for (int q = 0; q < kQuadsOfGroup; ++q) std::memcpy(quads + q * to.next_quads, bytes + 4 * q, 4);
   to.scales[index * to.stride + row] = scale;
   to.offset_sums[index * to.stride + row] = -offset * sum;
 }
@@ -89,7 +77,7 @@ HEARTH_INLINE void prepare_row(const HearthLinear& l, const Target& to, std::int
       round_group(group, to, g, row, offset);
     } else if (to.halves != nullptr) {
       for (int k = 0; k < kGroup; ++k) to.halves[place + k] = to_bfloat16(group[k]);
-    } else if (l.weight.format == HEARTH_FORMAT_BF16) {
+    } else if (to.rounds) {
       for (int k = 0; k < kGroup; ++k) to.floats[place + k] = to_float(to_bfloat16(group[k]));
     } else {
       for (int k = 0; k < kGroup; ++k) to.floats[place + k] = group[k];
@@ -108,14 +96,11 @@ void prepare_generic(const HearthLinear& l, const Target& to, std::int64_t row) 
 HEARTH_AVX2 void prepare_avx2(const HearthLinear& l, const Target& to, std::int64_t row) {
   prepare_any(l, to, row);
 }
-HEARTH_AVX512 void prepare_avx512(const HearthLinear& l, const Target& to, std::int64_t row) {
-  prepare_any(l, to, row);
-}
 #endif
 
 void prepare_at_level(const HearthLinear& l, const Target& to, std::int64_t row) {
 #if defined(__x86_64__)
-  if (level() >= Level::avx512) return prepare_avx512(l, to, row);
+  if (level() >= Level::avx512) return prepare_row_avx512(l, to, row);
   if (level() == Level::avx2) return prepare_avx2(l, to, row);
 #endif
   prepare_generic(l, to, row);
@@ -135,7 +120,7 @@ Target tiled_target(LinearJob& job, bool row_by_row) {
       static_cast<char*>(scratch(kSharedScratch, static_cast<std::size_t>(places * (kGroup + 8))));
   Target to;
   to.stride = job.padded_rows;
-  to.row_quads = row_by_row ? kQuads : 1;
+  to.row_quads = row_by_row ? kQuadsOfGroup : 1;
   to.next_quads = row_by_row ? 1 : job.padded_rows;
   to.quads = reinterpret_cast<std::int32_t*>(memory);
   to.scales = reinterpret_cast<float*>(memory + places * kGroup);
@@ -148,36 +133,65 @@ Target tiled_target(LinearJob& job, bool row_by_row) {
   return to;
 }
 
-Target row_target(LinearJob& job, bool halves) {
+// Floats or halves, row by row.
+Target row_target(const LinearJob& job, bool floats, void* memory) {
   Target to;
   to.stride = job.groups * kGroup;
-  void* memory = scratch(kSharedScratch, static_cast<std::size_t>(job.rows * to.stride) *
-                                             (halves ? sizeof(BFloat16) : sizeof(float)));
-  if (halves)
-    to.halves = static_cast<BFloat16*>(memory);
-  else
+  to.rounds = job.call->weight.format == HEARTH_FORMAT_BF16;
+  if (floats)
     to.floats = static_cast<float*>(memory);
-  job.input = memory;
-  job.input_stride = to.stride;
+  else
+    to.halves = static_cast<BFloat16*>(memory);
   return to;
 }
+
+void prepare_rows(const HearthLinear& l, const Target& to) {
+  const bool alone = l.rows * l.weight.in_features <= kAlone;
+  for_chunks(l.rows, alone ? l.rows : 1, [&](Chunk chunk) {
+    for (std::int64_t row = chunk.first; row < chunk.last; ++row) prepare_at_level(l, to, row);
+  });
+}
+
+#if defined(__x86_64__)
+// Rows that are bf16 already are paired where they lie.
+void prepare_pairs(LinearJob& job) {
+  const HearthLinear& l = *job.call;
+  job.input_stride = job.groups * kGroup;
+  const auto numbers = static_cast<std::size_t>(job.rows * job.input_stride);
+  auto* pairs = static_cast<BFloat16*>(scratch(kSharedScratch, 2 * numbers * sizeof(BFloat16)));
+  job.input = pairs;
+  if (l.norm == nullptr && l.type == HEARTH_BF16)
+    return pair_rows(static_cast<const BFloat16*>(l.input), l.input_stride, l, pairs);
+  const Target to = row_target(job, false, pairs + numbers);
+  prepare_rows(l, to);
+  pair_rows(to.halves, to.stride, l, pairs);
+}
+#endif
 
 }  // namespace
 
 LinearJob prepare(const HearthLinear& l, Layout layout) {
   LinearJob job{&l, l.rows, l.input, l.input_stride, groups_of(l.weight.in_features), 0,
                 {}, {},     {}};
-  const bool halves = layout == Layout::kHalves, as_it_is = l.norm == nullptr;
-  if (as_it_is && (halves || l.weight.format == HEARTH_FORMAT_F32)) return job;
+#if defined(__x86_64__)
+  if (layout == Layout::kPairs) {
+    prepare_pairs(job);
+    return job;
+  }
+#endif
+  const bool floats = layout == Layout::kFloats;
+  if (l.norm == nullptr && (layout == Layout::kHalves || l.weight.format == HEARTH_FORMAT_F32))
+    return job;
   if (layout == Layout::kQuads) job.padded_rows = padded(l.rows);
-  if (layout == Layout::kRowsOfBytes) job.padded_rows = HEARTH_MAX_ROWS;
-  const Target to = job.padded_rows > 0 ? tiled_target(job, layout == Layout::kRowsOfBytes)
-                                        : row_target(job, halves);
-  const auto compute = [&](Chunk chunk) {
-    for (std::int64_t row = chunk.first; row < chunk.last; ++row) prepare_at_level(l, to, row);
-  };
-  const bool alone = l.rows * l.weight.in_features <= kAlone;
-  for_chunks(l.rows, alone ? l.rows : 1, compute);
+  if (layout == Layout::kRowsOfBytes) job.padded_rows = l.rows;
+  if (job.padded_rows > 0) {
+    prepare_rows(l, tiled_target(job, layout == Layout::kRowsOfBytes));
+    return job;
+  }
+  job.input_stride = job.groups * kGroup;
+  job.input = scratch(kSharedScratch, static_cast<std::size_t>(job.rows * job.input_stride) *
+                                          (floats ? sizeof(float) : sizeof(BFloat16)));
+  prepare_rows(l, row_target(job, floats, const_cast<void*>(job.input)));
   return job;
 }
 

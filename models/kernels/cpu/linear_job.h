@@ -19,6 +19,7 @@ namespace hearth::kernels::cpu {
 enum class Layout {
   kFloats,      // [rows, stride]; of bf16 weights rounded to bf16
   kHalves,      // [rows, stride] of bf16
+  kPairs,       // bf16, two of a row beside those of other rows: [stride / 2, rows, 2]
   kQuads,       // signed bytes, rows beside each other: [groups, 16, padded_rows, 4]
   kRowsOfBytes  // signed bytes, row by row: [groups, padded_rows, 64]
 };
@@ -27,7 +28,8 @@ struct LinearJob {
   const HearthLinear* call;
   std::int64_t rows;
 
-  // Formats stored row by row: [rows, input_stride], floats, or bf16 where the level multiplies it.
+  // Formats stored row by row: floats, or bf16 where the level multiplies it. Pairs are zero up to
+  // the stride, a multiple of kGroup.
   const void* input;
   std::int64_t input_stride;
 
@@ -47,7 +49,7 @@ struct TileFunctions {
 };
 extern const TileFunctions kGenericTiles;
 #if defined(__x86_64__)
-extern const TileFunctions kAvx2Tiles, kAvx512Tiles, kAvx512VnniTiles, kAvx512Bf16Tiles;
+extern const TileFunctions kAvx2Tiles, kAvx512Tiles, kAvx512VnniTiles, kAvx512Bf16Tiles, kAmxTiles;
 #endif
 
 // --- outputs ------------------------------------------------------------------------------------

@@ -17,8 +17,7 @@ void int4_tiles_avx2(const LinearJob& job, std::int64_t first, std::int64_t last
 void int8_tiles_vnni(const LinearJob& job, std::int64_t first, std::int64_t last);
 void int4_tiles_vnni(const LinearJob& job, std::int64_t first, std::int64_t last);
 
-// For many rows: the job's input is Layout::kRowsOfBytes. Only where multiplies_bytes_by_amx().
-bool multiplies_bytes_by_amx();
+// By AMX (amx.h): the job's input is Layout::kRowsOfBytes.
 void int8_tiles_amx(const LinearJob& job, std::int64_t first, std::int64_t last);
 void int4_tiles_amx(const LinearJob& job, std::int64_t first, std::int64_t last);
 #endif

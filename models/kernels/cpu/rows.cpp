@@ -12,6 +12,7 @@ const RowFunctions& row_functions(Level level) {
     case Level::avx512:
     case Level::avx512vnni:
       return kAvx512Rows;
+    case Level::amx:
     case Level::avx512bf16:
       return kAvx512Bf16Rows;
   }
