@@ -57,52 +57,68 @@ HEARTH_AMX_INLINE void read_ahead(const LinearJob& job, const Block& block) {
     _mm_prefetch(weights + kAheadBytes + line * 64, _MM_HINT_T1);
 }
 
-HEARTH_AMX_INLINE void spread_nibbles(const LinearJob& job, const Block& block,
+HEARTH_AMX_INLINE void spread_nibbles(const LinearJob& job, const Block& block, int group,
                                       BlockScratch& scratch) {
-  const std::uint8_t* weights = weights_of<Int4>(job, block);
+  const std::uint8_t* weights = weights_of<Int4>(job, block) + group * tile_bytes(Int4::kFormat, 1);
   const __m512i nibble = _mm512_set1_epi8(15);
-  for (int g = 0; g < block.groups; ++g) {
-    std::uint8_t* bytes = scratch.bytes[g];
-    for (int v = 0; v < Int4::kLines; ++v, weights += 64) {
-      const __m512i both = _mm512_load_si512(weights);
-      _mm512_store_si512(bytes + v * 64, _mm512_and_si512(both, nibble));
-      _mm512_store_si512(bytes + (v + Int4::kLines) * 64,
-                         _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble));
-    }
+  std::uint8_t* bytes = scratch.bytes[group];
+  for (int v = 0; v < Int4::kLines; ++v) {
+    const __m512i both = _mm512_load_si512(weights + v * 64);
+    _mm512_store_si512(bytes + v * 64, _mm512_and_si512(both, nibble));
+    _mm512_store_si512(bytes + (v + Int4::kLines) * 64,
+                       _mm512_and_si512(_mm512_srli_epi16(both, 4), nibble));
   }
 }
 
-// A group's products; which tiles is written out because an instruction names its tiles.
-#define HEARTH_MULTIPLY_GROUP(group, sum, left, right)                                        \
-  _tile_zero(sum);                                                                            \
-  _tile_loadd(left, inputs + (group)*input_bytes, kTileStride);                               \
-  _tile_loadd(right, weights + static_cast<std::ptrdiff_t>(group) * kTileBytes, kTileStride); \
+// sum = left times right; a macro because an instruction names its tiles.
+#define HEARTH_MULTIPLY(sum, left, right)   \
+  _tile_zero(sum);                          \
+  _tile_loadd(left, inputs, kTileStride);   \
+  _tile_loadd(right, weights, kTileStride); \
   _tile_dpbsud(sum, left, right)
 
-template <class Format>
-HEARTH_AMX_INLINE void multiply(const LinearJob& job, const Block& block, BlockScratch& scratch) {
-  finish_stores();
-  const std::int64_t input_bytes = job.rows * kGroup;
-  const char* inputs = reinterpret_cast<const char*>(job.quads) + block.group * input_bytes;
-  const std::uint8_t* weights =
-      Format::kFormat == HEARTH_FORMAT_INT8 ? weights_of<Format>(job, block) : scratch.bytes[0];
-  HEARTH_MULTIPLY_GROUP(0, 0, 4, 6);
-  if (block.groups > 1) {
-    HEARTH_MULTIPLY_GROUP(1, 1, 5, 7);
+// A group's products in the tile of its number.
+template <int kNumber>
+HEARTH_AMX_INLINE void multiply_group(const std::int32_t* inputs, const std::uint8_t* weights) {
+  if constexpr (kNumber == 0) {
+    HEARTH_MULTIPLY(0, 4, 6);
+  } else if constexpr (kNumber == 1) {
+    HEARTH_MULTIPLY(1, 5, 7);
+  } else if constexpr (kNumber == 2) {
+    HEARTH_MULTIPLY(2, 4, 6);
+  } else {
+    HEARTH_MULTIPLY(3, 5, 7);
   }
-  if (block.groups > 2) {
-    HEARTH_MULTIPLY_GROUP(2, 2, 4, 6);
-  }
-  if (block.groups > 3) {
-    HEARTH_MULTIPLY_GROUP(3, 3, 5, 7);
-  }
-  _tile_stored(0, scratch.dots[0], kTileStride);
-  if (block.groups > 1) _tile_stored(1, scratch.dots[1], kTileStride);
-  if (block.groups > 2) _tile_stored(2, scratch.dots[2], kTileStride);
-  if (block.groups > 3) _tile_stored(3, scratch.dots[3], kTileStride);
 }
 
-#undef HEARTH_MULTIPLY_GROUP
+#undef HEARTH_MULTIPLY
+
+template <int kNumber>
+HEARTH_AMX_INLINE void store_group(BlockScratch& scratch) {
+  std::int32_t* dots = scratch.dots[kNumber];
+  if constexpr (kNumber == 0) {
+    _tile_stored(0, dots, kTileStride);
+  } else if constexpr (kNumber == 1) {
+    _tile_stored(1, dots, kTileStride);
+  } else if constexpr (kNumber == 2) {
+    _tile_stored(2, dots, kTileStride);
+  } else {
+    _tile_stored(3, dots, kTileStride);
+  }
+}
+
+// A group's products, and the store of those of the group before, which waits for them no longer.
+template <class Format, int kNumber>
+HEARTH_AMX_INLINE void multiply(const LinearJob& job, const Block& block, BlockScratch& scratch) {
+  const std::int32_t* inputs = job.quads + (block.group + kNumber) * (kGroup / 4) * job.rows;
+  const std::uint8_t* weights = Format::kFormat == HEARTH_FORMAT_INT8
+                                    ? weights_of<Format>(job, block) + kNumber * kTileBytes
+                                    : scratch.bytes[kNumber];
+  finish_stores();
+  multiply_group<kNumber>(inputs, weights);
+  if constexpr (kNumber > 0) store_group<kNumber - 1>(scratch);
+  if (kNumber + 1 == block.groups) store_group<kNumber>(scratch);
+}
 
 // One row's sums with those of the block's groups. scales: of the weights.
 template <class Format>
@@ -120,25 +136,26 @@ HEARTH_AMX_INLINE __m512 add_groups(const LinearJob& job, const Block& block, in
   return sum;
 }
 
-// sums [rows][kTile] += the block's.
+// The scales of a block's weights.
 template <class Format>
-HEARTH_AMX_INLINE void add_block(const LinearJob& job, const Block& block,
-                                 const BlockScratch& scratch, __m512* sums) {
-  __m512 scales[kGroups];
-  if (Format::kFormat == HEARTH_FORMAT_INT4) {
-    const auto* at = static_cast<const std::uint16_t*>(job.call->weight.scales) +
-                     (block.tile * job.groups + block.group) * kTile;
-    for (int g = 0; g < block.groups; ++g)
-      scales[g] =
-          _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(at + g * kTile)));
-  }
-  if (block.groups == kGroups) {
-    for (std::int64_t r = 0; r < job.rows; ++r)
-      sums[r] = add_groups<Format>(job, block, kGroups, r, scratch, scales, sums[r]);
-  } else {
-    for (std::int64_t r = 0; r < job.rows; ++r)
-      sums[r] = add_groups<Format>(job, block, block.groups, r, scratch, scales, sums[r]);
-  }
+HEARTH_AMX_INLINE void load_scales(const LinearJob& job, const Block& block, __m512* scales) {
+  if (Format::kFormat == HEARTH_FORMAT_INT8) return;
+  const auto* at = static_cast<const std::uint16_t*>(job.call->weight.scales) +
+                   (block.tile * job.groups + block.group) * kTile;
+  for (int g = 0; g < block.groups; ++g)
+    scales[g] =
+        _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(at + g * kTile)));
+}
+
+// sums [rows][kTile] += the block's, of one quarter of the rows.
+template <class Format>
+HEARTH_AMX_INLINE void add_block(const LinearJob& job, const Block& block, int quarter,
+                                 const BlockScratch& scratch, const __m512* scales, __m512* sums) {
+  const std::int64_t end = job.rows * (quarter + 1) / kGroups;
+  for (std::int64_t r = job.rows * quarter / kGroups; r < end; ++r)
+    sums[r] = block.groups == kGroups
+                  ? add_groups<Format>(job, block, kGroups, r, scratch, scales, sums[r])
+                  : add_groups<Format>(job, block, block.groups, r, scratch, scales, sums[r]);
 }
 
 template <class Format>
@@ -154,30 +171,53 @@ HEARTH_AMX_INLINE void finish_tile(const LinearJob& job, std::int64_t tile, __m5
   }
 }
 
+// What a thread holds of three blocks that follow one another.
+struct Stages {
+  Block before, block, next;
+  BlockScratch scratch[2];  // of `block`, and of both others
+  __m512 scales[kGroups];   // of `before`
+  int now = 0;              // index of the block's scratch
+};
+
+// A quarter of each stage. What is written one behind the other here waits for nothing of this
+// turn.
+template <class Format, int kQuarter>
+HEARTH_AMX_INLINE void take_turn(const LinearJob& job, Stages& s, __m512* sums) {
+  BlockScratch& other = s.scratch[1 - s.now];
+  if (kQuarter < s.block.groups) multiply<Format, kQuarter>(job, s.block, s.scratch[s.now]);
+  if (Format::kFormat == HEARTH_FORMAT_INT4 && kQuarter < s.next.groups)
+    spread_nibbles(job, s.next, kQuarter, other);
+  if (s.before.groups > 0) add_block<Format>(job, s.before, kQuarter, other, s.scales, sums);
+}
+
+template <class Format>
+HEARTH_AMX_INLINE void take_turns(const LinearJob& job, Stages& s, __m512* sums) {
+  load_scales<Format>(job, s.before, s.scales);
+  if (s.block.groups > 0) read_ahead<Format>(job, s.block);
+  take_turn<Format, 0>(job, s, sums);
+  take_turn<Format, 1>(job, s, sums);
+  take_turn<Format, 2>(job, s, sums);
+  take_turn<Format, 3>(job, s, sums);
+}
+
 template <class Format>
 HEARTH_AMX void compute_tiles(const LinearJob& job, std::int64_t first, std::int64_t last) {
-  constexpr bool kSpreads = Format::kFormat == HEARTH_FORMAT_INT4;
   const TileScope scope(TileShapes().shape(0, 6, job.rows, kTile).shape(6, 8, kTileRows, kTile));
-  BlockScratch scratch[3];
   __m512 sums[kTileRows];
   for (__m512& sum : sums) sum = _mm512_setzero_ps();
-  Block block = block_at(job, first, 0), before = block;
-  if (kSpreads) spread_nibbles(job, block, scratch[0]);
-  for (std::int64_t i = 0;; ++i) {
-    const bool is_behind = i > 0, is_ahead = block.tile < last;
-    if (is_ahead) {
-      const Block next = block_at(job, block.tile, block.group + block.groups);
-      read_ahead<Format>(job, block);
-      multiply<Format>(job, block, scratch[i % 2]);
-      if (kSpreads && next.tile < last) spread_nibbles(job, next, scratch[(i + 1) % 2]);
-      if (is_behind) add_block<Format>(job, before, scratch[(i + 1) % 2], sums);
-      if (is_behind && before.tile != block.tile) finish_tile<Format>(job, before.tile, sums);
-      before = block;
-      block = next;
-    } else {
-      add_block<Format>(job, before, scratch[(i + 1) % 2], sums);
-      return finish_tile<Format>(job, before.tile, sums);
-    }
+  Stages s;
+  s.before = s.block = {first, 0, 0};
+  s.next = block_at(job, first, 0);
+  while (s.before.tile < last) {
+    take_turns<Format>(job, s, sums);
+    if (s.before.groups > 0 && s.block.tile != s.before.tile)
+      finish_tile<Format>(job, s.before.tile, sums);
+    s.before = s.block;
+    s.block = s.next;
+    s.next =
+        s.block.tile < last ? block_at(job, s.block.tile, s.block.group + s.block.groups) : s.block;
+    if (s.next.tile >= last) s.next.groups = 0;
+    s.now = 1 - s.now;
   }
 }
 
