@@ -105,15 +105,17 @@ Error no_room(Core& core, const Model& model) {
   const std::string numbers =
       fmt::format("{} needs {}; {} of the budget of {} are free", printable(label_of(model)),
                   gib(needed), gib(free_bytes(core)), gib(budget));
+  const std::string_view smaller =
+      model.dtype == "int4" ? "" : "a smaller precision (dtype int8 or int4), ";
   if (needed > budget)
-    return fail(Code::kOutOfMemory, numbers + ", and all of it would not do.",
-                "Offer it with dtype int8 or int4, use a smaller model, or start the service with "
-                "a larger --memory.");
+    return fail(
+        Code::kOutOfMemory, numbers + ", and all of it would not do.",
+        fmt::format("Choose {}a smaller model, or start the service with a larger --memory.",
+                    smaller));
   const std::vector<Model*> at_work = models_at_work(core, model);
   return fail(
       Code::kOutOfMemory, fmt::format("{}. At work: {}.", numbers, describe(core, at_work)),
-      "Try again when they have answered, offer the model with dtype int8 or int4, or use a "
-      "smaller one.");
+      fmt::format("Try again when they have answered, or choose {}a smaller model.", smaller));
 }
 
 void evict(Core& core, Model& model, std::string_view for_whom) {
