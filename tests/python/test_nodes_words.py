@@ -160,3 +160,11 @@ def test_an_older_state_of_changed_files_is_given_up(
         one.model for peer in service.peers for one in peer.messages_of(messages.UnloadModel)
     ]
     assert given_up == ["a" * 16]
+
+
+def test_the_node_itself_shows_what_went_wrong(comfy: FakeComfy, service: scripted.Server) -> None:
+    """Some browsers say only that a node failed, and hide the reason behind a button."""
+    service.on[messages.Generate] = scripted.fails("not_finite", "NaN logits.", hint="Try bf16.")
+    outcome = comfy.run({"1": ask()})
+    assert outcome.error == "NaN logits. Try bf16."
+    assert outcome.texts[-1] == ("1", outcome.error)

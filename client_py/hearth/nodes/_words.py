@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .. import errors, messages
+from ._answer import show
 
 if TYPE_CHECKING:
     from ._model_folders import Source
@@ -20,25 +21,32 @@ _NEXT = {
 
 @contextlib.contextmanager
 def in_words_of_the_node(model: str, source: Source, parts: Sequence[str]) -> Iterator[None]:
-    """What is raised inside says which input is meant.
+    """What is raised inside says which input is meant, and stands on the node: some browsers show
+    the text of an error only behind a button.
 
     model: as it was picked    parts: the inputs that the message's parts came from, in order
     """
     try:
         yield
     except errors.HearthError as error:
-        if error.code == "unknown_model" and isinstance(source.model, str):
-            raise error.reworded(
-                f"The service publishes no model {model!r}.",
-                "Pick another one from the list, or publish it: hearthd --model NAME=FOLDER.",
-            ) from error
-        what, hint = error.what, error.hint
-        for index, name in enumerate(parts):
-            what = what.replace(f"messages[0].content[{index}]", name)
-        if error.code in _ABOUT_FILES:
-            what = " ".join([f"{model}: {what}", *source.remarks])
-            if hint == messages.ERRORS[error.code][1]:
-                hint = _NEXT.get(error.code, hint)
-        if (what, hint) == (error.what, error.hint):
-            raise
-        raise error.reworded(what, hint) from error
+        told = _told(error, model, source, parts)
+        show(str(told))
+        raise told from error
+
+
+def _told(
+    error: errors.HearthError, model: str, source: Source, parts: Sequence[str]
+) -> errors.HearthError:
+    if error.code == "unknown_model" and isinstance(source.model, str):
+        return error.reworded(
+            f"The service publishes no model {model!r}.",
+            "Pick another one from the list, or publish it: hearthd --model NAME=FOLDER.",
+        )
+    what, hint = error.what, error.hint
+    for index, name in enumerate(parts):
+        what = what.replace(f"messages[0].content[{index}]", name)
+    if error.code in _ABOUT_FILES:
+        what = " ".join([f"{model}: {what}", *source.remarks])
+        if hint == messages.ERRORS[error.code][1]:
+            hint = _NEXT.get(error.code, hint)
+    return error.reworded(what, hint)
