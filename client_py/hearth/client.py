@@ -208,7 +208,7 @@ class Client(Caller):
         self, nbytes: int = 0, *, interrupted: Interrupted | None = None
     ) -> messages.MemoryFreed:
         """Has idle models leave the device until so many bytes are given back, 0: all of them. Who
-        holds one finds it cold: its next request loads it again."""
+        holds one finds it warm or cold: its next request brings it back."""
         return self._run(self._free_memory(nbytes), interrupted)
 
     def models(self) -> list[messages.ModelEntry]:

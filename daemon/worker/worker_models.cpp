@@ -152,16 +152,25 @@ void Worker::unload_model(std::uint32_t id, contract::UnloadModel message, Fds) 
 void Worker::rest_model(std::uint32_t id, contract::RestModel message, Fds) {
   const auto unloading =
       models_.unload(message.model, [this, id, model_id = message.model](SharedModel model) {
-        images_.post([this, id, model_id, model = std::move(model)] { rest(id, model_id, model); });
+        images_.post([this, id, model_id, model = std::move(model)]() mutable {
+          rest(id, model_id, std::move(model));
+        });
       });
   if (!unloading) link_.send_error(id, unloading.error());
 }
 
+// Nothing here holds the model any more when the broker hears of it: it must not end on this
+// thread.
 void Worker::rest(std::uint32_t id, const std::string& model_id, SharedModel model) {
   if (model == nullptr) return link_.send(id, contract::ModelUnloaded{false, 0});
   const Result<void> rested = rest_now(model);
-  if (rested && models_.set_resting(model_id, model))
-    return link_.send(id, contract::ModelUnloaded{false, model->rests()->image_bytes()});
+  if (rested) {
+    const contract::ModelUnloaded reply{false, model->rests()->image_bytes()};
+    if (models_.set_resting(model_id, model)) {
+      model.reset();
+      return link_.send(id, reply);
+    }
+  }
   if (!rested) log::warning("{} is dropped instead of resting: {}", model_id, rested.error().what);
   engine_.drop(std::move(model), [this, id] { link_.send(id, contract::ModelUnloaded{false, 0}); });
 }
@@ -199,10 +208,11 @@ void Worker::forget_image(std::uint32_t, contract::ForgetImage message, Fds) {
     });
     return;
   }
-  images_.post([this, model = models_.loaded(message.model)] {
+  images_.post([this, model = models_.loaded(message.model)]() mutable {
     if (model == nullptr || model->rests() == nullptr) return;
     const Result<void> dropped = guarded([&] { return model->rests()->drop_image(); });
     if (!dropped) log::warning("an image stays: {}", dropped.error().what);
+    engine_.run_soon([model = std::move(model)](models::OnEngine) {});  // where it may end
   });
 }
 

@@ -109,9 +109,11 @@ class Memory : public CudaMemory {
     return DeviceBlock(*this, memory, bytes);
   }
 
-  Result<void> save(void* image, const DeviceBlock& block) override {
+  std::size_t image_piece_bytes() const override { return 2 * kChunkBytes; }
+
+  Result<void> save(void* image, const void* source, std::size_t bytes) override {
     constexpr const char* kDoing = "copying weights from the GPU";
-    CHECK_OK(alive(hearth_copy(image, block.data(), block.bytes(), copy_stream_), kDoing));
+    CHECK_OK(alive(hearth_copy(image, source, bytes, copy_stream_), kDoing));
     return alive(hearth_stream_wait(copy_stream_), kDoing);
   }
 
@@ -122,6 +124,7 @@ class Memory : public CudaMemory {
       CHECK_OK(alive(hearth_address_unmap(each.address, whole_chunks(each.bytes)),
                      "giving memory of the GPU back"));
     evicted_ = true;
+    filling_ = false;
     return {};
   }
 
@@ -140,17 +143,19 @@ class Memory : public CudaMemory {
     return {};
   }
 
-  Result<void> fill(const DeviceBlock& block, const void* image,
+  Result<void> fill(const DeviceBlock& block, std::span<const DeviceBlock> image,
                     std::span<const std::uint64_t> ends) override {
     parts_ = FillParts(block, ends, kChunkBytes);
     awaited_ = 0;
     std::uint64_t begin = 0;
     for (std::size_t i = 0; i < parts_.ends().size(); ++i) {
       const std::uint64_t end = parts_.ends()[i];
-      CHECK_OK(alive(
-          hearth_copy(block.as<std::byte>() + begin, static_cast<const std::byte*>(image) + begin,
-                      end - begin, copy_stream_),
-          "copying weights to the GPU"));
+      CHECK_OK(copy_pieces(image, begin, end,
+                           [&](std::uint64_t offset, const std::byte* source, std::uint64_t bytes) {
+                             return alive(hearth_copy(block.as<std::byte>() + offset, source, bytes,
+                                                      copy_stream_),
+                                          "copying weights to the GPU");
+                           }));
       TRY(void* const event, arrival(i));
       CHECK_OK(alive(hearth_event_record(event, copy_stream_), "marking what has arrived"));
       begin = end;

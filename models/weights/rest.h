@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "models/decoder/evictable.h"
 #include "models/weights/weights.h"
@@ -21,7 +22,7 @@ class Rest {
   Rest(decoder::DeviceMemory& memory, const Weights& weights)
       : memory_(*memory.evictable()), weights_(weights) {}
 
-  std::uint64_t image_bytes() const { return image_.bytes(); }  // 0: none
+  std::uint64_t image_bytes() const;  // 0: none
   // Copies the weights to pinned memory, unless they are there already. Bytes copied. Errors:
   // out_of_memory, and nothing has changed.
   Result<std::uint64_t> keep_image();
@@ -37,7 +38,7 @@ class Rest {
  private:
   decoder::Evictable& memory_;
   const Weights& weights_;
-  decoder::DeviceBlock image_;
+  std::vector<decoder::DeviceBlock> image_;  // pieces; none or all
 };
 
 }  // namespace hearth::weights

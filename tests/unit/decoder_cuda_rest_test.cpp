@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -38,6 +39,19 @@ class CudaRest : public testing::Test {
     EXPECT_TRUE(memory_->read(read.data(), block.data(), read.size()));
     return read;
   }
+  // In two pieces.
+  std::vector<DeviceBlock> saved(const DeviceBlock& block) {
+    std::vector<DeviceBlock> image;
+    const std::size_t first = block.bytes() / 3;
+    for (const auto& [begin, bytes] :
+         {std::pair(std::size_t{0}, first), std::pair(first, block.bytes() - first)}) {
+      auto piece = memory_->allocate_pinned(bytes);
+      EXPECT_TRUE(piece);
+      EXPECT_TRUE(memory_->save(piece->data(), block.as<std::byte>() + begin, bytes));
+      image.push_back(*std::move(piece));
+    }
+    return image;
+  }
   static std::uint64_t free_bytes() {
     HearthDeviceFacts facts{};
     EXPECT_EQ(hearth_device_facts(&facts), HEARTH_OK);
@@ -55,9 +69,7 @@ TEST_F(CudaRest, WhatWasSavedComesBackAtItsAddressAndTheRestIsZero) {
   ASSERT_TRUE(memory_->write(weights->data(), expected.data(), expected.size()));
   ASSERT_TRUE(memory_->write(pages->data(), expected.data(), pages->bytes()));
   ASSERT_TRUE(memory_->synchronize());
-  auto image = memory_->allocate_pinned(weights->bytes());
-  ASSERT_TRUE(image) << image.error().what;
-  ASSERT_TRUE(memory_->save(image->data(), *weights));
+  const std::vector<DeviceBlock> image = saved(*weights);
   const std::uint64_t before = free_bytes();
   for (int cycle = 0; cycle < 20; ++cycle) {
     ASSERT_TRUE(memory_->evict());
@@ -65,7 +77,7 @@ TEST_F(CudaRest, WhatWasSavedComesBackAtItsAddressAndTheRestIsZero) {
     ASSERT_TRUE(memory_->readmit(*weights));
     EXPECT_EQ(free_bytes(), before);
     const std::vector<std::uint64_t> ends = {kMiB, 40 * kMiB, 90 * kMiB, 100 * kMiB};
-    ASSERT_TRUE(memory_->fill(*weights, image->data(), ends));
+    ASSERT_TRUE(memory_->fill(*weights, image, ends));
     const void* const last[] = {weights->as<std::byte>() + weights->bytes() - 1};
     ASSERT_TRUE(memory_->await(last));  // the read below is on the stream that waits
     ASSERT_EQ(content(*weights), expected);
@@ -79,13 +91,11 @@ TEST_F(CudaRest, TheFirstPartIsThereOnceItWasAwaited) {
   const Bytes expected = pattern(weights->bytes());
   ASSERT_TRUE(memory_->write(weights->data(), expected.data(), expected.size()));
   ASSERT_TRUE(memory_->synchronize());
-  auto image = memory_->allocate_pinned(weights->bytes());
-  ASSERT_TRUE(image);
-  ASSERT_TRUE(memory_->save(image->data(), *weights));
+  const std::vector<DeviceBlock> image = saved(*weights);
   ASSERT_TRUE(memory_->evict());
   ASSERT_TRUE(memory_->readmit(*weights));
   const std::vector<std::uint64_t> ends = {32 * kMiB, 400 * kMiB};
-  ASSERT_TRUE(memory_->fill(*weights, image->data(), ends));
+  ASSERT_TRUE(memory_->fill(*weights, image, ends));
   const void* const first[] = {weights->data()};
   ASSERT_TRUE(memory_->await(first));
   Bytes begin(32 * kMiB);

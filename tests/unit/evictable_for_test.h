@@ -85,9 +85,10 @@ class EvictableMemory : public DeviceMemory, public GraphCapture, public Evictab
   }
   void abandon() noexcept override { recording() = nullptr; }
 
-  Result<void> save(void* image, const DeviceBlock& block) override {
-    account_->saved_bytes += block.bytes();
-    return copy(image, block.data(), block.bytes());
+  std::size_t image_piece_bytes() const override { return 9'999; }
+  Result<void> save(void* image, const void* source, std::size_t bytes) override {
+    account_->saved_bytes += bytes;
+    return copy(image, source, bytes);
   }
   Result<void> evict() override {
     CHECK_OK(finish_fill());
@@ -108,11 +109,11 @@ class EvictableMemory : public DeviceMemory, public GraphCapture, public Evictab
     evicted_ = false;
     return {};
   }
-  Result<void> fill(const DeviceBlock& block, const void* image,
+  Result<void> fill(const DeviceBlock& block, std::span<const DeviceBlock> image,
                     std::span<const std::uint64_t> ends) override {
     parts_ = FillParts(block, ends, 1);
     target_ = block.as<std::byte>();
-    source_ = static_cast<const std::byte*>(image);
+    source_ = image;
     arrived_ = 0;
     account_->arrived_bytes = 0;
     filling_ = true;
@@ -158,7 +159,10 @@ class EvictableMemory : public DeviceMemory, public GraphCapture, public Evictab
     for (; arrived_ < parts; ++arrived_) {
       const std::uint64_t end = parts_.ends()[arrived_];
       const std::uint64_t begin = account_->arrived_bytes;
-      std::memcpy(target_ + begin, source_ + begin, end - begin);
+      EXPECT_TRUE(copy_pieces(source_, begin, end,
+                              [&](std::uint64_t at, const std::byte* source, std::uint64_t bytes) {
+                                return copy(target_ + at, source, bytes);
+                              }));
       account_->arrived_bytes = end;
     }
     filling_ = arrived_ < parts_.ends().size();
@@ -170,7 +174,7 @@ class EvictableMemory : public DeviceMemory, public GraphCapture, public Evictab
   bool evicted_ = false;
   FillParts parts_;
   std::byte* target_ = nullptr;
-  const std::byte* source_ = nullptr;
+  std::span<const DeviceBlock> source_;
   std::size_t arrived_ = 0;  // parts
   Launches launches_;
 };
