@@ -100,7 +100,8 @@ class Sampler : public testing::TestWithParam<Implementation> {
   // Draws of `count` answers with these settings, by the table and by the plain loops. Their
   // weights differ in the last bits, so a draw on the border between two ids may, too: rarely.
   void expect_draws_as_plain(const Sampling& sampling, std::uint32_t count) const {
-    count = (count + kFewer - 1) / kFewer;
+    const auto fewer = static_cast<std::uint32_t>(fewer_repetitions());
+    count = (count + fewer - 1) / fewer;
     const auto use = GetParam().use();
     HostMemory memory;
     std::vector<Sampling> rows(count, sampling);
@@ -258,7 +259,8 @@ double chi_square_p(double statistic, double freedom) {
 TEST_P(Sampler, DrawsEachIdAsOftenAsItsProbabilitySays) {
   constexpr std::uint64_t kSeed = 1234567;
   SCOPED_TRACE(testing::Message() << "seed " << kSeed);
-  constexpr std::uint32_t kRows = 1000, kCalls = 100 / kFewer;
+  constexpr std::uint32_t kRows = 1000;
+  const auto calls = static_cast<std::uint32_t>(100 / fewer_repetitions());
   const auto use = GetParam().use();
   Sampling sampling;
   for (int id = 0; id < 32; ++id)
@@ -272,11 +274,11 @@ TEST_P(Sampler, DrawsEachIdAsOftenAsItsProbabilitySays) {
   Sampled sampled(memory, rows);
   const auto probabilities = normalised(ref::candidates(sampled.call, 0));
   std::map<std::int32_t, int> counts;
-  for (std::uint32_t step = 0; step < kCalls; ++step)
+  for (std::uint32_t step = 0; step < calls; ++step)
     for (const HearthSampled& entry : sampled.run(GetParam(), memory)) ++counts[entry.token];
   double statistic = 0.0;
   for (const auto& [id, probability] : probabilities) {
-    const double expected = probability * kRows * kCalls;
+    const double expected = probability * kRows * calls;
     statistic += (counts[id] - expected) * (counts[id] - expected) / expected;
   }
   ASSERT_EQ(counts.size(), probabilities.size());
