@@ -1,7 +1,26 @@
-"""What the kernel tells of a process."""
+"""Processes of a test: started and ended, and what the kernel tells of them."""
 
+import contextlib
 import os
+import subprocess
+import sys
 from pathlib import Path
+
+
+@contextlib.contextmanager
+def python_that_is_there(*arguments):
+    """A Python with our path, from when it has said "there" to the end of the block."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)], stdout=subprocess.PIPE, env=environment
+    )
+    try:
+        assert process.stdout.readline() == b"there\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def rss_bytes(pid):

@@ -1,6 +1,5 @@
 """Clients, workers and daemons that are killed, at every point where it could hurt."""
 
-import contextlib
 import os
 import random
 import signal
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+from process import python_that_is_there
 from service import is_alive, is_given_back, settled, wait_until
 from victim import POINTS
 
@@ -24,18 +24,9 @@ def ask(words):
     return [{"role": "user", "content": [PICTURE, words]}]
 
 
-@contextlib.contextmanager
 def victim(daemon, point, folder):
     """A client process that has reached `point`."""
-    command = [sys.executable, Path(__file__).with_name("victim.py"), daemon.socket, point, folder]
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE)
-    try:
-        assert process.stdout.readline() == b"there\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    return python_that_is_there(Path(__file__).with_name("victim.py"), daemon.socket, point, folder)
 
 
 # --- a client ---

@@ -1,15 +1,13 @@
 """Clients that stop, and a service that comes back to many at once: rows about death and return."""
 
-import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 from hostile import Peer, chat
+from process import python_that_is_there
 from service import is_given_back, settled, wait_until
 
 from hearth import errors, messages
@@ -30,22 +28,9 @@ for number, _ in enumerate(client.generate(client.offer_model(sys.argv[2]), chat
 """
 
 
-@contextlib.contextmanager
 def listener(daemon, model):
     """A process that reads an endless answer as it comes."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", LISTENER, str(daemon.socket), str(model)],
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
-    try:
-        assert process.stdout.readline() == b"there\n"
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    return python_that_is_there("-c", LISTENER, daemon.socket, model)
 
 
 def latencies_ms(client, seconds):

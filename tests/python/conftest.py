@@ -1,11 +1,14 @@
 """Fixtures of the client's tests: a service that does what a test says, and a client of it."""
 
 import signal
+import warnings
 
+import numpy
 import pytest
 
 import hearth.client
 import server as fake
+from hearth import results
 
 LIMIT_S = 60
 
@@ -39,3 +42,19 @@ def service(tmp_path, watchdog):
 def client(service):
     with hearth.client.connect(service.path) as connected:
         yield connected
+
+
+@pytest.fixture(params=["torch", "numpy"])
+def package(request, monkeypatch):
+    """torch, and how things are where it is not installed."""
+    if request.param == "torch":
+        return pytest.importorskip("torch")
+    monkeypatch.setattr(results, "_torch", lambda: None)
+    return numpy
+
+
+@pytest.fixture
+def quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield

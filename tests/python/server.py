@@ -14,12 +14,18 @@ import socket
 import threading
 import time
 
+import numpy
+
 from hearth import messages, wire
 
 LIMITS = messages.Limits(
     frame_bytes=1 << 20, open_requests=64, arenas=16, arena_bytes=8 << 30, tensors=64
 )
 RECEIPT = messages.Receipt(total_ms=1.0, generated_tokens=2, model="fake")
+PICTURE = numpy.arange(8 * 6 * 3, dtype=numpy.uint8).reshape(8, 6, 3)
+CHAT = [{"role": "user", "content": ["What is this?", PICTURE]}]
+TEXT = [{"role": "user", "content": "Hello"}]
+STATES = numpy.random.default_rng(3).standard_normal((5, 7)).astype("f4")
 
 
 def packed_ids(*ids):
@@ -41,6 +47,11 @@ def generated(text="a red circle", **fields):
 
 def token(text):
     return messages.Token(text=text, token_ids=packed_ids(7))
+
+
+def values(tensor):
+    """Numbers of a torch or numpy tensor of any type."""
+    return numpy.array(tensor.tolist(), "f4")
 
 
 def open_files():
