@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cassert>
 
+#include "models/kernels/formats.h"
+
 namespace hearth::decoder {
 namespace {
-
-std::size_t item_bytes(HearthType type) {
-  return type == HEARTH_F32 ? 4 : 2;
-}
 
 std::int32_t pages_for(std::int32_t tokens) {
   return (tokens + HEARTH_PAGE_TOKENS - 1) / HEARTH_PAGE_TOKENS;
@@ -17,7 +15,7 @@ std::int32_t pages_for(std::int32_t tokens) {
 }  // namespace
 
 std::uint64_t page_bytes(const Description& description, HearthType type) {
-  return kv_bytes_per_token(description, item_bytes(type)) * HEARTH_PAGE_TOKENS;
+  return kv_bytes_per_token(description, kernels::item_bytes(type)) * HEARTH_PAGE_TOKENS;
 }
 
 std::int32_t choose_pages(const Description& description, HearthType type, std::int32_t slots,
@@ -44,7 +42,7 @@ Result<KvPages> KvPages::create(DeviceMemory& memory, const Description& descrip
   made.layers_ = static_cast<std::int32_t>(description.layers.size());
   made.layer_bytes_ = bytes / description.layers.size();
   made.page_bytes_ = made.layer_bytes_ / static_cast<std::size_t>(pages);
-  made.token_bytes_ = static_cast<std::size_t>(layer.head_dim) * item_bytes(type);
+  made.token_bytes_ = static_cast<std::size_t>(layer.head_dim) * kernels::item_bytes(type);
   return made;
 }
 

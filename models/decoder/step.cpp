@@ -9,16 +9,13 @@
 #include <fmt/format.h>
 
 #include "models/decoder/step_rehearsal.h"
+#include "models/kernels/formats.h"
 
 namespace hearth::decoder {
 namespace {
 
 constexpr std::size_t kAxes = 3;
 constexpr std::uint16_t kInPrompt = 0x8000;  // of HearthSample::counts
-
-std::size_t item_bytes(HearthType type) {
-  return type == HEARTH_F32 ? 4 : 2;
-}
 
 }  // namespace
 
@@ -218,9 +215,9 @@ HearthStatus Step::launch(const Op& op, std::int64_t rows, std::int64_t most_tok
     case OpKind::kEmbed:
       return embed(rows);
     case OpKind::kNormLinear:
-      return norm_linear(op, rows);
+      return linear(op, op.swiglu ? HEARTH_SWIGLU : HEARTH_STORE, rows);
     case OpKind::kLinearAdd:
-      return linear_add(op, rows);
+      return linear(op, HEARTH_ADD, rows);
     case OpKind::kRopeWrite:
       return rope_write(op, rows);
     case OpKind::kAttention:
@@ -246,35 +243,28 @@ HearthStatus Step::embed(std::int64_t rows) const {
   return kernels_.embed(&call, memory_.stream());
 }
 
-HearthStatus Step::norm_linear(const Op& op, std::int64_t rows) const {
-  const HearthLinear call{.weight = op.linear->matrix,
-                          .type = weights_.type,
-                          .output_type = weights_.type,
-                          .epilogue = op.swiglu ? HEARTH_SWIGLU : HEARTH_STORE,
-                          .rows = rows,
-                          .input = fixed_.buffer(op.in),
-                          .input_stride = width(op.in),
-                          .norm = op.norm,
-                          .norm_epsilon = static_cast<float>(description_.norm_epsilon),
-                          .bias = op.linear->bias,
-                          .output = fixed_.buffer(op.out),
-                          .output_stride = width(op.out)};
-  return kernels_.linear(&call, memory_.stream());
+HearthLinear Step::linear_call(const Linear& linear, const float* norm, std::int64_t rows) const {
+  return {.weight = linear.matrix,
+          .type = weights_.type,
+          .output_type = weights_.type,
+          .epilogue = HEARTH_STORE,
+          .rows = rows,
+          .input = nullptr,
+          .input_stride = 0,
+          .norm = norm,
+          .norm_epsilon = static_cast<float>(description_.norm_epsilon),
+          .bias = linear.bias,
+          .output = nullptr,
+          .output_stride = 0};
 }
 
-HearthStatus Step::linear_add(const Op& op, std::int64_t rows) const {
-  const HearthLinear call{.weight = op.linear->matrix,
-                          .type = weights_.type,
-                          .output_type = weights_.type,
-                          .epilogue = HEARTH_ADD,
-                          .rows = rows,
-                          .input = fixed_.buffer(op.in),
-                          .input_stride = width(op.in),
-                          .norm = nullptr,
-                          .norm_epsilon = 0.0F,
-                          .bias = op.linear->bias,
-                          .output = fixed_.buffer(op.out),
-                          .output_stride = width(op.out)};
+HearthStatus Step::linear(const Op& op, HearthEpilogue epilogue, std::int64_t rows) const {
+  HearthLinear call = linear_call(*op.linear, op.norm, rows);
+  call.epilogue = epilogue;
+  call.input = fixed_.buffer(op.in);
+  call.input_stride = width(op.in);
+  call.output = fixed_.buffer(op.out);
+  call.output_stride = width(op.out);
   return kernels_.linear(&call, memory_.stream());
 }
 
@@ -317,7 +307,7 @@ HearthStatus Step::attention(const Op& op, std::int64_t rows, std::int64_t most_
 Result<void> Step::draw_first(std::int32_t slot, const void* hidden) {
   const std::int32_t row = host_slots_[static_cast<std::size_t>(slot)].last_row;
   const std::size_t row_bytes =
-      static_cast<std::size_t>(description_.hidden_size) * item_bytes(weights_.type);
+      static_cast<std::size_t>(description_.hidden_size) * kernels::item_bytes(weights_.type);
   if (hidden == nullptr)
     hidden = static_cast<const std::byte*>(fixed_.buffer(Buffer::kHidden)) +
              static_cast<std::size_t>(row) * row_bytes;
@@ -329,18 +319,12 @@ Result<void> Step::draw_first(std::int32_t slot, const void* hidden) {
 
 // The head over rows of hidden states, then one token of each.
 Result<void> Step::draw(std::int64_t rows, const void* hidden, bool first) {
-  const HearthLinear head{.weight = weights_.head.matrix,
-                          .type = weights_.type,
-                          .output_type = HEARTH_F32,
-                          .epilogue = HEARTH_STORE,
-                          .rows = rows,
-                          .input = hidden,
-                          .input_stride = description_.hidden_size,
-                          .norm = weights_.final_norm,
-                          .norm_epsilon = static_cast<float>(description_.norm_epsilon),
-                          .bias = weights_.head.bias,
-                          .output = fixed_.buffer(Buffer::kLogits),
-                          .output_stride = description_.vocabulary_size};
+  HearthLinear head = linear_call(weights_.head, weights_.final_norm, rows);
+  head.output_type = HEARTH_F32;
+  head.input = hidden;
+  head.input_stride = description_.hidden_size;
+  head.output = fixed_.buffer(Buffer::kLogits);
+  head.output_stride = description_.vocabulary_size;
   CHECK_OK(memory_.await(weights_of(plan_.back(), weights_)));
   CHECK_OK(check_status(kernels_.linear(&head, memory_.stream()), "the head"));
   const HearthSample sample{.rows = rows,

@@ -89,8 +89,9 @@ class Step {
   Result<void> launch_layers(std::int64_t rows, std::int64_t most_tokens);
   HearthStatus launch(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
   HearthStatus embed(std::int64_t rows) const;
-  HearthStatus norm_linear(const Op& op, std::int64_t rows) const;
-  HearthStatus linear_add(const Op& op, std::int64_t rows) const;
+  // Stores in the arithmetic type; where from and where to is left open.
+  HearthLinear linear_call(const Linear& linear, const float* norm, std::int64_t rows) const;
+  HearthStatus linear(const Op& op, HearthEpilogue epilogue, std::int64_t rows) const;
   HearthStatus rope_write(const Op& op, std::int64_t rows) const;
   HearthStatus attention(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
   Result<void> draw(std::int64_t rows, const void* hidden, bool first);

@@ -1,15 +1,12 @@
 #include "models/decoder/step_memory.h"
 
 #include "models/decoder/rope.h"
+#include "models/kernels/formats.h"
 
 namespace hearth::decoder {
 namespace {
 
 constexpr std::size_t kRowIntegers = 6 * HEARTH_MAX_ROWS;  // slot, token, index, three positions
-
-std::size_t item_bytes(HearthType type) {
-  return type == HEARTH_F32 ? 4 : 2;
-}
 
 // Every block with its size: one list, so that the plan of bytes and the allocation cannot differ.
 struct Sizes {
@@ -24,7 +21,7 @@ struct Sizes {
     for (std::size_t i = 0; i < kBuffers; ++i) {
       const auto which = static_cast<Buffer>(i);
       buffers[i] = HEARTH_MAX_ROWS * static_cast<std::size_t>(width_of(which, description)) *
-                   item_bytes(which == Buffer::kLogits ? HEARTH_F32 : type);
+                   kernels::item_bytes(which == Buffer::kLogits ? HEARTH_F32 : type);
     }
     slots = slot_count * sizeof(HearthSlot);
     counts = slot_count * vocabulary * sizeof(std::uint16_t);

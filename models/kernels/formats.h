@@ -4,6 +4,7 @@
 // Any thread, no state.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "models/kernels/kernels.h"
@@ -15,6 +16,11 @@ inline constexpr std::int64_t kGroup = HEARTH_GROUP;
 inline constexpr int kInt8Zero = 128;  // what an int8 byte and an int4 nibble hold for zero
 inline constexpr int kInt4Zero = 8;
 inline constexpr float kFp8Most = 448.0f;
+
+// Bytes of one number.
+inline std::size_t item_bytes(HearthType type) {
+  return type == HEARTH_F32 ? 4 : 2;
+}
 
 inline bool is_tiled(HearthFormat format) {
   return format == HEARTH_FORMAT_INT8 || format == HEARTH_FORMAT_INT4;

@@ -12,6 +12,7 @@
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/zeros.h>
 
+#include "models/kernels/formats.h"
 #include "models/qwen3_vl/patch_places.h"
 #include "models/torch/attention.h"
 #include "models/torch/features.h"
@@ -333,7 +334,7 @@ std::unique_ptr<engine::Tower> make_tower(const VisionConfig& config, VisionWeig
 std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,
                                    std::int64_t patches) {
   const std::int64_t hidden = config.hidden_size;
-  const std::int64_t item = type == HEARTH_F32 ? 4 : 2;
+  const auto item = static_cast<std::int64_t>(kernels::item_bytes(type));
   const std::int64_t tokens = patches / (config.merge_size * config.merge_size);
   const std::int64_t levels = static_cast<std::int64_t>(config.deepstack_layers.size()) + 1;
   const std::int64_t elements = patches * (5 * hidden + config.patch_floats()) +

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "models/kernels/formats.h"
 #include "models/torch/tensors.h"
 
 namespace hearth::engine {
@@ -18,14 +19,11 @@ namespace {
 
 constexpr std::size_t kAxes = 3;
 
-std::size_t item_bytes(HearthType type) {
-  return type == HEARTH_F32 ? 4 : 2;
-}
-
 std::size_t buffer_bytes(Buffer buffer, const decoder::Description& description, HearthType type,
                          std::int32_t max_rows) {
   if (buffer == Buffer::kLogits) return 0;  // the step executor has the head
-  return static_cast<std::size_t>(max_rows * width_of(buffer, description)) * item_bytes(type);
+  return static_cast<std::size_t>(max_rows * width_of(buffer, description)) *
+         kernels::item_bytes(type);
 }
 
 // Of keys or of values.
@@ -33,7 +31,7 @@ std::size_t gathered_bytes(const decoder::Description& description, HearthType t
                            std::int32_t context_tokens) {
   const decoder::LayerDescription& layer = description.layers.front();
   return static_cast<std::size_t>(context_tokens) * static_cast<std::size_t>(layer.kv_heads) *
-         static_cast<std::size_t>(layer.head_dim) * item_bytes(type);
+         static_cast<std::size_t>(layer.head_dim) * kernels::item_bytes(type);
 }
 
 std::size_t rows_bytes(const decoder::Description& description, std::int32_t max_rows) {
@@ -130,7 +128,7 @@ bool Prefill::is_last_write(const Op& op) const {
 
 void* Prefill::buffer(Buffer which, std::int64_t row) const {
   return buffers_[static_cast<std::size_t>(which)].as<std::byte>() +
-         static_cast<std::size_t>(row * width(which)) * item_bytes(compute_.type);
+         static_cast<std::size_t>(row * width(which)) * kernels::item_bytes(compute_.type);
 }
 
 const void* Prefill::hidden(std::int32_t row) const {

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "models/decoder/device_memory.h"
+#include "models/kernels/formats.h"
 #include "models/weights/convert.h"
 #include "models/weights/pieces.h"
 
@@ -68,7 +69,7 @@ struct Part {
     return placement.format == HEARTH_FORMAT_F32 ? HEARTH_F32 : HEARTH_BF16;
   }
   std::size_t target_row_bytes() const {
-    return static_cast<std::size_t>(placement.columns) * weights::item_bytes(target_type());
+    return static_cast<std::size_t>(placement.columns) * kernels::item_bytes(target_type());
   }
   // Whether the file's bytes are what the arena wants.
   bool is_verbatim() const {

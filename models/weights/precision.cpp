@@ -30,8 +30,4 @@ HearthFormat format_of(HearthType type) {
   return type == HEARTH_F32 ? HEARTH_FORMAT_F32 : HEARTH_FORMAT_BF16;
 }
 
-std::size_t item_bytes(HearthType type) {
-  return type == HEARTH_F32 ? 4 : 2;
-}
-
 }  // namespace hearth::weights

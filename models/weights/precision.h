@@ -24,6 +24,5 @@ struct Precision {
 Result<Precision> choose_precision(std::string_view wanted, DType stored);
 
 HearthFormat format_of(HearthType type);
-std::size_t item_bytes(HearthType type);
 
 }  // namespace hearth::weights

@@ -18,19 +18,8 @@ HearthStatus compute(const Call* call, void* stream) {
 const HearthKernels& waiting_table() {
   static const HearthKernels table = {
       .name = "cuda",
-      .unpack = &compute<&HearthKernels::unpack>,
-      .linear = &compute<&HearthKernels::linear>,
-      .embed = &compute<&HearthKernels::embed>,
-      .rms_norm = &compute<&HearthKernels::rms_norm>,
-      .swiglu = &compute<&HearthKernels::swiglu>,
-      .rope_angles = &compute<&HearthKernels::rope_angles>,
-      .rope_write = &compute<&HearthKernels::rope_write>,
-      .attention = &compute<&HearthKernels::attention>,
-      .gather = &compute<&HearthKernels::gather>,
-      .conv_step = &compute<&HearthKernels::conv_step>,
-      .delta_step = &compute<&HearthKernels::delta_step>,
-      .begin_step = &compute<&HearthKernels::begin_step>,
-      .sample = &compute<&HearthKernels::sample>,
+#define OPERATION(name, Call) .name = &compute<&HearthKernels::name>,
+#include "models/kernels/operations.def"
   };
   return table;
 }

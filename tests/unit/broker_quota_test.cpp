@@ -1,6 +1,6 @@
 // What the connections of one user may hold together: each limit reached, named, and recovered
 // from.
-#include "tests/unit/results_for_test.h"
+#include "tests/unit/broker_results_for_test.h"
 
 namespace hearth::broker {
 namespace {

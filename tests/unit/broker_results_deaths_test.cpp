@@ -1,5 +1,5 @@
 // Results in shared memory when somebody cancels, dies or comes late: nothing stays behind.
-#include "tests/unit/results_for_test.h"
+#include "tests/unit/broker_results_for_test.h"
 
 namespace hearth::broker {
 namespace {

@@ -1,7 +1,7 @@
 // Results in shared memory: lent by the engine, held by a client, released, and who dies meanwhile.
 #include <algorithm>
 
-#include "tests/unit/results_for_test.h"
+#include "tests/unit/broker_results_for_test.h"
 
 namespace hearth::broker {
 namespace {

@@ -1,5 +1,5 @@
 // Sequence slots: how many jobs the engine gets, and when the next one's turn has come.
-#include "tests/unit/results_for_test.h"
+#include "tests/unit/broker_results_for_test.h"
 
 namespace hearth::broker {
 namespace {

@@ -1,5 +1,6 @@
 // Nothing is computed twice, and what was computed before gives the same answer.
 #include "models/torch/feature_cache.h"
+#include "models/torch/tensors.h"
 #include "tests/unit/engine_qwen_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "models/torch/tensors.h"
 #include "tests/unit/engine_qwen_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
 

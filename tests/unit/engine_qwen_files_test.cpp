@@ -8,6 +8,7 @@
 
 #include "tests/unit/engine_qwen_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
+#include "tests/unit/folder_for_test.h"
 #include "tests/unit/model_files_for_test.h"
 
 namespace hearth::qwen3_vl {

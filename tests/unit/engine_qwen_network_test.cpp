@@ -2,7 +2,8 @@
 #include <cmath>
 #include <tuple>
 
-#include "tests/unit/engine_qwen_for_test.h"
+#include "models/torch/tensors.h"
+#include "tests/unit/engine_qwen_network_for_test.h"
 
 namespace hearth::qwen3_vl {
 namespace {

@@ -48,15 +48,15 @@ TEST_P(Request, PromptIsTransformers) {
 }
 
 TEST_P(Request, PatchesAreTransformers) {
-  const Input input = read_input(oracle, input_name);
   const auto prepared = model.prepare(request, pictures);
   ASSERT_TRUE(prepared) << prepared.error().what;
   const auto& prompt = static_cast<const decoder::MediaPrompt&>(**prepared);
-  ASSERT_EQ(prompt.pictures.size(), input.patches.size());
+  ASSERT_EQ(prompt.pictures.size(), pictures.size());
   for (std::size_t i = 0; i < prompt.pictures.size(); ++i) {
-    EXPECT_EQ(prompt.pictures[i].grid_height, input.patches[i]->grid_height);
-    EXPECT_EQ(prompt.pictures[i].grid_width, input.patches[i]->grid_width);
-    EXPECT_TRUE(std::ranges::equal(prompt.pictures[i].rows, input.patches[i]->rows)) << i;
+    const image::Patches expected = read_patches(oracle, input_name, i);
+    EXPECT_EQ(prompt.pictures[i].grid_height, expected.grid_height);
+    EXPECT_EQ(prompt.pictures[i].grid_width, expected.grid_width);
+    EXPECT_TRUE(std::ranges::equal(prompt.pictures[i].rows, expected.rows)) << i;
   }
 }
 

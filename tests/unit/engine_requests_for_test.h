@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
 #include "models/decoder/media_prompt.h"
@@ -24,84 +23,37 @@ struct StoredPicture {
   TensorView view() const { return {DType::kU8, shape, std::as_bytes(std::span(bytes))}; }
 };
 
-inline StoredPicture plain_picture(std::int64_t height, std::int64_t width,
-                                   std::int64_t channels = 3, std::uint8_t value = 90) {
-  return {{height, width, channels},
-          std::vector<std::uint8_t>(static_cast<std::size_t>(height * width * channels), value)};
-}
+StoredPicture plain_picture(std::int64_t height, std::int64_t width, std::int64_t channels = 3,
+                            std::uint8_t value = 90);
 
 // One user turn: `pictures` pictures, then text. Greedy.
-inline contract::Generate ask(const std::string& text, std::size_t pictures = 0) {
-  contract::Generate request = generate::chat(text);
-  contract::ContentPart part;
-  part.kind = "image";
-  part.tensor = contract::Tensor{};
-  auto& content = request.messages[0].content;
-  content.insert(content.begin(), pictures, part);
-  request.temperature = 0.0;
-  request.max_tokens = 64;
-  return request;
-}
+contract::Generate ask(const std::string& text, std::size_t pictures = 0);
 
 // The same turn to encode.
-inline contract::Encode encode(const contract::Generate& chat, std::vector<std::int32_t> layers) {
-  contract::Encode request;
-  request.messages = chat.messages;
-  request.layers = std::move(layers);
-  return request;
-}
+contract::Encode encode(const contract::Generate& chat, std::vector<std::int32_t> layers);
 
 class LoadedModel {
  public:
   explicit LoadedModel(const ModelFiles& files, const std::string& dtype = "float32",
-                       std::uint32_t slots = 2) {
-    at::set_num_threads(1);
-    LoadOptions options;
-    options.dtype = dtype;
-    options.slots = slots;
-    auto loaded = load(files, options);
-    if (!loaded) throw std::runtime_error(loaded.error().what);
-    model_ = *std::move(loaded);
-    warm_up();
-  }
+                       std::uint32_t slots = 2);
   // One that was loaded elsewhere.
-  explicit LoadedModel(std::shared_ptr<Model> model) : model_(std::move(model)) {
-    at::set_num_threads(1);
-    warm_up();
-  }
+  explicit LoadedModel(std::shared_ptr<Model> model);
 
   Model& model() { return *model_; }
 
   Result<std::unique_ptr<Prompt>> prepare(const contract::Generate& request,
-                                          const std::vector<StoredPicture>& pictures = {}) {
-    return model_->generates()->prepare(request, views_of(pictures), Job(1, user));
-  }
+                                          const std::vector<StoredPicture>& pictures = {});
   Result<std::unique_ptr<Prompt>> prepare(const contract::Encode& request,
-                                          const std::vector<StoredPicture>& pictures = {}) {
-    return model_->encodes()->prepare(request, views_of(pictures), Job(1, user));
-  }
+                                          const std::vector<StoredPicture>& pictures = {});
 
   template <class Request>
   std::shared_ptr<generate::Recorder> submit(const Request& request,
                                              const std::vector<StoredPicture>& pictures = {}) {
-    auto heard = std::make_shared<generate::Recorder>();
-    auto prompt = prepare(request, pictures);
-    if (prompt)
-      model_->submit(on_, job = std::make_shared<Job>(++submitted_, user), *std::move(prompt),
-                     heard);
-    else
-      heard->failed(prompt.error());
-    return heard;
+    return submit_prompt(prepare(request, pictures));
   }
 
-  void finish() {
-    for (int steps = 0; steps < 100'000; ++steps) {
-      const auto remaining = model_->advance(on_);
-      ASSERT_TRUE(remaining) << remaining.error().what;
-      if (!*remaining) return;
-    }
-    FAIL() << "the model never ends";
-  }
+  // Advances until nothing is left; the watchdog is a number of steps.
+  void finish();
 
   Result<bool> advance() { return model_->advance(on_); }
 
@@ -117,15 +69,8 @@ class LoadedModel {
   std::uint32_t user = 0;    // who asks from now on
 
  private:
-  void warm_up() {
-    const auto warmed = model_->warm_up(on_);
-    if (!warmed) throw std::runtime_error(warmed.error().what);
-  }
-  static std::vector<TensorView> views_of(const std::vector<StoredPicture>& pictures) {
-    std::vector<TensorView> views;
-    for (const StoredPicture& picture : pictures) views.push_back(picture.view());
-    return views;
-  }
+  void warm_up();
+  std::shared_ptr<generate::Recorder> submit_prompt(Result<std::unique_ptr<Prompt>> prompt);
 
   const OnEngine on_ = EngineThreadForTest::on_engine();
   std::shared_ptr<Model> model_;

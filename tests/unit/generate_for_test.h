@@ -1,8 +1,6 @@
 // A listener that remembers, and a batch over the fake model.
 #pragma once
 
-#include <algorithm>
-#include <cstring>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -20,27 +18,11 @@ namespace hearth::generate {
 
 class Recorder : public models::Listener {
  public:
-  void token(std::string text, std::span<const std::int32_t> ids) override {
-    EXPECT_EQ(ends, 0);
-    streamed += text;
-    streamed_ids.insert(streamed_ids.end(), ids.begin(), ids.end());
-  }
-  void progress(std::string_view stage, std::uint64_t, std::uint64_t) override {
-    EXPECT_EQ(ends, 0);
-    if (stages.empty() || stages.back() != stage) stages.emplace_back(stage);
-  }
-  void done(contract::Generated generated) override {
-    ++ends;
-    reply = std::move(generated);
-  }
-  void encoded(models::Encoding encoding) override {
-    ++ends;
-    this->encoding = std::move(encoding);
-  }
-  void failed(Error failure) override {
-    ++ends;
-    error = std::move(failure);
-  }
+  void token(std::string text, std::span<const std::int32_t> ids) override;
+  void progress(std::string_view stage, std::uint64_t, std::uint64_t) override;
+  void done(contract::Generated generated) override;
+  void encoded(models::Encoding encoding) override;
+  void failed(Error failure) override;
 
   int ends = 0;  // terminal calls: must be 1 in the end
   std::string streamed;
@@ -51,29 +33,11 @@ class Recorder : public models::Listener {
   std::optional<Error> error;
 };
 
-inline std::vector<std::int32_t> ids_in(const std::string& bytes) {
-  std::vector<std::int32_t> ids(bytes.size() / sizeof(std::int32_t));
-  std::memcpy(ids.data(), bytes.data(), bytes.size());
-  return ids;
-}
+std::vector<std::int32_t> ids_in(const std::string& bytes);
 
-inline contract::Generate chat(std::string text) {
-  contract::Generate request;
-  contract::ContentPart part;
-  part.kind = "text";
-  part.text = std::move(text);
-  contract::ChatMessage message;
-  message.role = "user";
-  message.content = {std::move(part)};
-  request.messages = {std::move(message)};
-  return request;
-}
+contract::Generate chat(std::string text);
 
-inline contract::Generate greedy(std::string text) {
-  contract::Generate request = chat(std::move(text));
-  request.temperature = 0.0;
-  return request;
-}
+contract::Generate greedy(std::string text);
 
 // The chat begins with a picture.
 template <class Request>
@@ -87,20 +51,10 @@ Request with_picture(Request request) {
 }
 
 // The same chat to encode.
-inline contract::Encode encode(std::string text, std::vector<std::int32_t> layers) {
-  contract::Encode request;
-  request.messages = chat(std::move(text)).messages;
-  request.layers = std::move(layers);
-  return request;
-}
+contract::Encode encode(std::string text, std::vector<std::int32_t> layers);
 
 // Elements of a hidden state. [tokens * width]
-inline std::vector<float> floats_in(const models::HostTensor& tensor) {
-  EXPECT_EQ(tensor.dtype, DType::kF32);
-  std::vector<float> values(tensor.bytes.size() / sizeof(float));
-  std::memcpy(values.data(), tensor.bytes.data(), values.size() * sizeof(float));
-  return values;
-}
+std::vector<float> floats_in(const models::HostTensor& tensor);
 
 // One running request of a FakeBatch.
 struct Running {
@@ -108,62 +62,42 @@ struct Running {
   std::shared_ptr<Recorder> heard;
 };
 
-// A batch over the fake model, or over a decoder derived from it.
-template <class DecoderType>
-class BatchOver {
+// A batch over the fake model.
+class BatchRun {
  public:
-  explicit BatchOver(std::int32_t slots, fake::Config config = {})
-      : config_(config), decoder_(config_, slots), batch_(decoder_, {"test device", "float32"}) {}
-
   Running submit(const contract::Generate& request, std::span<const TensorView> tensors = {},
-                 std::uint32_t user = 0) {
-    return submit(read(request, tensors), user);
-  }
+                 std::uint32_t user = 0);
   Running submit(const contract::Encode& request, std::span<const TensorView> tensors = {},
-                 std::uint32_t user = 0) {
-    return submit(read(request, tensors), user);
-  }
-  Running submit(std::unique_ptr<TokenPrompt> prompt, std::uint32_t user = 0) {
-    Running running{std::make_shared<models::Job>(++submitted_, user),
-                    std::make_shared<Recorder>()};
-    batch_.submit(on_, running.job, std::move(prompt), running.heard);
-    return running;
-  }
+                 std::uint32_t user = 0);
+  Running submit(std::unique_ptr<TokenPrompt> prompt, std::uint32_t user = 0);
   Result<bool> advance() { return batch_.advance(on_); }
   // Advances until nothing is left; the watchdog is a number of steps.
-  void finish() {
-    for (int steps = 0; steps < 100000; ++steps) {
-      const auto remaining = advance();
-      ASSERT_TRUE(remaining) << remaining.error().what;
-      if (!*remaining) return;
-    }
-    FAIL() << "the batch never ends";
-  }
+  void finish();
   // Submits one request and runs it to its end.
   Running run(const contract::Generate& request, std::span<const TensorView> tensors = {},
-              std::uint32_t user = 0) {
-    const Running running = submit(request, tensors, user);
-    finish();
-    return running;
-  }
+              std::uint32_t user = 0);
   const fake::Config& config() const { return config_; }
-  DecoderType& decoder() { return decoder_; }
   const PagePool& pages() const { return batch_.pages(); }
   contract::CacheEntry prefix_cache() const { return batch_.caches(on_).at(0); }
 
- private:
-  template <class Request>
-  std::unique_ptr<TokenPrompt> read(const Request& request, std::span<const TensorView> tensors) {
-    auto prompt = fake::read_prompt(request, tensors, config_);
-    EXPECT_TRUE(prompt) << (prompt ? "" : prompt.error().what);
-    return *std::move(prompt);
-  }
+ protected:
+  BatchRun(fake::Config config, std::unique_ptr<fake::Decoder> decoder);
 
   const models::OnEngine on_ = models::EngineThreadForTest::on_engine();
   const fake::Config config_;
-  DecoderType decoder_;
+  const std::unique_ptr<fake::Decoder> decoder_;
   Batch batch_;
   std::uint32_t submitted_ = 0;
+};
+
+// The same over a decoder derived from the fake one.
+template <class DecoderType>
+class BatchOver : public BatchRun {
+ public:
+  explicit BatchOver(std::int32_t slots, fake::Config config = {})
+      : BatchRun(config, std::make_unique<DecoderType>(config, slots)) {}
+
+  DecoderType& decoder() { return static_cast<DecoderType&>(*decoder_); }
 };
 
 using FakeBatch = BatchOver<fake::Decoder>;
@@ -173,18 +107,10 @@ class Watched : public fake::Decoder {
  public:
   using fake::Decoder::Decoder;
   Result<void> begin(models::OnEngine on, const Place& place, const PageCopy& copy,
-                     const TokenPrompt& prompt) override {
-    begun.push_back(prompt.ids.size());
-    return fake::Decoder::begin(on, place, copy, prompt);
-  }
-  Result<void> prefill(models::OnEngine on, const Chunk& chunk) override {
-    chunks.push_back(chunk);
-    return fake::Decoder::prefill(on, chunk);
-  }
-  Result<void> step(models::OnEngine on, std::span<const std::int32_t> slots) override {
-    most_rows = std::max(most_rows, slots.size());
-    return fake::Decoder::step(on, slots);
-  }
+                     const TokenPrompt& prompt) override;
+  Result<void> prefill(models::OnEngine on, const Chunk& chunk) override;
+  Result<void> step(models::OnEngine on, std::span<const std::int32_t> slots) override;
+
   std::vector<std::size_t> begun;  // tokens of each prompt
   std::vector<Chunk> chunks;
   std::size_t most_rows = 0;
@@ -196,24 +122,9 @@ class LateDecoder : public fake::Decoder {
  public:
   using fake::Decoder::Decoder;
 
-  Result<void> prefill(models::OnEngine on, const Chunk& chunk) override {
-    CHECK_OK(fake::Decoder::prefill(on, chunk));
-    return keep_back(on, false);
-  }
-  Result<void> step(models::OnEngine on, std::span<const std::int32_t> slots) override {
-    CHECK_OK(fake::Decoder::step(on, slots));
-    return keep_back(on, true);
-  }
-  Result<std::span<const Sampled>> collect(models::OnEngine, std::int32_t in_flight) override {
-    told_.clear();
-    while (!drawn_.empty() && (steps_ > in_flight || !drawn_.front().by_step)) {
-      const Drawn& first = drawn_.front();
-      told_.insert(told_.end(), first.tokens.begin(), first.tokens.end());
-      steps_ -= first.by_step ? 1 : 0;
-      drawn_.pop_front();
-    }
-    return std::span<const Sampled>(told_);
-  }
+  Result<void> prefill(models::OnEngine on, const Chunk& chunk) override;
+  Result<void> step(models::OnEngine on, std::span<const std::int32_t> slots) override;
+  Result<std::span<const Sampled>> collect(models::OnEngine, std::int32_t in_flight) override;
 
  private:
   struct Drawn {
@@ -221,12 +132,7 @@ class LateDecoder : public fake::Decoder {
     std::vector<Sampled> tokens;
   };
 
-  Result<void> keep_back(models::OnEngine on, bool by_step) {
-    TRY(const auto tokens, fake::Decoder::collect(on, 0));
-    drawn_.push_back({by_step, {tokens.begin(), tokens.end()}});
-    steps_ += by_step ? 1 : 0;
-    return {};
-  }
+  Result<void> keep_back(models::OnEngine on, bool by_step);
 
   std::deque<Drawn> drawn_;
   std::vector<Sampled> told_;

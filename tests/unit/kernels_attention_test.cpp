@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <ostream>
+#include <random>
 #include <tuple>
 
+#include "models/kernels/formats.h"
 #include "tests/unit/kernels_for_test.h"
 
 namespace hearth::kernels {
@@ -145,7 +148,7 @@ TEST_P(Attention, GivesARowTheSameBitsAloneAndInCompany) {
     HearthAttention alone = together;
     alone.rows = 1;
     alone.query = static_cast<const char*>(together.query) +
-                  static_cast<std::size_t>(row * together.query_stride) * type_bytes(c.type);
+                  static_cast<std::size_t>(row * together.query_stride) * item_bytes(c.type);
     alone.slot += row;
     alone.index += row;
     alone.output = memory.allocate(static_cast<std::size_t>(width) * 4);

@@ -6,10 +6,6 @@
 
 namespace hearth::kernels {
 
-std::size_t type_bytes(HearthType type) {
-  return type == HEARTH_F32 ? 4 : 2;
-}
-
 void* Memory::numbers(HearthType type, const Floats& values) {
   if (type == HEARTH_F32) return copy(values);
   std::vector<BFloat16> rounded(values.size());

@@ -23,8 +23,6 @@ namespace hearth::kernels {
 
 using Floats = std::vector<float>;
 
-std::size_t type_bytes(HearthType type);
-
 // Memory that both the host and the tested implementation reach, freed as a whole.
 class Memory {
  public:

@@ -1,6 +1,8 @@
 // The linear of every table against the plain one, over formats, rows, epilogues and odd sizes.
 
 #include <algorithm>
+#include <cmath>
+#include <ostream>
 #include <tuple>
 
 #include "models/kernels/formats.h"
@@ -160,7 +162,7 @@ TEST_P(LinearRows, AreIndependentOfTheirCompany) {
   std::vector<Floats> alone;
   const auto row_input = [&](std::int64_t r) {
     return static_cast<const char*>(call.input) +
-           static_cast<std::size_t>(r * call.input_stride) * type_bytes(type);
+           static_cast<std::size_t>(r * call.input_stride) * item_bytes(type);
   };
   HearthLinear one = call;
   one.rows = 1;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <ostream>
 #include <tuple>
 
 #include "tests/unit/kernels_for_test.h"

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <fstream>
 #include <map>
+#include <span>
+#include <tuple>
 
 #include <nlohmann/json.hpp>
 

@@ -1,5 +1,6 @@
 // Weights as numbers again: every table against the plain loops, over formats and odd ranges.
 
+#include <ostream>
 #include <tuple>
 
 #include "tests/unit/kernels_for_test.h"

@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/worker/open_job.h"
-#include "tests/unit/served_for_test.h"
+#include "tests/unit/worker_served_for_test.h"
 
 namespace hearth::worker {
 namespace {

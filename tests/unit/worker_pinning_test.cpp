@@ -7,7 +7,7 @@
 
 #include "daemon/worker/pinned_memory.h"
 #include "shm/segment.h"
-#include "tests/unit/served_for_test.h"
+#include "tests/unit/worker_served_for_test.h"
 
 namespace hearth::worker {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "models/fake/prompt.h"
 #include "shm/segment.h"
-#include "tests/unit/served_for_test.h"
+#include "tests/unit/worker_served_for_test.h"
 
 namespace hearth::worker {
 namespace {

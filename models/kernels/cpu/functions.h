@@ -6,18 +6,7 @@
 
 namespace hearth::kernels::cpu {
 
-HearthStatus unpack(const HearthUnpack* call, void* stream);
-HearthStatus linear(const HearthLinear* call, void* stream);
-HearthStatus embed(const HearthEmbed* call, void* stream);
-HearthStatus rms_norm(const HearthRmsNorm* call, void* stream);
-HearthStatus swiglu(const HearthSwiGlu* call, void* stream);
-HearthStatus rope_angles(const HearthRopeAngles* call, void* stream);
-HearthStatus rope_write(const HearthRopeWrite* call, void* stream);
-HearthStatus attention(const HearthAttention* call, void* stream);
-HearthStatus gather(const HearthGather* call, void* stream);
-HearthStatus conv_step(const HearthConvStep* call, void* stream);
-HearthStatus delta_step(const HearthDeltaStep* call, void* stream);
-HearthStatus begin_step(const HearthBeginStep* call, void* stream);
-HearthStatus sample(const HearthSample* call, void* stream);
+#define OPERATION(name, Call) HearthStatus name(const Call* call, void* stream);
+#include "models/kernels/operations.def"
 
 }  // namespace hearth::kernels::cpu

@@ -20,25 +20,13 @@ namespace avx2 {
 #include "models/kernels/cpu/lanes/avx2.inc"
 #include "models/kernels/cpu/lanes/norm.inc"
 #include "models/kernels/cpu/lanes/attention.inc"
-#include "models/kernels/cpu/lanes/attention_part.inc"
-#include "models/kernels/cpu/lanes/delta.inc"
-#include "models/kernels/cpu/lanes/scan.inc"
-#include "models/kernels/cpu/lanes/sample.inc"
+#include "models/kernels/cpu/lanes/rows.inc"
 // clang-format on
 
 }  // namespace avx2
 }  // namespace
 
-const RowFunctions kAvx2Rows = {
-    .rms_norm = avx2::rms_norm,
-    .swiglu = avx2::swiglu,
-    .rope_write = avx2::rope_write,
-    .attention_part = avx2::attention_part,
-    .attention_join = avx2::attention_join,
-    .conv_step = avx2::conv_step,
-    .delta_step = avx2::delta_step,
-    .draw = avx2::draw,
-};
+const RowFunctions kAvx2Rows = avx2::kRows;
 
 }  // namespace hearth::kernels::cpu
 

@@ -22,25 +22,13 @@ namespace avx512 {
 #include "models/kernels/cpu/lanes/avx512.inc"
 #include "models/kernels/cpu/lanes/norm.inc"
 #include "models/kernels/cpu/lanes/attention.inc"
-#include "models/kernels/cpu/lanes/attention_part.inc"
-#include "models/kernels/cpu/lanes/delta.inc"
-#include "models/kernels/cpu/lanes/scan.inc"
-#include "models/kernels/cpu/lanes/sample.inc"
+#include "models/kernels/cpu/lanes/rows.inc"
 // clang-format on
 
 }  // namespace avx512
 }  // namespace
 
-const RowFunctions kAvx512Rows = {
-    .rms_norm = avx512::rms_norm,
-    .swiglu = avx512::swiglu,
-    .rope_write = avx512::rope_write,
-    .attention_part = avx512::attention_part,
-    .attention_join = avx512::attention_join,
-    .conv_step = avx512::conv_step,
-    .delta_step = avx512::delta_step,
-    .draw = avx512::draw,
-};
+const RowFunctions kAvx512Rows = avx512::kRows;
 
 }  // namespace hearth::kernels::cpu
 

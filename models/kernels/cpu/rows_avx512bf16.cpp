@@ -23,25 +23,13 @@ namespace avx512bf16 {
 #include "models/kernels/cpu/lanes/norm.inc"
 #include "models/kernels/cpu/lanes/attention.inc"
 #include "models/kernels/cpu/lanes/product_bf16.inc"
-#include "models/kernels/cpu/lanes/attention_part.inc"
-#include "models/kernels/cpu/lanes/delta.inc"
-#include "models/kernels/cpu/lanes/scan.inc"
-#include "models/kernels/cpu/lanes/sample.inc"
+#include "models/kernels/cpu/lanes/rows.inc"
 // clang-format on
 
 }  // namespace avx512bf16
 }  // namespace
 
-const RowFunctions kAvx512Bf16Rows = {
-    .rms_norm = avx512bf16::rms_norm,
-    .swiglu = avx512bf16::swiglu,
-    .rope_write = avx512bf16::rope_write,
-    .attention_part = avx512bf16::attention_part,
-    .attention_join = avx512bf16::attention_join,
-    .conv_step = avx512bf16::conv_step,
-    .delta_step = avx512bf16::delta_step,
-    .draw = avx512bf16::draw,
-};
+const RowFunctions kAvx512Bf16Rows = avx512bf16::kRows;
 
 }  // namespace hearth::kernels::cpu
 

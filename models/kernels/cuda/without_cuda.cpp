@@ -18,19 +18,8 @@ const HearthKernels* hearth_kernels_cuda() {
   using namespace hearth::kernels;
   static const HearthKernels table = {
       .name = "cuda",
-      .unpack = &no_device<HearthUnpack>,
-      .linear = &no_device<HearthLinear>,
-      .embed = &no_device<HearthEmbed>,
-      .rms_norm = &no_device<HearthRmsNorm>,
-      .swiglu = &no_device<HearthSwiGlu>,
-      .rope_angles = &no_device<HearthRopeAngles>,
-      .rope_write = &no_device<HearthRopeWrite>,
-      .attention = &no_device<HearthAttention>,
-      .gather = &no_device<HearthGather>,
-      .conv_step = &no_device<HearthConvStep>,
-      .delta_step = &no_device<HearthDeltaStep>,
-      .begin_step = &no_device<HearthBeginStep>,
-      .sample = &no_device<HearthSample>,
+#define OPERATION(name, Call) .name = &no_device<Call>,
+#include "models/kernels/operations.def"
   };
   return &table;
 }

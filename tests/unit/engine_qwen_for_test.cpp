@@ -1,0 +1,99 @@
+#include "tests/unit/engine_qwen_for_test.h"
+
+#include <cmath>
+
+#include "tests/unit/folder_for_test.h"
+
+namespace hearth::qwen3_vl {
+
+std::filesystem::path case_folder(const std::string& name) {
+  return std::filesystem::path(HEARTH_SOURCE_DIR) / "tests" / "data" / "qwen3_vl" / name;
+}
+
+models::ModelFiles without(models::ModelFiles files, std::string_view label) {
+  std::erase_if(files, [&](const models::ModelFile& file) { return file.label == label; });
+  return files;
+}
+
+models::ModelFiles case_files(const std::string& name) {
+  return without(models::open_folder(case_folder(name)), "oracle.safetensors");
+}
+
+void must(Result<void> result) {
+  if (!result) throw std::runtime_error(result.error().what);
+}
+
+namespace {
+
+// One file of a folder.
+models::ModelFiles only(const std::filesystem::path& folder, const std::string& label) {
+  models::ModelFiles files = models::open_folder(folder);
+  std::erase_if(files, [&](const models::ModelFile& file) { return file.label != label; });
+  return files;
+}
+
+}  // namespace
+
+const files::WeightEntry& Oracle::entry(const std::string& name) const {
+  return *must(index_.require(name));
+}
+
+template <class T>
+std::vector<T> Oracle::read(const std::string& name) const {
+  std::vector<T> values(entry(name).nbytes / sizeof(T));
+  must(index_.read_tensor(entry(name), std::as_writable_bytes(std::span(values))));
+  return values;
+}
+
+Oracle::Oracle(const std::string& name) : Oracle(case_folder(name), "oracle.safetensors") {}
+Oracle::Oracle(const std::filesystem::path& folder, const std::string& label)
+    : index_(must(files::WeightIndex::read(only(folder, label)))) {}
+
+bool Oracle::has(const std::string& name) const {
+  return index_.find(name) != nullptr;
+}
+std::vector<std::int64_t> Oracle::shape(const std::string& name) const {
+  return entry(name).shape;
+}
+std::vector<float> Oracle::floats(const std::string& name) const {
+  return read<float>(name);
+}
+std::vector<std::int32_t> Oracle::integers(const std::string& name) const {
+  return read<std::int32_t>(name);
+}
+std::vector<std::uint8_t> Oracle::bytes(const std::string& name) const {
+  return read<std::uint8_t>(name);
+}
+
+image::Patches read_patches(const Oracle& oracle, const std::string& input, std::size_t picture) {
+  const std::vector<std::int32_t> grids = oracle.integers(input + ".grids");
+  image::Patches patches;
+  patches.grid_height = grids[2 * picture];
+  patches.grid_width = grids[2 * picture + 1];
+  const std::vector<std::uint8_t> bytes =
+      oracle.bytes(input + ".patches." + std::to_string(picture));
+  patches.rows = image::FloatRows(bytes.size());
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    patches.rows.data()[i] = (static_cast<float>(bytes[i]) - 127.5F) / 127.5F;
+  return patches;
+}
+
+double max_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double most = 0.0;
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i)
+    most = std::max(most, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+  return most;
+}
+
+double relative_difference(std::span<const float> a, std::span<const float> b) {
+  EXPECT_EQ(a.size(), b.size());
+  double difference = 0.0, size = 0.0;
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
+    difference += std::pow(static_cast<double>(a[i]) - static_cast<double>(b[i]), 2);
+    size += std::pow(static_cast<double>(b[i]), 2);
+  }
+  return std::sqrt(difference / size);
+}
+
+}  // namespace hearth::qwen3_vl
