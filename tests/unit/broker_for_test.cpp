@@ -25,7 +25,7 @@ std::vector<OutFrame> FakeWorkerPort::of_type(std::uint8_t type) const {
   return frames;
 }
 
-Ticket FakeOffLoop::run(Lane, Work work) {
+OffLoop::Ticket FakeOffLoop::run(Lane, Work work) {
   if (refuses) return 0;
   waiting.emplace_back(++last_ticket, std::move(work));
   return last_ticket;

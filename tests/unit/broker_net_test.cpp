@@ -1,6 +1,7 @@
 // The wire under real sockets: pieces, descriptors, rule breakers, slow readers, the end of a
 // client.
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 #include <sched.h>

@@ -1,13 +1,17 @@
 // Beside the wire: the socket's file, threads for calls that can block, the engine's process.
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <future>
 #include <thread>
 
 #include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "daemon/broker/net/listener.h"
 #include "daemon/broker/net/off_loop_threads.h"

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/qwen3_vl/config.h"
 #include "tests/unit/engine_qwen_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
 #include "tests/unit/folder_for_test.h"

@@ -6,7 +6,6 @@
 #include <ATen/Parallel.h>
 
 #include "models/host_cpu.h"
-#include "models/qwen3_vl/positions.h"
 #include "models/qwen3_vl/vision_weights.h"
 #include "models/torch/tensors.h"
 #include "models/weights/arena.h"

@@ -13,6 +13,7 @@
 #include "models/decoder/device_memory.h"
 #include "models/decoder/step.h"
 #include "models/qwen3_vl/config.h"
+#include "models/qwen3_vl/positions.h"
 #include "models/qwen3_vl/vision.h"
 #include "models/torch/compute.h"
 #include "models/torch/features.h"

@@ -1,6 +1,7 @@
 // Encode requests over the fake model: from a chat to tensors, whatever happens on the way.
 
 #include <algorithm>
+#include <cstring>
 
 #include <gtest/gtest.h>
 

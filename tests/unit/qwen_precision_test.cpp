@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <numeric>
 #include <optional>
+#include <random>
 
 #include <gtest/gtest.h>
 

@@ -6,9 +6,12 @@
 #include <fstream>
 #include <map>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "models/kernels/bfloat16.h"
+#include "models/kernels/formats.h"
 #include "models/weights/convert.h"
 #include "models/weights/weights.h"
 #include "tests/unit/weights_for_test.h"

@@ -1,9 +1,11 @@
 // The link under a slow broker, and under a broken one.
 
+#include <cstring>
 #include <numeric>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/worker/link.h"
