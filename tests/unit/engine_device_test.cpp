@@ -1,7 +1,7 @@
 // Devices and exceptions of the build with libtorch.
 #include <new>
 
-#include <ATen/Tensor.h>
+#include <ATen/core/Tensor.h>
 #include <ATen/ops/full.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "tests/unit/served_for_test.h"
+#include "tests/unit/worker_served_for_test.h"
 
 namespace hearth::worker {
 namespace {
