@@ -19,91 +19,53 @@ namespace {
 
 constexpr int kParts = 2;  // of a sum: even and odd steps
 
-// The last inputs of 16 features, fewer than a step has, and zeros.
-struct LastStep {
-  alignas(64) BFloat16 weights[kTileRows][kTileDepth];
-};
-
-// One or two tiles of features with all rows.
+// One or two tiles of features.
 struct Features {
   const char* weights;
   std::int64_t stride;  // bytes from one to the next
   int count;            // of the first tile; a second one is whole
 };
 
-LastStep last_step(const Features& features, int count, std::int64_t in_features) {
-  LastStep step{};
-  const std::int64_t whole = in_features / kTileDepth * kTileDepth;
-  for (int f = 0; f < count; ++f)
-    std::memcpy(step.weights[f],
-                features.weights + f * features.stride + whole * std::int64_t{sizeof(BFloat16)},
-                static_cast<std::size_t>(in_features - whole) * sizeof(BFloat16));
-  return step;
-}
+// The last inputs of up to two tiles of features, fewer than a step has, and zeros.
+struct LastStep {
+  alignas(64) BFloat16 weights[2 * kTileRows][kTileDepth] = {};
 
-// sums [kTiles][kParts][16 features][16 rows]. The next features' lines are fetched on the way:
-// they lie right behind these.
-template <int kTiles>
-HEARTH_AMX_INLINE void multiply(const LinearJob& job, const Features& features, float* sums) {
-  constexpr std::int64_t kLines = std::int64_t{kTiles} * kTileRows;
-  const std::int64_t in_features = job.call->weight.in_features, steps = in_features / kTileDepth;
-  const std::int64_t input_stride = job.rows * 4, input_step = input_stride * kTileRows;
-  const char* input = static_cast<const char*>(job.input);
-  const char* first = features.weights;
-  const char* second = first + kTileRows * features.stride;
-  const char* ahead = first + kTiles * kTileRows * features.stride;
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  std::int64_t step = 0;
-  for (; step + kParts <= steps; step += kParts) {
+  LastStep(const Features& features, int count, std::int64_t in_features) {
+    const std::int64_t whole = in_features / kTileDepth * kTileDepth;
+    const char* source = features.weights + whole * std::int64_t{sizeof(BFloat16)};
+    for (int f = 0; f < count; ++f)
+      std::memcpy(weights[f], source + f * features.stride,
+                  static_cast<std::size_t>(in_features - whole) * sizeof(BFloat16));
+  }
+};
+
+// Adds one step of 32 inputs to a part of the sums: tiles 0 and 1 of the first features, 2 and 3 of
+// the second ones, which lie behind.
+template <int kTiles, int kPart>
+HEARTH_AMX_INLINE void add_step(const char* first, std::int64_t stride, const char* input,
+                                std::int64_t input_stride) {
+  const char* second = first + kTileRows * stride;
+  if constexpr (kPart == 0) {
     _tile_loadd(6, input, input_stride);
-    _tile_loadd(4, first, features.stride);
+    _tile_loadd(4, first, stride);
     _tile_dpbf16ps(0, 4, 6);
     if constexpr (kTiles == 2) {
-      _tile_loadd(5, second, features.stride);
+      _tile_loadd(5, second, stride);
       _tile_dpbf16ps(2, 5, 6);
     }
-    _tile_loadd(7, input + input_step, input_stride);
-    _tile_loadd(4, first + kTileStride, features.stride);
+  } else {
+    _tile_loadd(7, input, input_stride);
+    _tile_loadd(4, first, stride);
     _tile_dpbf16ps(1, 4, 7);
     if constexpr (kTiles == 2) {
-      _tile_loadd(5, second + kTileStride, features.stride);
+      _tile_loadd(5, second, stride);
       _tile_dpbf16ps(3, 5, 7);
     }
-    for (std::int64_t line = 0; line < kParts * kLines; ++line)
-      _mm_prefetch(ahead + line * 64, _MM_HINT_T1);
-    first += kParts * kTileStride;
-    second += kParts * kTileStride;
-    input += kParts * input_step;
-    ahead += kParts * kLines * 64;
   }
-  if (step < steps) {
-    _tile_loadd(6, input, input_stride);
-    _tile_loadd(4, first, features.stride);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kTiles == 2) {
-      _tile_loadd(5, second, features.stride);
-      _tile_dpbf16ps(2, 5, 6);
-    }
-    input += input_step;
-  }
-  if (steps * kTileDepth < in_features) {
-    const LastStep last = last_step(features, features.count, in_features);
-    finish_stores();
-    _tile_loadd(6, input, input_stride);
-    _tile_loadd(4, last.weights, kTileStride);
-    _tile_dpbf16ps(1, 4, 6);
-    if constexpr (kTiles == 2) {
-      const LastStep other =
-          last_step({features.weights + kTileRows * features.stride, features.stride, kTileRows},
-                    kTileRows, in_features);
-      finish_stores();
-      _tile_loadd(5, other.weights, kTileStride);
-      _tile_dpbf16ps(3, 5, 6);
-    }
-  }
+}
+
+template <int kTiles>
+HEARTH_AMX_INLINE void store_sums(float* sums) {
   constexpr int kFloats = kTileRows * kTileRows;
   _tile_stored(0, sums, kTileStride);
   _tile_stored(1, sums + kFloats, kTileStride);
@@ -111,6 +73,42 @@ HEARTH_AMX_INLINE void multiply(const LinearJob& job, const Features& features, 
     _tile_stored(2, sums + 2 * kFloats, kTileStride);
     _tile_stored(3, sums + 3 * kFloats, kTileStride);
   }
+}
+
+// sums [kTiles][kParts][16 features][16 rows]. The next features' lines are fetched on the way:
+// they lie right behind these.
+template <int kTiles>
+HEARTH_AMX_INLINE void multiply(const LinearJob& job, const Features& features, float* sums) {
+  constexpr std::int64_t kLines = std::int64_t{kParts} * kTiles * kTileRows;
+  const std::int64_t in_features = job.call->weight.in_features, steps = in_features / kTileDepth;
+  const std::int64_t stride = features.stride;
+  const std::int64_t input_stride = job.rows * 4, input_step = input_stride * kTileRows;
+  const char* input = static_cast<const char*>(job.input);
+  const char* weights = features.weights;
+  const char* ahead = weights + kTiles * kTileRows * stride;
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (std::int64_t step = 0; step + kParts <= steps; step += kParts) {
+    add_step<kTiles, 0>(weights, stride, input, input_stride);
+    add_step<kTiles, 1>(weights + kTileStride, stride, input + input_step, input_stride);
+    for (std::int64_t line = 0; line < kLines; ++line) _mm_prefetch(ahead + line * 64, _MM_HINT_T1);
+    weights += kParts * kTileStride;
+    input += kParts * input_step;
+    ahead += kLines * 64;
+  }
+  if (steps % kParts != 0) {
+    add_step<kTiles, 0>(weights, stride, input, input_stride);
+    input += input_step;
+  }
+  if (steps * kTileDepth < in_features) {
+    const LastStep last(features, kTiles == 2 ? 2 * kTileRows : features.count, in_features);
+    finish_stores();
+    add_step<kTiles, 1>(reinterpret_cast<const char*>(last.weights), kTileStride, input,
+                        input_stride);
+  }
+  store_sums<kTiles>(sums);
 }
 
 // Adds the parts, turns features by rows into rows by features, and finishes them.
