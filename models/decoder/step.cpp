@@ -325,7 +325,6 @@ Result<void> Step::draw(std::int64_t rows, const void* hidden, bool first) {
   head.input_stride = description_.hidden_size;
   head.output = fixed_.buffer(Buffer::kLogits);
   head.output_stride = description_.vocabulary_size;
-  CHECK_OK(memory_.await(weights_of(plan_.back(), weights_)));
   CHECK_OK(check_status(kernels_.linear(&head, memory_.stream()), "the head"));
   const HearthSample sample{.rows = rows,
                             .vocabulary = description_.vocabulary_size,

@@ -158,6 +158,16 @@ TEST_P(Rest, ComputesWhileTheLastWeightsAreStillOnTheirWay) {
   EXPECT_EQ(heard->reply->token_ids, before);
 }
 
+// A few words go through the step's kernels and not through prefill's.
+TEST_P(Rest, AShortPromptWaitsForItsWeightsToo) {
+  const auto before = model.answer(ask("Hi"));
+  rest();
+  restore();
+  const auto after = model.answer(ask("Hi"));
+  ASSERT_TRUE(after->reply) << after->error->what;
+  EXPECT_EQ(after->reply->token_ids, before->reply->token_ids);
+}
+
 TEST_P(Rest, IsRefusedWhileARequestIsOpen) {
   const std::string before = answer();
   model.user = 1001;  // who finds nothing cached
