@@ -24,6 +24,12 @@ python=$venv/bin/python
 
 say() { printf '\033[1m%s\033[0m\n' "$*"; }
 has_gpu() { ldconfig -p | grep -q 'libcuda\.so\.1'; } # as the engine itself looks for a driver
+# The architectures of this machine's GPUs as "86;90", those too old for nvcc 13 left out; empty when
+# nobody can tell.
+own_architectures() {
+  nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null |
+    tr -d . | awk '/^[0-9]+$/ && $1 >= 75' | sort -un | paste -sd ';' || true
+}
 has_nvcc() { command -v nvcc > /dev/null || [ -x /usr/local/cuda/bin/nvcc ]; }
 
 # need_packages NAME…: installs the distribution packages that are missing.

@@ -1,4 +1,4 @@
-// A prompt with pictures, made ready for a decoder: token ids, positions, patches.
+// A prompt with pictures, made ready for a decoder: token ids, positions, pictures.
 //
 // Made on the prepare thread, then owned by the sequence.
 #pragma once
@@ -21,7 +21,7 @@ class MediaPrompt : public generate::TokenPrompt {
  public:
   std::vector<std::int32_t> positions;  // [3, tokens]: time, height, width
   std::int32_t position_delta = 0;      // token i of the answer stands at index i + delta, all axes
-  std::vector<image::Patches> pictures;
+  std::vector<image::Still> pictures;
   std::vector<MediaSpan> spans;  // one a picture, as is each of `media`
   std::uint32_t user = 0;        // who asks: features are cached for each user apart
 };

@@ -1,12 +1,16 @@
-// From a picture to the rows that the vision tower reads.
+// From a picture to what the vision tower reads: which size, how it is cut, what a byte becomes.
+//
+// The rows themselves are made where the tower computes, by HearthPatchify
+// (models/kernels/kernels.h): a picture is an eighth of its rows' bytes. Plain functions on values;
+// any thread.
 #pragma once
 
 #include <array>
 #include <cstdint>
 
-#include "models/image/float_rows.h"
 #include "models/image/picture.h"
 #include "models/image/smart_resize.h"
+#include "models/kernels/kernels.h"
 #include "models/model.h"
 #include "shm/base/result.h"
 
@@ -31,23 +35,35 @@ struct PictureRules {
 // does not do.
 Result<PictureRules> read_picture_rules(const models::ModelFiles& files, PictureRules defaults);
 
-// Patches of one still, temporal size 1.
-struct Patches {
+// A still and the grid of patches that it becomes, temporal size 1.
+struct Still {
   int grid_height = 0;  // in patches, before merging
   int grid_width = 0;
-  FloatRows rows;  // [grid_height * grid_width, 3 * temporal * patch * patch]
+  Picture picture;  // of the grid's size, or what is still to be resized to it
 
   std::int64_t count() const { return std::int64_t{grid_height} * grid_width; }
   // Tokens in the prompt.
   std::int64_t tokens(int merge_size) const { return count() / (merge_size * merge_size); }
+  // In pixels.
+  Size size(int patch_size) const { return {grid_height * patch_size, grid_width * patch_size}; }
 };
 
-// Normalised in fp32 as the fast processor folds it, (x - 255 mean) / (255 std), the still repeated
-// for each frame of a temporal patch, rows in merge-block order: the merge_size² patches of one
-// token follow each other. Both sides of `picture` are multiples of patch_size * merge_size.
-Patches patchify(const Picture& picture, const PictureRules& rules);
+// Pictures of more pixels are never left to a device, whose memory is planned without them.
+inline constexpr std::int64_t kMostDevicePixels = std::int64_t{1} << 24;
 
-// What patchify takes: copied, and resized as smart_resize says. Errors: bad_picture.
-Result<Picture> fit_picture(const TensorView& tensor, const PictureRules& rules);
+enum class ResizeWhere { kHere, kOnDevice };
+
+// A copy of a client's picture for the grid that smart_resize gives. Errors: bad_picture.
+Result<Still> read_still(const TensorView& tensor, const PictureRules& rules, ResizeWhere where);
+
+// What a byte of each channel becomes, normalised in fp32 as the fast processor folds it,
+// (x - 255 mean) / (255 std).
+using Levels = std::array<float, 3 * 256>;  // [3, 256]
+Levels levels_of(const PictureRules& rules);
+
+// Cuts a picture of the grid's size in the host's memory into `rows` of f32, [still.count(),
+// rules.row_floats()]. For another device or type, picture, level, rows and type are the caller's.
+HearthPatchify patchify_call(const Still& still, const PictureRules& rules, const Levels& levels,
+                             void* rows);
 
 }  // namespace hearth::image

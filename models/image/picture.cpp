@@ -1,10 +1,10 @@
 #include "models/image/picture.h"
 
-#include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include <fmt/format.h>
+
+#include "models/kernels/rounding.h"
 
 namespace hearth::image {
 namespace {
@@ -43,16 +43,20 @@ Result<Shape> shape_of(const TensorView& tensor) {
                static_cast<std::size_t>(channels)};
 }
 
+// Without a branch or a call for each value, so that it becomes vector code.
 Result<std::vector<std::uint8_t>> bytes_of_floats(std::span<const std::byte> bytes) {
   std::vector<std::uint8_t> values(bytes.size() / sizeof(float));
+  bool finite = true;
   for (std::size_t i = 0; i < values.size(); ++i) {
     float value = 0;  // copied once: the memory may change between a test and a use
     std::memcpy(&value, bytes.data() + i * sizeof value, sizeof value);
-    if (!std::isfinite(value))
-      return fail(Code::kBadPicture, "A picture holds NaN or infinite values.",
-                  "Check the node that made it.");
-    values[i] = static_cast<std::uint8_t>(std::nearbyint(std::clamp(value, 0.0F, 1.0F) * 255.0F));
+    finite &= (kernels::bits_of(value) & kernels::kInfinityBits) != kernels::kInfinityBits;
+    const float unit = value > 0.0F ? (value < 1.0F ? value : 1.0F) : 0.0F;  // of NaN: 0
+    values[i] = static_cast<std::uint8_t>(kernels::round_to_int(unit * 255.0F));
   }
+  if (!finite)
+    return fail(Code::kBadPicture, "A picture holds NaN or infinite values.",
+                "Check the node that made it.");
   return values;
 }
 

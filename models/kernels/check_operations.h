@@ -122,4 +122,20 @@ inline HearthStatus check(const HearthSample* call) {
                    call->ring_size >= call->rows && (call->ring_size & (call->ring_size - 1)) == 0);
 }
 
+inline HearthStatus check(const HearthResample* call) {
+  return status_of(call != nullptr &&
+                   all_given(call->source, call->first, call->count, call->weights, call->target) &&
+                   call->outer >= 1 && call->inputs >= 1 && call->outputs >= 1 &&
+                   call->inner >= 1 && call->most >= 1 && call->precision >= 1 &&
+                   call->precision <= 22);
+}
+
+inline HearthStatus check(const HearthPatchify* call) {
+  return status_of(call != nullptr && is_known(call->type) &&
+                   all_given(call->picture, call->level, call->rows) && call->patch >= 1 &&
+                   call->merge >= 1 && call->frames >= 1 && call->grid_height >= 1 &&
+                   call->grid_width >= 1 && call->grid_height % call->merge == 0 &&
+                   call->grid_width % call->merge == 0);
+}
+
 }  // namespace hearth::kernels

@@ -29,6 +29,10 @@ typedef struct HearthDeviceFacts {
   uint64_t total_bytes, free_bytes;
 } HearthDeviceFacts;
 
+/* How many architectures the build has machine code for; the first `most` of them, ascending, as
+ * 10 major + minor. Asks no device; 0 in a build without CUDA. */
+int32_t hearth_device_architectures(int32_t* architectures, int32_t most);
+
 HearthStatus hearth_device_count(int32_t* count);
 HearthStatus hearth_device_use(int32_t device);
 HearthStatus hearth_device_facts(HearthDeviceFacts* facts);

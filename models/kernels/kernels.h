@@ -15,7 +15,7 @@
  * and at whatever place in a batch (the same implementation on the same machine).
  *
  * Returns HEARTH_OK or why nothing was computed. Threads: one call at a time for each
- * implementation; cuda: for each stream.
+ * implementation, but for resample; cuda: for each stream.
  */
 #pragma once
 
@@ -357,6 +357,36 @@ typedef struct HearthSample {
 
 size_t hearth_sample_workspace_bytes(int64_t rows, int64_t vocabulary);
 
+/* --- pictures --------------------------------------------------------------------------------- */
+
+/* One axis of a picture resampled by fixed-point weights, which the host makes (models/image):
+ *   target[o, i, c] = clamp((sum_j weights[i, j] * source[o, first[i] + j, c] + half) >> precision)
+ * over j < count[i], with half = 2^(precision - 1), clamped to 0 .. 255. Columns of a picture are
+ * resampled with inner = 3, rows with outer = 1 and inner = 3 * width. All implementations give
+ * equal bytes. ref and cpu compute in the calling thread, any number of them at once. */
+typedef struct HearthResample {
+  int64_t outer, inputs, outputs, inner;
+  const uint8_t* source;  /* [outer, inputs, inner] */
+  int64_t most;           /* weights kept for each output */
+  int32_t precision;      /* 1 .. 22 bits behind the point; no sum of |weights| reaches 2^23 */
+  const int32_t* first;   /* [outputs]; first + count <= inputs */
+  const int32_t* count;   /* [outputs]; 0 .. most */
+  const int16_t* weights; /* [outputs, most] */
+  uint8_t* target;        /* [outer, outputs, inner] */
+} HearthResample;
+
+/* A picture cut into the rows that a vision tower reads: the merge * merge patches of a token
+ * follow each other, tokens in reading order, and a still is repeated for each frame. All
+ * implementations give equal bits. */
+typedef struct HearthPatchify {
+  HearthType type;
+  int64_t grid_height, grid_width; /* in patches; multiples of merge */
+  int64_t patch, merge, frames;
+  const uint8_t* picture; /* [grid_height * patch, grid_width * patch, 3] */
+  const float* level;     /* [3, 256]: what a byte of a channel becomes */
+  void* rows;             /* [grid_height * grid_width, 3, frames, patch, patch] */
+} HearthPatchify;
+
 /* --- the implementations ---------------------------------------------------------------------- */
 
 typedef struct HearthKernels {
@@ -374,6 +404,8 @@ typedef struct HearthKernels {
   HearthStatus (*delta_step)(const HearthDeltaStep*, void* stream);
   HearthStatus (*begin_step)(const HearthBeginStep*, void* stream);
   HearthStatus (*sample)(const HearthSample*, void* stream);
+  HearthStatus (*resample)(const HearthResample*, void* stream);
+  HearthStatus (*patchify)(const HearthPatchify*, void* stream);
 } HearthKernels;
 
 const HearthKernels* hearth_kernels_ref(void);

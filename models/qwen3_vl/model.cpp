@@ -226,11 +226,13 @@ std::string context_limit(const Config& config, const decoder::StepLimits& limit
                      own, limits.context_tokens);
 }
 
-void describe_outputs(const Config& config, const weights::Precision& precision,
-                      const decoder::StepLimits& limits, PromptRules& rules) {
+void describe_prompts(const Config& config, const weights::Precision& precision,
+                      const decoder::StepLimits& limits, const models::Device& device,
+                      PromptRules& rules) {
   rules.context_tokens = limits.context_tokens;
   rules.context_limit = context_limit(config, limits);
   rules.content_key = generate::random_sip_key();
+  if (device.kind == models::DeviceKind::kCuda) rules.resize = image::ResizeWhere::kOnDevice;
   rules.hidden = {static_cast<std::int32_t>(config.text.layers.size()) + 1, config.text.hidden_size,
                   precision.type == HEARTH_BF16 ? DType::kBF16 : DType::kF32};
 }
@@ -243,7 +245,7 @@ Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptio
   const engine::DecoderLimits limits = choose_limits(config, plan.precision.type, options);
   parts.plan = memory_plan(plan, config, limits, is_device(options));
   CHECK_OK(check_room(parts.plan, options.device));
-  describe_outputs(config, plan.precision, limits.step, parts.rules);
+  describe_prompts(config, plan.precision, limits.step, options.device, parts.rules);
   if (parts.memory == nullptr) {
     TRY(parts.memory, open_memory(options.device));
   }
@@ -251,7 +253,8 @@ Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptio
   TRY(parts.weights, weights::load(index, plan, options, std::move(arena)));
   const decoder::Weights& text = parts.weights->decoder();
   const engine::Compute compute = engine::choose_compute(*parts.memory, text.type, text.device);
-  auto tower = make_tower(config.vision, vision_weights(*parts.weights, config.vision), compute);
+  auto tower = make_tower(config.vision, vision_weights(*parts.weights, config.vision), compute,
+                          parts.rules.pictures);
   TRY(parts.decoder,
       engine::SlotDecoder::create(config.text, text, compute, std::move(tower), limits));
   return {};

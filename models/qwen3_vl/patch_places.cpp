@@ -36,7 +36,7 @@ std::vector<Between> find_all(int size, std::int64_t side) {
 
 // The patches of a picture in merge-block order, as row and column.
 template <class Visit>
-void for_each_patch(const image::Patches& picture, int merge, Visit visit) {
+void for_each_patch(const image::Still& picture, int merge, Visit visit) {
   for (int block_row = 0; block_row < picture.grid_height; block_row += merge)
     for (int block_column = 0; block_column < picture.grid_width; block_column += merge)
       for (int row = 0; row < merge; ++row)
@@ -56,7 +56,7 @@ class Placer {
     places_.weights.reserve(4 * patches_);
   }
 
-  void add(const image::Patches& picture) {
+  void add(const image::Still& picture) {
     const std::vector<Between> rows = find_all(picture.grid_height, side_);
     const std::vector<Between> columns = find_all(picture.grid_width, side_);
     for_each_patch(picture, merge_, [&](int row, int column) {
@@ -90,11 +90,11 @@ class Placer {
 }  // namespace
 
 PatchPlaces place_patches(const VisionConfig& config,
-                          std::span<const image::Patches* const> pictures) {
+                          std::span<const image::Still* const> pictures) {
   std::int64_t patches = 0;
-  for (const image::Patches* picture : pictures) patches += picture->count();
+  for (const image::Still* picture : pictures) patches += picture->count();
   Placer placer(config, patches);
-  for (const image::Patches* picture : pictures) placer.add(*picture);
+  for (const image::Still* picture : pictures) placer.add(*picture);
   return std::move(placer).finish();
 }
 

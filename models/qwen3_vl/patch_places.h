@@ -25,7 +25,7 @@ struct PatchPlaces {
 };
 
 PatchPlaces place_patches(const VisionConfig& config,
-                          std::span<const image::Patches* const> pictures);
+                          std::span<const image::Still* const> pictures);
 
 // Half of a half-head turns with the row, half with the column: what HearthRopeAngles wants.
 struct PatchRope {

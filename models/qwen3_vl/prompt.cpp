@@ -83,15 +83,18 @@ Spans find_spans(std::span<const std::int32_t> ids, std::span<const std::int32_t
   return spans;
 }
 
-// What a picture's features depend on: its pixels as the tower sees them, and how they are cut.
-generate::ContentHash content_of(const image::Picture& picture, const image::PictureRules& rules,
+// What a picture's features depend on: its pixels, the size they are brought to, and how they are
+// cut.
+generate::ContentHash content_of(const image::Still& still, const image::PictureRules& rules,
                                  const generate::SipKey& key) {
-  const auto pixels = generate::siphash128(key, std::as_bytes(std::span(picture.pixels)));
+  const auto pixels = generate::siphash128(key, std::as_bytes(std::span(still.picture.pixels)));
   const auto number = [](auto value) { return static_cast<std::uint64_t>(value); };
-  const std::array<std::uint64_t, 7> all = {pixels[0],
+  const std::array<std::uint64_t, 9> all = {pixels[0],
                                             pixels[1],
-                                            number(picture.size.height),
-                                            number(picture.size.width),
+                                            number(still.picture.size.height),
+                                            number(still.picture.size.width),
+                                            number(still.grid_height),
+                                            number(still.grid_width),
                                             number(rules.patch_size),
                                             number(rules.merge_size),
                                             number(rules.temporal_patch_size)};
@@ -100,21 +103,21 @@ generate::ContentHash content_of(const image::Picture& picture, const image::Pic
 }
 
 Result<void> read_picture(const TensorView& tensor, const image::PictureRules& pictures,
-                          const generate::SipKey& key, decoder::MediaPrompt& prompt) {
-  TRY(const image::Picture picture, image::fit_picture(tensor, pictures));
+                          const PromptRules& rules, decoder::MediaPrompt& prompt) {
+  TRY(image::Still still, image::read_still(tensor, pictures, rules.resize));
   const decoder::MediaSpan& span = prompt.spans[prompt.pictures.size()];
-  prompt.media.push_back({span.first, span.count, content_of(picture, pictures, key)});
-  prompt.pictures.push_back(image::patchify(picture, pictures));
+  prompt.media.push_back({span.first, span.count, content_of(still, pictures, rules.content_key)});
+  prompt.pictures.push_back(std::move(still));
   return {};
 }
 
 // Into the spans that are there already.
 Result<void> read_pictures(std::span<const TensorView> tensors, const image::PictureRules& pictures,
-                           const models::Job& job, const generate::SipKey& key,
+                           const models::Job& job, const PromptRules& rules,
                            decoder::MediaPrompt& prompt) {
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     if (job.cancelled.load()) return fail(Code::kCancelled, "the request was cancelled");
-    auto read = read_picture(tensors[i], pictures, key, prompt);
+    auto read = read_picture(tensors[i], pictures, rules, prompt);
     if (!read) return name_picture(std::move(read).error(), i);
   }
   return {};
@@ -164,7 +167,7 @@ Result<void> lay_out(const Chat& chat, std::span<const TensorView> tensors, cons
   TRY(prompt.ids, text::encode_chat(*rules.tokenizer, pieces, counts));
   CHECK_OK(check_room(prompt, prompt.ids.size(), rules));
   prompt.spans = find_spans(prompt.ids, counts, rules.image_token);
-  CHECK_OK(read_pictures(tensors, pictures, job, rules.content_key, prompt));
+  CHECK_OK(read_pictures(tensors, pictures, job, rules, prompt));
   prompt.user = job.user;
   place(prompt, pictures.merge_size);
   prompt.image_tokens = static_cast<std::uint32_t>(image_tokens);

@@ -1,4 +1,4 @@
-// From a chat request to a prompt: token ids, positions, patches.
+// From a chat request to a prompt: token ids, positions, pictures.
 //
 // Prepare thread; everything is const.
 #pragma once
@@ -23,6 +23,7 @@ struct PromptRules {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::int32_t image_token = 0;  // the id of <|image_pad|>
   image::PictureRules pictures;
+  image::ResizeWhere resize = image::ResizeWhere::kHere;
   Defaults defaults;
   std::int32_t context_tokens = 0;
   std::string context_limit;  // what else than the model's own context bounds it; empty: nothing

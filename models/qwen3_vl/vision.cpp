@@ -17,6 +17,7 @@
 #include "models/torch/attention.h"
 #include "models/torch/features.h"
 #include "models/torch/linear.h"
+#include "models/torch/patch_cutter.h"
 #include "models/torch/tensors.h"
 
 namespace hearth::qwen3_vl {
@@ -59,16 +60,18 @@ struct Pass {
 
 class VisionTower : public engine::Tower {
  public:
-  VisionTower(const VisionConfig& config, VisionWeights weights, const engine::Compute& compute)
+  VisionTower(const VisionConfig& config, VisionWeights weights, const engine::Compute& compute,
+              const image::PictureRules& rules)
       : config_(config),
         weights_(std::move(weights)),
         compute_(compute),
+        cutter_(compute_, rules),
         rope_(patch_rope(config)),
         linears_(compute_),
         attention_(compute_) {}
 
   Result<std::vector<engine::Features>> encode(
-      models::OnEngine, std::span<const image::Patches* const> pictures) override {
+      models::OnEngine, std::span<const image::Still* const> pictures) override {
     const engine::OnStream stream(compute_);
     Pass pass;
     CHECK_OK(begin(pictures, pass));
@@ -86,12 +89,11 @@ class VisionTower : public engine::Tower {
     return split(pass.places, made);
   }
 
-  image::Patches smallest_picture() const override {
-    image::Patches picture;
+  image::Still smallest_picture() const override {
+    image::Still picture;
     picture.grid_height = picture.grid_width = config_.merge_size;
-    const std::int64_t floats = picture.count() * config_.patch_floats();
-    picture.rows = image::FloatRows(static_cast<std::size_t>(floats));
-    std::fill_n(picture.rows.data(), floats, 0.0F);
+    picture.picture.size = {1, 1};  // so that it is resized, too
+    picture.picture.pixels.assign(3, 0);
     return picture;
   }
 
@@ -103,7 +105,7 @@ class VisionTower : public engine::Tower {
  private:
   at::TensorOptions options() const { return compute_.options(); }
 
-  Result<void> begin(std::span<const image::Patches* const> pictures, Pass& pass) {
+  Result<void> begin(std::span<const image::Still* const> pictures, Pass& pass) {
     pass.places = place_patches(config_, pictures);
     const std::int64_t patches = pass.places.patches();
     const std::int64_t hidden = config_.hidden_size;
@@ -115,25 +117,9 @@ class VisionTower : public engine::Tower {
     CHECK_OK(await({weights_.positions}));
     // The product with the patches is added to the learned positions.
     pass.x = interpolated_positions(pass.places);
-    return run({.linear = weights_.patch_embed,
-                .input = gather_patches(pictures, patches),
-                .output = pass.x,
-                .epilogue = HEARTH_ADD});
-  }
-
-  // [patches, 3 * temporal * patch * patch]
-  at::Tensor gather_patches(std::span<const image::Patches* const> pictures,
-                            std::int64_t patches) const {
-    at::Tensor all = at::empty({patches, config_.patch_floats()}, options());
-    std::int64_t first = 0;
-    for (const image::Patches* picture : pictures) {
-      const std::int64_t count = picture->count();
-      all.narrow(0, first, count)
-          .copy_(engine::view_at(picture->rows.data(), {count, config_.patch_floats()},
-                                 at::TensorOptions(at::kFloat)));
-      first += count;
-    }
-    return all;
+    TRY(const at::Tensor rows, cutter_.cut(pictures, patches));
+    return run(
+        {.linear = weights_.patch_embed, .input = rows, .output = pass.x, .epilogue = HEARTH_ADD});
   }
 
   // Bilinear between the four nearest learned positions, in fp32. [patches, hidden]
@@ -319,6 +305,7 @@ class VisionTower : public engine::Tower {
   const VisionConfig config_;
   const VisionWeights weights_;
   const engine::Compute compute_;
+  const engine::PatchCutter cutter_;
   const PatchRope rope_;
   engine::Linears linears_;
   engine::Attention attention_;
@@ -327,8 +314,9 @@ class VisionTower : public engine::Tower {
 }  // namespace
 
 std::unique_ptr<engine::Tower> make_tower(const VisionConfig& config, VisionWeights weights,
-                                          const engine::Compute& compute) {
-  return std::make_unique<VisionTower>(config, std::move(weights), compute);
+                                          const engine::Compute& compute,
+                                          const image::PictureRules& rules) {
+  return std::make_unique<VisionTower>(config, std::move(weights), compute, rules);
 }
 
 std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,
@@ -340,7 +328,8 @@ std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,
   const std::int64_t elements = patches * (5 * hidden + config.patch_floats()) +
                                 std::min(patches, kMlpRows) * config.intermediate_size +
                                 tokens * (config.merged_size() + levels * config.out_hidden_size);
-  return static_cast<std::uint64_t>(elements * item + patches * hidden * 4);
+  return static_cast<std::uint64_t>(elements * item + patches * hidden * 4) +
+         engine::PatchCutter::scratch_bytes(config.patch_size, patches);
 }
 
 }  // namespace hearth::qwen3_vl

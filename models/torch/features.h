@@ -24,12 +24,12 @@ class Tower {
  public:
   virtual ~Tower() = default;
   // Engine thread, inside c10::InferenceMode. Several pictures in one pass, none of which sees
-  // another; what a picture gives does not depend on its company. `rows` of each as image::patchify
-  // makes them. Throws what ATen throws.
+  // another; what a picture gives does not depend on its company. Those that are not of their
+  // grid's size yet are resized. Throws what ATen throws.
   virtual Result<std::vector<Features>> encode(models::OnEngine,
-                                               std::span<const image::Patches* const> pictures) = 0;
+                                               std::span<const image::Still* const> pictures) = 0;
   // The smallest picture it takes, in no particular colour: for a first pass that warms up.
-  virtual image::Patches smallest_picture() const = 0;
+  virtual image::Still smallest_picture() const = 0;
   // Gives memory that is kept between passes back.
   virtual void drop_scratch() = 0;
 };

@@ -104,8 +104,8 @@ Result<void> SlotDecoder::warm_up(models::OnEngine on) {
   CHECK_OK(step_->capture_graphs());
   for (const std::string& remark : step_->remarks()) log::warning("{}", remark);
   if (tower_ == nullptr) return {};
-  const image::Patches picture = tower_->smallest_picture();
-  const image::Patches* const pictures[] = {&picture};
+  const image::Still picture = tower_->smallest_picture();
+  const image::Still* const pictures[] = {&picture};
   TRY(const auto features, tower_->encode(on, pictures));
   static_cast<void>(features);
   return {};
@@ -144,7 +144,7 @@ Result<bool> SlotDecoder::encode_picture(models::OnEngine on, std::int32_t index
   take_cached(slot);
   if (slot.wanted.empty()) return false;
   const std::vector<std::size_t> together = choose_together(slot);
-  std::vector<const image::Patches*> pictures;
+  std::vector<const image::Still*> pictures;
   for (const std::size_t picture : together) pictures.push_back(&slot.prompt->pictures[picture]);
   TRY(std::vector<Features> made, tower_->encode(on, pictures));
   for (std::size_t i = 0; i < together.size(); ++i) {

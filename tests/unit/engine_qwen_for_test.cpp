@@ -65,17 +65,28 @@ std::vector<std::uint8_t> Oracle::bytes(const std::string& name) const {
   return read<std::uint8_t>(name);
 }
 
-image::Patches read_patches(const Oracle& oracle, const std::string& input, std::size_t picture) {
+// u8 [patches, 3, 2, side, side], put together again.
+image::Still read_still(const Oracle& oracle, const std::string& input, std::size_t picture) {
+  constexpr int kMerge = 2, kFrames = 2, kChannels = 3;
   const std::vector<std::int32_t> grids = oracle.integers(input + ".grids");
-  image::Patches patches;
-  patches.grid_height = grids[2 * picture];
-  patches.grid_width = grids[2 * picture + 1];
-  const std::vector<std::uint8_t> bytes =
-      oracle.bytes(input + ".patches." + std::to_string(picture));
-  patches.rows = image::FloatRows(bytes.size());
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    patches.rows.data()[i] = (static_cast<float>(bytes[i]) - 127.5F) / 127.5F;
-  return patches;
+  image::Still still{grids[2 * picture], grids[2 * picture + 1], {}};
+  const auto bytes = oracle.bytes(input + ".patches." + std::to_string(picture));
+  const auto row_bytes = static_cast<int>(bytes.size()) / static_cast<int>(still.count());
+  const int side = static_cast<int>(std::lround(std::sqrt(row_bytes / (kFrames * kChannels))));
+  still.picture.size = still.size(side);
+  still.picture.pixels.resize(bytes.size() / kFrames);
+  for (int row = 0; row < still.count(); ++row) {
+    const int token = row / (kMerge * kMerge), across = still.grid_width / kMerge;
+    const int top = (token / across * kMerge + row / kMerge % kMerge) * side;
+    const int left = (token % across * kMerge + row % kMerge) * side;
+    for (int i = 0; i < kChannels * side * side; ++i) {
+      const int channel = i / (side * side), y = i / side % side, x = i % side;
+      const int from = row * row_bytes + channel * kFrames * side * side + y * side + x;
+      const int to = ((top + y) * still.picture.size.width + left + x) * kChannels + channel;
+      still.picture.pixels[static_cast<std::size_t>(to)] = bytes[static_cast<std::size_t>(from)];
+    }
+  }
+  return still;
 }
 
 double max_difference(std::span<const float> a, std::span<const float> b) {

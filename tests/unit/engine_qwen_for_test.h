@@ -56,8 +56,8 @@ class Oracle {
   files::WeightIndex index_;
 };
 
-// The patches of an input's picture, normalised as the processor of transformers does.
-image::Patches read_patches(const Oracle& oracle, const std::string& input, std::size_t picture);
+// An input's picture as the processor of transformers cut it into patches.
+image::Still read_still(const Oracle& oracle, const std::string& input, std::size_t picture);
 
 double max_difference(std::span<const float> a, std::span<const float> b);
 

@@ -38,7 +38,7 @@ Input read_input(const Oracle& oracle, const std::string& name) {
   input.greedy = oracle.integers(name + ".greedy");
   if (!oracle.has(name + ".grids")) return input;
   for (std::size_t i = 0; i < oracle.integers(name + ".grids").size() / 2; ++i) {
-    input.patches.push_back(std::make_shared<const image::Patches>(read_patches(oracle, name, i)));
+    input.patches.push_back(std::make_shared<const image::Still>(read_still(oracle, name, i)));
     input.features.push_back(read_features(oracle, name, i));
   }
   return input;
@@ -67,7 +67,8 @@ Network::Network(const std::string& name, const std::string& dtype, By by)
   compute = engine::choose_compute(*memory, weights->decoder().type, -1);
   if (by != By::kBest) compute.amx = false;
   if (by == By::kLibraryF32) compute.library = at::kFloat;
-  tower = make_tower(config.vision, vision_weights(*weights, config.vision), compute);
+  rules.patch_size = config.vision.patch_size;
+  tower = make_tower(config.vision, vision_weights(*weights, config.vision), compute, rules);
   step = must(decoder::Step::create(
       config.text, weights->decoder(), *memory,
       {kSlots, kContextTokens, kSlots * kContextTokens / HEARTH_PAGE_TOKENS}));
@@ -82,14 +83,14 @@ Input Network::input(const Oracle& oracle, const std::string& name) const {
 }
 
 std::vector<engine::Features> encode(
-    Network& network, const std::vector<std::shared_ptr<const image::Patches>>& pictures) {
-  std::vector<const image::Patches*> all;
+    Network& network, const std::vector<std::shared_ptr<const image::Still>>& pictures) {
+  std::vector<const image::Still*> all;
   for (const auto& picture : pictures) all.push_back(picture.get());
   return must(network.tower->encode(models::EngineThreadForTest::on_engine(), all));
 }
 
-engine::Features encode(Network& network, const image::Patches& picture) {
-  const image::Patches* const all[] = {&picture};
+engine::Features encode(Network& network, const image::Still& picture) {
+  const image::Still* const all[] = {&picture};
   return must(network.tower->encode(models::EngineThreadForTest::on_engine(), all))[0];
 }
 

@@ -29,7 +29,7 @@ struct Input {
   std::int32_t delta = 0;
   std::vector<float> logits;  // [rows, vocabulary]
   std::vector<PlacedPicture> pictures;
-  std::vector<std::shared_ptr<const image::Patches>> patches;
+  std::vector<std::shared_ptr<const image::Still>> patches;
   std::vector<engine::Features> features;
 
   std::int32_t tokens() const { return static_cast<std::int32_t>(ids.size()); }
@@ -64,14 +64,15 @@ struct Network {
   std::unique_ptr<decoder::DeviceMemory> memory;
   std::shared_ptr<const weights::Weights> weights;
   engine::Compute compute;
+  image::PictureRules rules;
   std::unique_ptr<engine::Tower> tower;
   std::unique_ptr<decoder::Step> step;
   std::unique_ptr<engine::Prefill> prefill;
 };
 
 std::vector<engine::Features> encode(
-    Network& network, const std::vector<std::shared_ptr<const image::Patches>>& pictures);
-engine::Features encode(Network& network, const image::Patches& picture);
+    Network& network, const std::vector<std::shared_ptr<const image::Still>>& pictures);
+engine::Features encode(Network& network, const image::Still& picture);
 
 using Rows = std::vector<std::vector<float>>;
 

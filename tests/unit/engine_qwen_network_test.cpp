@@ -4,6 +4,7 @@
 
 #include "models/torch/tensors.h"
 #include "tests/unit/engine_qwen_network_for_test.h"
+#include "tests/unit/picture_for_test.h"
 
 namespace hearth::qwen3_vl {
 namespace {
@@ -62,6 +63,25 @@ TEST_P(Vision, EveryDeepstackLevelIsTransformers) {
                                engine::to_floats(input.features[i].deepstack[level])),
                 tolerance)
           << "picture " << i << ", level " << level;
+  }
+}
+
+// What a GPU is left to do, by the kernels of this machine.
+TEST_P(Vision, PicturesLeftToItAreResizedAsBeforeIt) {
+  image::PictureRules rules = network.rules;
+  rules.min_pixels = 32 * 32;
+  rules.max_pixels = 128 * 128;
+  for (const std::vector<std::int64_t>& shape :
+       {std::vector<std::int64_t>{75, 210, 3}, {64, 31, 3}, {19, 64, 3}}) {
+    const auto sent = image::draw("noise", 9, shape);
+    const auto read = [&](image::ResizeWhere where) {
+      return must(image::read_still(sent.view(), rules, where));
+    };
+    const image::Still here = read(image::ResizeWhere::kHere);
+    const image::Still left = read(image::ResizeWhere::kOnDevice);
+    ASSERT_NE(left.picture.size, here.picture.size);
+    const engine::Features expected = encode(network, here), made = encode(network, left);
+    EXPECT_EQ(engine::to_floats(made.rows), engine::to_floats(expected.rows));
   }
 }
 

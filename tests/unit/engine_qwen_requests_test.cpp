@@ -47,16 +47,17 @@ TEST_P(Request, PromptIsTransformers) {
   EXPECT_EQ(prompt.position_delta, oracle.integers(input_name + ".delta")[0]);
 }
 
-TEST_P(Request, PatchesAreTransformers) {
+TEST_P(Request, PicturesAreTransformers) {
   const auto prepared = model.prepare(request, pictures);
   ASSERT_TRUE(prepared) << prepared.error().what;
   const auto& prompt = static_cast<const decoder::MediaPrompt&>(**prepared);
   ASSERT_EQ(prompt.pictures.size(), pictures.size());
   for (std::size_t i = 0; i < prompt.pictures.size(); ++i) {
-    const image::Patches expected = read_patches(oracle, input_name, i);
+    const image::Still expected = read_still(oracle, input_name, i);
     EXPECT_EQ(prompt.pictures[i].grid_height, expected.grid_height);
     EXPECT_EQ(prompt.pictures[i].grid_width, expected.grid_width);
-    EXPECT_TRUE(std::ranges::equal(prompt.pictures[i].rows, expected.rows)) << i;
+    EXPECT_EQ(prompt.pictures[i].picture.size, expected.picture.size);
+    EXPECT_EQ(prompt.pictures[i].picture.pixels, expected.picture.pixels) << i;
   }
 }
 

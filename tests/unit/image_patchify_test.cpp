@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "models/image/patchify.h"
+#include "models/image/resize.h"
 #include "tests/unit/folder_for_test.h"
 #include "tests/unit/model_files_for_test.h"
 #include "tests/unit/picture_for_test.h"
@@ -27,34 +28,66 @@ PictureRules rules_of(const nlohmann::json& rules) {
   return result;
 }
 
+std::vector<float> rows_of(const Still& still, const PictureRules& rules) {
+  std::vector<float> rows(static_cast<std::size_t>(still.count() * rules.row_floats()));
+  const Levels levels = levels_of(rules);
+  const HearthPatchify call = patchify_call(still, rules, levels, rows.data());
+  EXPECT_EQ(hearth_kernels_cpu()->patchify(&call, nullptr), HEARTH_OK);
+  return rows;
+}
+
 TEST(Patchify, GivesTheRowsOfTransformersToTheLastBit) {
   const auto fixture = models::read_fixture("image/pixels.json");
   for (const auto& entry : fixture["prepared"]) {
     SCOPED_TRACE(entry.dump());
     const auto picture = draw(entry["kind"].get<std::string>(), entry["seed"], entry["shape"]);
     const auto rules = rules_of(fixture["rules"][entry["rules"].get<std::string>()]);
-    const auto fitted = fit_picture(picture.view(), rules);
-    ASSERT_TRUE(fitted) << fitted.error().what;
-    const Patches patches = patchify(*fitted, rules);
-    EXPECT_EQ(patches.grid_height, entry["grid"][1]);
-    EXPECT_EQ(patches.grid_width, entry["grid"][2]);
-    EXPECT_EQ(patches.count(), entry["rows"][0]);
+    const auto still = read_still(picture.view(), rules, ResizeWhere::kHere);
+    ASSERT_TRUE(still) << still.error().what;
+    EXPECT_EQ(still->grid_height, entry["grid"][1]);
+    EXPECT_EQ(still->grid_width, entry["grid"][2]);
+    EXPECT_EQ(still->count(), entry["rows"][0]);
     EXPECT_EQ(rules.row_floats(), entry["rows"][1]);
-    const auto bytes = std::as_bytes(std::span(patches.rows.data(), patches.rows.size()));
-    EXPECT_EQ(fnv1a(bytes), std::stoull(entry["fnv1a"].get<std::string>(), nullptr, 16));
+    const auto rows = rows_of(*still, rules);
+    EXPECT_EQ(fnv1a(std::as_bytes(std::span(rows))),
+              std::stoull(entry["fnv1a"].get<std::string>(), nullptr, 16));
   }
 }
 
 TEST(Patchify, PutsTheFourPatchesOfATokenAfterEachOther) {
-  Picture picture{{32, 64}, std::vector<std::uint8_t>(32 * 64 * 3)};
+  Still still{2, 4, {{32, 64}, std::vector<std::uint8_t>(32 * 64 * 3)}};
   for (int y = 0; y < 32; ++y)
-    for (int x = 0; x < 64; ++x) picture.pixels[(y * 64 + x) * 3] = y / 16 * 4 + x / 16;
-  const auto patches = patchify(picture, {});
-  ASSERT_EQ(patches.count(), 8);
-  EXPECT_EQ(patches.tokens(2), 2);
+    for (int x = 0; x < 64; ++x) still.picture.pixels[(y * 64 + x) * 3] = y / 16 * 4 + x / 16;
+  EXPECT_EQ(still.tokens(2), 2);
+  const auto rows = rows_of(still, {});
   const std::array order = {0, 1, 4, 5, 2, 3, 6, 7};
   for (int row = 0; row < 8; ++row)
-    EXPECT_EQ(patches.rows[row * 1536], (static_cast<float>(order[row]) - 127.5F) / 127.5F);
+    EXPECT_EQ(rows[row * 1536], (static_cast<float>(order[row]) - 127.5F) / 127.5F);
+}
+
+TEST(Still, OfADeviceKeepsThePixelsThatWereSent) {
+  const auto picture = draw("noise", 5, {70, 90, 3});
+  const PictureRules rules;
+  const auto here = read_still(picture.view(), rules, ResizeWhere::kHere);
+  const auto there = read_still(picture.view(), rules, ResizeWhere::kOnDevice);
+  ASSERT_TRUE(here && there);
+  EXPECT_EQ(here->size(rules.patch_size), there->size(rules.patch_size));
+  EXPECT_EQ(here->picture.size, here->size(rules.patch_size));
+  EXPECT_EQ(there->picture.size, (Size{70, 90}));
+  EXPECT_EQ(there->picture.pixels, picture.pixels);
+  EXPECT_EQ(resize_bicubic(there->picture, here->picture.size).pixels, here->picture.pixels);
+}
+
+TEST(Still, OfMorePixelsThanADeviceTakesIsResizedHere) {
+  const std::int64_t height = 4097, width = 4096;
+  const DrawnPicture picture{{height, width, 1},
+                             std::vector<std::uint8_t>(static_cast<std::size_t>(height * width))};
+  PictureRules rules;
+  rules.max_pixels = 128 * 128;
+  rules.min_pixels = 32 * 32;
+  const auto still = read_still(picture.view(), rules, ResizeWhere::kOnDevice);
+  ASSERT_TRUE(still) << still.error().what;
+  EXPECT_EQ(still->picture.size, still->size(rules.patch_size));
 }
 
 TEST(Picture, ReadsUnitFloatsByRounding) {

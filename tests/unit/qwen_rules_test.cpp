@@ -135,6 +135,24 @@ TEST(Prompt, PicturesStandWhereTheirTokensAre) {
   EXPECT_EQ(placeholders, expected) << "text must not become a picture's token";
 }
 
+TEST(Prompt, PicturesLeftToTheDeviceAreKnownByTheirPixelsAndTheirSize) {
+  PromptRules rules = rules_of("tied_bf16");
+  rules.resize = image::ResizeWhere::kOnDevice;
+  const std::vector<std::byte> memory(75 * 91 * 3, std::byte{7});
+  const std::vector<TensorView> tensors = {pixels(memory, 75, 91)};
+  const models::Job job(1);
+  const auto content = [&](std::int64_t max_pixels) {
+    contract::Generate request = request_with({"image"});
+    request.max_pixels = max_pixels;
+    const auto prompt = make_prompt(request, tensors, job, rules);
+    EXPECT_TRUE(prompt) << prompt.error().what;
+    EXPECT_EQ((*prompt)->pictures[0].picture.size, (image::Size{75, 91}));
+    return (*prompt)->media[0].content;
+  };
+  EXPECT_EQ(content(128 * 128), content(128 * 128));
+  EXPECT_NE(content(128 * 128), content(64 * 64)) << "the same pixels in another size";
+}
+
 TEST(Prompt, PicturesThatAreMissingOrNoneAreRefused) {
   const PromptRules rules = rules_of("tied_bf16");
   const models::Job job(1);

@@ -10,8 +10,8 @@ constexpr int kThreads = 256;
 template <class T>
 __global__ __launch_bounds__(kThreads) void embed_kernel(HearthEmbed c) {
   wait_for_previous();
-  const long long row = blockIdx.y;
-  const long long i = static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x;
+  const long long row = blockIdx.x;
+  const long long i = static_cast<long long>(blockIdx.y) * kThreads + threadIdx.x;
   if (i >= c.width) return;
   const int token = c.token[row];
   const bool known = token >= 0 && token < c.vocabulary;
@@ -48,8 +48,8 @@ __global__ __launch_bounds__(kThreads) void rms_norm_kernel(HearthRmsNorm c) {
 template <class T>
 __global__ __launch_bounds__(kThreads) void swiglu_kernel(HearthSwiGlu c) {
   wait_for_previous();
-  const long long row = blockIdx.y;
-  const long long i = static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x;
+  const long long row = blockIdx.x;
+  const long long i = static_cast<long long>(blockIdx.y) * kThreads + threadIdx.x;
   if (i >= c.width) return;
   const T* input = static_cast<const T*>(c.input) + row * c.input_stride + 2 * i;
   store(static_cast<T*>(c.output) + row * c.output_stride + i,
@@ -81,7 +81,7 @@ __global__ __launch_bounds__(kWarp) void begin_step_kernel(HearthBeginStep c) {
 }
 
 Shape each_number(long long width, long long rows) {
-  return {dim3(blocks_for(width, kThreads), static_cast<unsigned>(rows)), kThreads};
+  return {dim3(static_cast<unsigned>(rows), blocks_for(width, kThreads)), kThreads};
 }
 
 }  // namespace

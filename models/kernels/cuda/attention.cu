@@ -164,7 +164,7 @@ template <class T>
 __device__ void part_of_heads(const PartCall& c, const PartShared& shared, int row, int tokens,
                               HeadRange heads) {
   const int width = static_cast<int>(c.attention.cache.head_dim);
-  const int split = blockIdx.x;
+  const int split = blockIdx.z;
   const T* query = static_cast<const T*>(c.attention.query) + row * c.attention.query_stride +
                    static_cast<long long>(heads.first) * width;
   for (int i = threadIdx.x; i < heads.count * width; i += kThreads)
@@ -187,15 +187,15 @@ __device__ void part_of_heads(const PartCall& c, const PartShared& shared, int r
 template <class T>
 __global__ __launch_bounds__(kThreads) void part_kernel(PartCall c) {
   wait_for_previous();
-  const int row = blockIdx.z;
+  const int row = blockIdx.x;
   const int length = c.attention.index[row] + 1;
-  const int tokens = min(length - static_cast<int>(blockIdx.x) * kTokens, kTokens);
+  const int tokens = min(length - static_cast<int>(blockIdx.z) * kTokens, kTokens);
   if (tokens <= 0) return;
   const PartShared shared = divide(static_cast<int>(c.attention.cache.head_dim));
   const int* table =
       c.attention.cache.table + c.attention.slot[row] * c.attention.cache.table_stride;
   if (static_cast<int>(threadIdx.x) * HEARTH_PAGE_TOKENS < tokens)
-    shared.page[threadIdx.x] = table[blockIdx.x * kPages + threadIdx.x];
+    shared.page[threadIdx.x] = table[blockIdx.z * kPages + threadIdx.x];
   for (int first = 0; first < c.group; first += kHeads)
     part_of_heads<T>(
         c, shared, row, tokens,
@@ -206,8 +206,8 @@ __global__ __launch_bounds__(kThreads) void part_kernel(PartCall c) {
 template <class T>
 __global__ __launch_bounds__(kJoinThreads) void join_kernel(PartCall c) {
   wait_for_previous();
-  const int head = blockIdx.x;
-  const int row = blockIdx.y;
+  const int head = blockIdx.y;
+  const int row = blockIdx.x;
   const int width = static_cast<int>(c.attention.cache.head_dim);
   const int parts = min((c.attention.index[row] + kTokens) / kTokens, c.splits);
   T* output = static_cast<T*>(c.attention.output) + row * c.attention.output_stride +
@@ -241,11 +241,11 @@ HearthStatus run(const HearthAttention& call, void* stream) {
       part_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, device.shared_bytes);
   if (error != cudaSuccess) return from_cuda(error);
   const auto rows = static_cast<unsigned>(call.rows);
-  const dim3 parts(static_cast<unsigned>(c.splits), static_cast<unsigned>(call.cache.kv_heads),
-                   rows);
+  const dim3 parts(rows, static_cast<unsigned>(call.cache.kv_heads),
+                   static_cast<unsigned>(c.splits));
   const HearthStatus status = launch({parts, kThreads, shared_bytes}, stream, part_kernel<T>, c);
   if (status != HEARTH_OK) return status;
-  return launch({dim3(static_cast<unsigned>(call.heads), rows), kJoinThreads}, stream,
+  return launch({dim3(rows, static_cast<unsigned>(call.heads)), kJoinThreads}, stream,
                 join_kernel<T>, c);
 }
 

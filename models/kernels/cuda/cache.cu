@@ -42,10 +42,10 @@ __device__ void turn(const HearthRopeWrite& c, long long row, const float* norm,
 template <class T>
 __global__ __launch_bounds__(kThreads) void rope_write_kernel(HearthRopeWrite c) {
   wait_for_previous();
-  const long long row = blockIdx.y;
+  const long long row = blockIdx.x;
   const int heads = static_cast<int>(c.heads);
   const int kv_heads = static_cast<int>(c.cache.kv_heads);
-  const int head = static_cast<int>(blockIdx.x) * kHeadsAtOnce + warp_of();
+  const int head = static_cast<int>(blockIdx.y) * kHeadsAtOnce + warp_of();
   const int token = c.index[row];
   if (token < 0 || head >= heads + 2 * kv_heads) return;
   T* from = static_cast<T*>(c.qkv) + row * c.qkv_stride + head * c.cache.head_dim;
@@ -81,8 +81,8 @@ HearthStatus rope_write(const HearthRopeWrite* call, void* stream) {
   if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
   auto* kernel =
       call->type == HEARTH_F32 ? &rope_write_kernel<float> : &rope_write_kernel<BFloat16>;
-  const dim3 grid(blocks_for(call->heads + 2 * call->cache.kv_heads, kHeadsAtOnce),
-                  static_cast<unsigned>(call->rows));
+  const dim3 grid(static_cast<unsigned>(call->rows),
+                  blocks_for(call->heads + 2 * call->cache.kv_heads, kHeadsAtOnce));
   return launch({grid, kThreads}, stream, kernel, *call);
 }
 

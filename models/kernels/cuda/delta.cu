@@ -14,8 +14,8 @@ constexpr float kLengthEpsilon = 1e-6f;
 template <class T>
 __global__ __launch_bounds__(kThreads) void conv_step_kernel(HearthConvStep c) {
   wait_for_previous();
-  const long long row = blockIdx.y;
-  const long long channel = static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x;
+  const long long row = blockIdx.x;
+  const long long channel = static_cast<long long>(blockIdx.y) * kThreads + threadIdx.x;
   const int slot = c.slot[row];
   if (slot < 0 || channel >= c.channels) return;
   const long long past = c.taps - 1;
@@ -83,8 +83,8 @@ __device__ float move_column(const HearthDeltaStep& c, const DeltaShared& shared
 template <class T>
 __global__ __launch_bounds__(kDeltaThreads) void delta_step_kernel(HearthDeltaStep c) {
   wait_for_previous();
-  const long long head = blockIdx.x;
-  const long long row = blockIdx.y;
+  const long long head = blockIdx.y;
+  const long long row = blockIdx.x;
   const int slot = c.slot[row];
   if (slot < 0) return;
   const DeltaShared shared = divide(c);
@@ -119,7 +119,7 @@ __global__ __launch_bounds__(kDeltaThreads) void delta_step_kernel(HearthDeltaSt
 HearthStatus conv_step(const HearthConvStep* call, void* stream) {
   if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
   auto* kernel = call->type == HEARTH_F32 ? &conv_step_kernel<float> : &conv_step_kernel<BFloat16>;
-  const dim3 grid(blocks_for(call->channels, kThreads), static_cast<unsigned>(call->rows));
+  const dim3 grid(static_cast<unsigned>(call->rows), blocks_for(call->channels, kThreads));
   return launch({grid, kThreads}, stream, kernel, *call);
 }
 
@@ -130,7 +130,7 @@ HearthStatus delta_step(const HearthDeltaStep* call, void* stream) {
   const std::size_t shared_bytes = delta_shared_bytes(*call);
   constexpr std::size_t kMostShared = 48 * 1024;
   if (shared_bytes > kMostShared) return HEARTH_BAD_ARGUMENT;
-  const dim3 grid(static_cast<unsigned>(call->value_heads), static_cast<unsigned>(call->rows));
+  const dim3 grid(static_cast<unsigned>(call->rows), static_cast<unsigned>(call->value_heads));
   return launch({grid, kDeltaThreads, shared_bytes}, stream, kernel, *call);
 }
 

@@ -95,9 +95,11 @@ HearthStatus map_chunk(CUdeviceptr address, const CUmemAllocationProp& place) {
   return status != HEARTH_OK ? status : dropped;
 }
 
+constexpr int kBuilt[] = {__CUDA_ARCH_LIST__};  // 100 major + 10 minor
+constexpr int kBuiltCount = sizeof kBuilt / sizeof kBuilt[0];
+
 // Whether machine code of this architecture is in the build; else the driver has made it from PTX.
 bool is_built_for(int architecture) {
-  constexpr int kBuilt[] = {__CUDA_ARCH_LIST__};
   for (const int built : kBuilt)
     if (built == 10 * architecture) return true;
   return false;
@@ -118,6 +120,11 @@ using namespace hearth::kernels::cuda;
 
 const char* hearth_device_trouble() {
   return trouble;
+}
+
+int32_t hearth_device_architectures(int32_t* architectures, int32_t most) {
+  for (int i = 0; i < kBuiltCount && i < most; ++i) architectures[i] = kBuilt[i] / 10;
+  return kBuiltCount;
 }
 
 HearthStatus hearth_device_count(int32_t* count) {

@@ -39,6 +39,7 @@ inline HearthStatus from_cuda(cudaError_t error) {
   }
 }
 
+// Rows go along x: the other two are limited to 65535, and a picture may have more patches.
 struct Shape {
   dim3 grid;
   int threads;

@@ -40,10 +40,11 @@ __device__ inline void multiply_without_tensor_cores(float* d, const unsigned* a
   }
 }
 
-// d += a b. All lanes of the warp.
+// d += a b. All lanes of the warp; volatile, so that it stays where all of them are.
 __device__ __forceinline__ void multiply(float* d, const unsigned* a, const unsigned* b) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
       "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));

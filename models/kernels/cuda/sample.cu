@@ -39,13 +39,13 @@ __device__ Slice warp_best(Slice slice) {
 
 __global__ __launch_bounds__(kScoreThreads) void score_kernel(HearthSample c) {
   wait_for_previous();
-  const long long row = blockIdx.y;
+  const long long row = blockIdx.x;
   if (!is_running(c, row)) return;
   const HearthSlot& slot = c.slots[c.slot[row]];
   const float* logits = c.logits + row * c.logits_stride;
   const unsigned short* counts = c.counts + c.slot[row] * c.vocabulary;
   const SampleRow out = sample_row(c, row);
-  const int number = static_cast<int>(blockIdx.x) * kScoreWarps + warp_of();
+  const int number = static_cast<int>(blockIdx.y) * kScoreWarps + warp_of();
   const IdRange ids = ids_of_slice(c.vocabulary, number);
   Slice slice{-INFINITY, 0x7fffffff, 1};
   if (ids.first == ids.end) {
@@ -128,7 +128,7 @@ __global__ __launch_bounds__(kWarp) void finish_kernel(HearthSample c) {
 
 HearthStatus sample(const HearthSample* call, void* stream) {
   if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
-  const dim3 grid(kSlices / kScoreWarps, static_cast<unsigned>(call->rows));
+  const dim3 grid(static_cast<unsigned>(call->rows), kSlices / kScoreWarps);
   HearthStatus status = launch({grid, kScoreThreads}, stream, score_kernel, *call);
   if (status == HEARTH_OK) status = launch_pick(*call, stream);
   if (status == HEARTH_OK) status = launch({dim3(1), kWarp}, stream, finish_kernel, *call);
