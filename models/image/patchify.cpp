@@ -4,6 +4,10 @@
 
 namespace hearth::image {
 
+Still smallest_still(int merge_size) {
+  return {.grid_height = merge_size, .grid_width = merge_size, .picture = {{1, 1}, {0, 0, 0}}};
+}
+
 Result<Still> read_still(const TensorView& tensor, const PictureRules& rules, ResizeWhere where) {
   TRY(auto picture, copy_picture(tensor));
   TRY(const auto size, smart_resize(picture.size, rules.limits()));

@@ -48,6 +48,9 @@ struct Still {
   Size size(int patch_size) const { return {grid_height * patch_size, grid_width * patch_size}; }
 };
 
+// A pixel in no particular colour, to become the smallest grid: for a first pass that warms up.
+Still smallest_still(int merge_size);
+
 // Pictures of more pixels are never left to a device, whose memory is planned without them.
 inline constexpr std::int64_t kMostDevicePixels = std::int64_t{1} << 24;
 

@@ -14,7 +14,6 @@
 #include "models/decoder/description.h"
 #include "models/files/config.h"
 #include "models/files/weight_index.h"
-#include "models/model.h"
 #include "shm/base/result.h"
 
 namespace hearth::qwen3_vl {
@@ -45,14 +44,8 @@ struct Config {
   decoder::TensorShapes tensors;            // all that the model needs
 };
 
-// config.json, or an absent value when there is none. Errors: bad_model.
-Result<files::ConfigValue> read_config_json(const models::ModelFiles& files);
-
 // Errors: bad_model naming key or tensor; unsupported for what is of this family but not served:
 // mixtures of experts, scaled rope, other activations, encoder-only files.
 Result<Config> read_config(const files::ConfigValue& json, const files::WeightIndex& index);
-
-// Whether every tensor is there in its shape. Errors: bad_model naming tensor and shapes.
-Result<void> check_tensors(const Config& config, const files::WeightIndex& index);
 
 }  // namespace hearth::qwen3_vl

@@ -1,16 +1,12 @@
-// The family `qwen3_vl`: Qwen3-VL, dense, every size.
+#include "models/qwen3_vl/family.h"
 
-#include <algorithm>
-
-#include <fmt/format.h>
-
-#include "models/files/formats.h"
-#include "models/files/model_file.h"
+#include "models/language/model.h"
 #include "models/model.h"
 #include "models/qwen3_vl/config.h"
 #include "models/qwen3_vl/layout.h"
-#include "models/qwen3_vl/model.h"
-#include "models/text/chat.h"
+#include "models/qwen3_vl/vision.h"
+#include "models/qwen3_vl/vision_weights.h"
+#include "models/torch/features.h"
 
 namespace hearth::models {
 const Family& qwen3_vl_family();
@@ -19,83 +15,50 @@ const Family& qwen3_vl_family();
 namespace hearth::qwen3_vl {
 namespace {
 
-using files::ConfigValue;
-
-// What config.json calls the model; empty when there is none or it does not say.
-Result<std::string> declared_type(const models::ModelFiles& files) {
-  TRY(const ConfigValue json, read_config_json(files));
-  TRY(const std::string_view type, json["model_type"].text_or(""));
-  return std::string(type);
-}
-
-bool has_weights(const models::ModelFiles& files) {
-  return std::any_of(files.begin(), files.end(), [](const models::ModelFile& file) {
-    return file.label.ends_with(".safetensors");
-  });
-}
-
-Result<void> refuse_foreign(const models::ModelFiles& files) {
-  for (const models::ModelFile& file : files) CHECK_OK(files::refuse_foreign_format(file));
-  return {};
-}
-
-Result<void> check_tokenizer_files(const models::ModelFiles& files) {
-  const auto has = [&](std::string_view label) {
-    return files::find_file(files, label) != nullptr;
+// The same for every picture that a tower sees: it is copied into what makes the tower.
+language::TowerBlueprint tower_of(const Config& config) {
+  const VisionConfig vision = config.vision;
+  language::TowerBlueprint tower;
+  tower.pictures.patch_size = vision.patch_size;
+  tower.pictures.merge_size = vision.merge_size;
+  tower.pictures.temporal_patch_size = vision.temporal_patch_size;
+  tower.image_token = config.image_token;
+  tower.tensors = vision_tensors(vision);
+  tower.scratch_bytes = [vision](HearthType type, std::int64_t patches) {
+    return vision_scratch_bytes(vision, type, patches);
   };
-  if (has("tokenizer.json") || (has("vocab.json") && has("merges.txt"))) return {};
-  return fail(Code::kBadModel,
-              "the tokenizer is missing: tokenizer.json, or vocab.json and merges.txt",
-              "Put the tokenizer's files beside the weights.");
+  tower.make = [vision](const weights::Weights& weights, const engine::Compute& compute,
+                        const image::PictureRules& pictures) {
+    return make_tower(vision, vision_weights(weights, vision), compute, pictures);
+  };
+  return tower;
 }
 
-Result<Config> read_checked(const models::ModelFiles& files, const files::WeightIndex& index) {
-  CHECK_OK(files::refuse_quantised(files, index));
-  TRY(const ConfigValue json, read_config_json(files));
+Result<language::Blueprint> read(const files::ConfigValue& json, const files::WeightIndex& index) {
   TRY(Config config, read_config(json, index));
-  CHECK_OK(check_tensors(config, index));
-  return config;
-}
-
-Result<bool> recognises(const models::ModelFiles& files, std::vector<std::string>& warnings) {
-  TRY(const std::string type, declared_type(files));
-  if (type == "qwen3_vl_moe")
-    return fail(Code::kUnsupported,
-                "config.json: model_type is qwen3_vl_moe; hearth serves the dense Qwen3-VL models");
-  if (type != "qwen3_vl" && !type.empty()) return false;
-  if (type == "qwen3_vl") CHECK_OK(refuse_foreign(files));
-  if (type.empty() && !has_weights(files)) return false;
-  TRY(const files::WeightIndex index, files::WeightIndex::read(files));
-  if (type.empty() && !has_our_names(index)) return false;
-  if (const auto config = read_checked(files, index); !config) return config.error();
-  CHECK_OK(check_tokenizer_files(files));
-  TRY(std::string warning, text::template_warning(files));
-  if (!warning.empty()) warnings.push_back(std::move(warning));
-  return true;
-}
-
-Result<contract::MemoryPlan> plan(const models::ModelFiles& files,
-                                  const models::LoadOptions& options) {
-  TRY(const files::WeightIndex index, files::WeightIndex::read(files));
-  TRY(const Config config, read_checked(files, index));
-  return plan_model(index, config, options);
-}
-
-Result<std::shared_ptr<models::Model>> load(const models::ModelFiles& files,
-                                            const models::LoadOptions& options) {
-  TRY(const files::WeightIndex index, files::WeightIndex::read(files));
-  TRY(const Config config, read_checked(files, index));
-  return load_model(files, index, config, options);
+  language::Blueprint blueprint;
+  blueprint.tower = tower_of(config);
+  blueprint.text = std::move(config.text);
+  blueprint.end_tokens = std::move(config.end_tokens);
+  blueprint.tensors = std::move(config.tensors);
+  blueprint.layout = {.name = "Qwen3-VL"};
+  return blueprint;
 }
 
 }  // namespace
+
+const language::FamilyRules& rules() {
+  static const language::FamilyRules kRules = {
+      "qwen3_vl", {"qwen3_vl", "qwen3_vl_moe"}, has_our_names, read};
+  return kRules;
+}
+
 }  // namespace hearth::qwen3_vl
 
 namespace hearth::models {
 
 const Family& qwen3_vl_family() {
-  static constexpr Family kFamily = {"qwen3_vl", qwen3_vl::recognises, qwen3_vl::plan,
-                                     qwen3_vl::load};
+  static const Family kFamily = language::family<qwen3_vl::rules>();
   return kFamily;
 }
 

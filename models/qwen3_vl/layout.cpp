@@ -4,56 +4,30 @@
 
 #include <fmt/format.h>
 
+#include "models/language/config_numbers.h"
+#include "models/language/text_config.h"
+
 namespace hearth::qwen3_vl {
 namespace {
 
-constexpr std::string_view kFirstLayer = "model.layers.0.";
 constexpr std::string_view kFirstBlock = "visual.blocks.0.";
 
-// A dimension of a tensor; 0 when there is no such tensor or dimension.
-std::int32_t dim(const files::WeightIndex& index, std::string_view name, std::size_t axis) {
-  const files::WeightEntry* entry = index.find(name);
-  if (entry == nullptr || axis >= entry->shape.size()) return 0;
-  return static_cast<std::int32_t>(entry->shape[axis]);
-}
-
-// How many of prefix0suffix, prefix1suffix … there are without a gap.
-std::int32_t count(const files::WeightIndex& index, std::string_view prefix,
-                   std::string_view suffix) {
-  std::int32_t found = 0;
-  while (index.find(fmt::format("{}{}{}", prefix, found, suffix)) != nullptr) ++found;
-  return found;
-}
-
-std::int32_t divided(std::int32_t value, std::int32_t by) {
-  return by > 0 ? value / by : 0;
-}
-
-decoder::LayerDescription read_layer(const files::WeightIndex& index) {
-  const auto rows = [&](std::string_view name) {
-    return dim(index, fmt::format("{}{}", kFirstLayer, name), 0);
-  };
-  decoder::LayerDescription layer;
-  layer.qk_norm = true;
-  layer.head_dim = rows("self_attn.q_norm.weight");
-  layer.heads = divided(rows("self_attn.q_proj.weight"), layer.head_dim);
-  layer.kv_heads = divided(rows("self_attn.k_proj.weight"), layer.head_dim);
-  layer.intermediate_size = rows("mlp.gate_proj.weight");
-  return layer;
-}
+using language::count_tensors;
+using language::dimension;
 
 VisionConfig read_vision(const files::WeightIndex& index) {
   constexpr std::string_view kPatches = "visual.patch_embed.proj.weight";
   VisionConfig vision;
-  vision.depth = count(index, "visual.blocks.", ".norm1.weight");
-  vision.hidden_size = dim(index, kPatches, 0);
-  vision.temporal_patch_size = dim(index, kPatches, 2);
-  vision.patch_size = dim(index, kPatches, 3);
-  vision.intermediate_size = dim(index, fmt::format("{}mlp.linear_fc1.weight", kFirstBlock), 0);
-  vision.position_rows = dim(index, "visual.pos_embed.weight", 0);
-  vision.out_hidden_size = dim(index, "visual.merger.linear_fc2.weight", 0);
+  vision.depth = count_tensors(index, "visual.blocks.", ".norm1.weight");
+  vision.hidden_size = dimension(index, kPatches, 0);
+  vision.temporal_patch_size = dimension(index, kPatches, 2);
+  vision.patch_size = dimension(index, kPatches, 3);
+  vision.intermediate_size =
+      dimension(index, fmt::format("{}mlp.linear_fc1.weight", kFirstBlock), 0);
+  vision.position_rows = dimension(index, "visual.pos_embed.weight", 0);
+  vision.out_hidden_size = dimension(index, "visual.merger.linear_fc2.weight", 0);
   const double merged =
-      divided(dim(index, "visual.merger.linear_fc1.weight", 1), vision.hidden_size);
+      language::divided(dimension(index, "visual.merger.linear_fc1.weight", 1), vision.hidden_size);
   vision.merge_size = static_cast<std::int32_t>(std::lround(std::sqrt(merged)));
   return vision;
 }
@@ -89,49 +63,16 @@ void add_merger(decoder::TensorShapes& shapes, const VisionConfig& vision, const
 }  // namespace
 
 bool has_our_names(const files::WeightIndex& index) {
-  return index.find(fmt::format("{}self_attn.q_norm.weight", kFirstLayer)) != nullptr &&
-         index.find("visual.pos_embed.weight") != nullptr &&
+  return language::has_qk_norm(index) && index.find("visual.pos_embed.weight") != nullptr &&
          index.find(fmt::format("{}mlp.linear_fc1.weight", kFirstBlock)) != nullptr &&
          index.find("visual.deepstack_merger_list.0.norm.weight") != nullptr;
 }
 
-bool has_experts(const files::WeightIndex& index) {
-  return index.find(fmt::format("{}mlp.gate.weight", kFirstLayer)) != nullptr;
-}
-
 Shapes read_shapes(const files::WeightIndex& index) {
   Shapes shapes;
-  shapes.layer = read_layer(index);
-  shapes.layers = count(index, "model.layers.", ".input_layernorm.weight");
-  shapes.vocabulary_size = dim(index, "model.embed_tokens.weight", 0);
-  shapes.hidden_size = dim(index, "model.embed_tokens.weight", 1);
   shapes.vision = read_vision(index);
-  shapes.deepstack_levels = count(index, "visual.deepstack_merger_list.", ".norm.weight");
+  shapes.deepstack_levels = count_tensors(index, "visual.deepstack_merger_list.", ".norm.weight");
   return shapes;
-}
-
-void name_layer(decoder::LayerDescription& layer, std::int32_t index, bool biases) {
-  const auto name = [&](std::string_view rest) {
-    return fmt::format("model.layers.{}.{}", index, rest);
-  };
-  const auto attention = [&](std::string_view part) {
-    const std::string stem = name(fmt::format("self_attn.{}_proj", part));
-    return decoder::LinearNames{stem + ".weight", biases ? stem + ".bias" : std::string()};
-  };
-  const auto mlp = [&](std::string_view part) {
-    return decoder::LinearNames{name(fmt::format("mlp.{}_proj.weight", part)), {}};
-  };
-  layer.attention_norm = name("input_layernorm.weight");
-  layer.mlp_norm = name("post_attention_layernorm.weight");
-  layer.q_norm = name("self_attn.q_norm.weight");
-  layer.k_norm = name("self_attn.k_norm.weight");
-  layer.q = attention("q");
-  layer.k = attention("k");
-  layer.v = attention("v");
-  layer.output = attention("o");
-  layer.gate = mlp("gate");
-  layer.up = mlp("up");
-  layer.down = mlp("down");
 }
 
 std::string block_name(std::int32_t block, std::string_view rest) {

@@ -1,4 +1,4 @@
-// Where things are in a checkpoint: tensor names and shapes, and the numbers that shapes tell.
+// Where the vision tower is in a checkpoint: tensor names and shapes, and what shapes tell.
 #pragma once
 
 #include <optional>
@@ -14,21 +14,13 @@ namespace hearth::qwen3_vl {
 // Tensors no other family has together: per-head norms in the text layers, DeepStack-style mergers
 // and learned positions in the vision tower.
 bool has_our_names(const files::WeightIndex& index);
-bool has_experts(const files::WeightIndex& index);
 
 // What shapes alone tell; 0 or empty where a tensor is missing.
 struct Shapes {
-  decoder::LayerDescription layer;
-  std::int32_t layers = 0;
-  std::int32_t hidden_size = 0;
-  std::int32_t vocabulary_size = 0;
   VisionConfig vision;
   std::int32_t deepstack_levels = 0;
 };
 Shapes read_shapes(const files::WeightIndex& index);
-
-// Fills in the tensor names of decoder layer `index`.
-void name_layer(decoder::LayerDescription& layer, std::int32_t index, bool biases);
 
 // The vision tower's names, unified.
 std::string block_name(std::int32_t block, std::string_view rest);  // visual.blocks.3.attn.qkv

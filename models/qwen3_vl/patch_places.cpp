@@ -98,16 +98,4 @@ PatchPlaces place_patches(const VisionConfig& config,
   return std::move(placer).finish();
 }
 
-PatchRope patch_rope(const VisionConfig& config) {
-  const std::int32_t half = config.head_dim() / 2;
-  PatchRope rope;
-  for (const std::uint8_t axis : {kRowAxis, kColumnAxis})
-    for (std::int32_t i = 0; i < half; i += 2) {
-      const float exponent = static_cast<float>(i) / static_cast<float>(half);
-      rope.frequencies.push_back(1.0F / static_cast<float>(std::pow(config.rope_theta, exponent)));
-      rope.axes.push_back(axis);
-    }
-  return rope;
-}
-
 }  // namespace hearth::qwen3_vl

@@ -1,4 +1,4 @@
-// Where the patches of pictures stand: what their rotations and their learned positions depend on.
+// Where the patches of pictures stand: what their rotations and learned positions depend on.
 //
 // Source: transformers 5.23, Qwen3VLVisionModel (modeling_qwen3_vl.py) and vision_utils.py. Plain
 // values; any thread.
@@ -26,12 +26,5 @@ struct PatchPlaces {
 
 PatchPlaces place_patches(const VisionConfig& config,
                           std::span<const image::Still* const> pictures);
-
-// Half of a half-head turns with the row, half with the column: what HearthRopeAngles wants.
-struct PatchRope {
-  std::vector<float> frequencies;  // [head_dim / 2]
-  std::vector<std::uint8_t> axes;  // [head_dim / 2]
-};
-PatchRope patch_rope(const VisionConfig& config);
 
 }  // namespace hearth::qwen3_vl

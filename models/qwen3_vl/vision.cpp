@@ -3,59 +3,37 @@
 #include "models/qwen3_vl/vision.h"
 
 #include <algorithm>
-#include <cmath>
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/_embedding_bag_forward_only.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
-#include <ATen/ops/zeros.h>
 
 #include "models/kernels/formats.h"
 #include "models/qwen3_vl/patch_places.h"
-#include "models/torch/attention.h"
 #include "models/torch/features.h"
-#include "models/torch/linear.h"
 #include "models/torch/patch_cutter.h"
 #include "models/torch/tensors.h"
+#include "models/torch/tower_ops.h"
 
 namespace hearth::qwen3_vl {
 namespace {
 
-using decoder::check_status;
-using decoder::Linear;
-
-constexpr float kNormEpsilon = 1e-6F;
-
 // Rows of an MLP that are computed together: what is between its two products stays in a cache.
 constexpr std::int64_t kMlpRows = 1024;
 
-// A copy on the device, or on the host a view.
-template <class T>
-at::Tensor placed(const std::vector<T>& values, at::IntArrayRef shape, at::TensorOptions options) {
-  return engine::view_at(values.data(), shape, options.device(at::kCPU)).to(options.device());
+engine::TowerNorm layer_norm(const VisionNorm& norm) {
+  return {.kind = HEARTH_LAYER_NORM, .weight = norm.weight, .bias = norm.bias};
 }
-
-// What one product takes besides its weights.
-struct Product {
-  const Linear& linear;
-  const at::Tensor& input;  // [rows, in_features], dense
-  at::Tensor& output;       // [rows, out_features], dense
-  HearthActivation activation = HEARTH_NO_ACTIVATION;
-  HearthEpilogue epilogue = HEARTH_STORE;
-  const VisionNorm* norm = nullptr;
-};
 
 // The activations of a pass, all pictures under each other.
 struct Pass {
   PatchPlaces places;
-  at::Tensor x;               // [patches, hidden]: the residual stream
-  at::Tensor qkv;             // [patches, 3 hidden]
-  at::Tensor attended;        // [patches, hidden]
-  at::Tensor between;         // [kMlpRows at most, intermediate]
-  at::Tensor cosines, sines;  // [patches, head_dim / 2], f32
-  at::Tensor zeros;           // [patches], i32
+  engine::PatchAngles angles;
+  at::Tensor x;         // [patches, hidden]: the residual stream
+  at::Tensor qkv;       // [patches, 3 hidden]
+  at::Tensor attended;  // [patches, hidden]
+  at::Tensor between;   // [kMlpRows at most, intermediate]
 };
 
 class VisionTower : public engine::Tower {
@@ -64,15 +42,14 @@ class VisionTower : public engine::Tower {
               const image::PictureRules& rules)
       : config_(config),
         weights_(std::move(weights)),
-        compute_(compute),
-        cutter_(compute_, rules),
-        rope_(patch_rope(config)),
-        linears_(compute_),
-        attention_(compute_) {}
+        cutter_(compute, rules),
+        ops_(compute, {.heads = config.heads,
+                       .head_dim = config.head_dim(),
+                       .rope_theta = config.rope_theta}) {}
 
   Result<std::vector<engine::Features>> encode(
       models::OnEngine, std::span<const image::Still* const> pictures) override {
-    const engine::OnStream stream(compute_);
+    const engine::OnStream stream(ops_.compute());
     Pass pass;
     CHECK_OK(begin(pictures, pass));
     const auto& levels = config_.deepstack_layers;
@@ -84,150 +61,72 @@ class VisionTower : public engine::Tower {
       const auto number = static_cast<std::size_t>(level - levels.begin());
       TRY(made[number], merge(weights_.deepstack[number], joined(pass.x), true));
     }
-    CHECK_OK(await({weights_.merger.norm.weight, weights_.merger.norm.bias}));
-    TRY(made.back(), merge(weights_.merger, joined(normed(pass.x)), false));
+    TRY(const at::Tensor last, normed(pass.x));
+    TRY(made.back(), merge(weights_.merger, joined(last), false));
     return split(pass.places, made);
   }
 
   image::Still smallest_picture() const override {
-    image::Still picture;
-    picture.grid_height = picture.grid_width = config_.merge_size;
-    picture.picture.size = {1, 1};  // so that it is resized, too
-    picture.picture.pixels.assign(3, 0);
-    return picture;
+    return image::smallest_still(config_.merge_size);
   }
 
-  void drop_scratch() override {
-    linears_.drop_scratch();
-    attention_.drop_scratch();
-  }
+  void drop_scratch() override { ops_.drop_scratch(); }
 
  private:
-  at::TensorOptions options() const { return compute_.options(); }
-
   Result<void> begin(std::span<const image::Still* const> pictures, Pass& pass) {
     pass.places = place_patches(config_, pictures);
     const std::int64_t patches = pass.places.patches();
     const std::int64_t hidden = config_.hidden_size;
-    pass.qkv = at::empty({patches, 3 * hidden}, options());
-    pass.attended = at::empty({patches, hidden}, options());
-    pass.between = at::empty({std::min(patches, kMlpRows), config_.intermediate_size}, options());
-    pass.zeros = at::zeros({patches}, options().dtype(at::kInt));
-    CHECK_OK(find_angles(pass));
-    CHECK_OK(await({weights_.positions}));
+    pass.qkv = at::empty({patches, 3 * hidden}, ops_.options());
+    pass.attended = at::empty({patches, hidden}, ops_.options());
+    pass.between =
+        at::empty({std::min(patches, kMlpRows), config_.intermediate_size}, ops_.options());
+    TRY(pass.angles, ops_.angles(pass.places.positions));
     // The product with the patches is added to the learned positions.
-    pass.x = interpolated_positions(pass.places);
+    TRY(pass.x, interpolated_positions(pass.places));
     TRY(const at::Tensor rows, cutter_.cut(pictures, patches));
-    return run(
+    return ops_.run(
         {.linear = weights_.patch_embed, .input = rows, .output = pass.x, .epilogue = HEARTH_ADD});
   }
 
   // Bilinear between the four nearest learned positions, in fp32. [patches, hidden]
-  at::Tensor interpolated_positions(const PatchPlaces& places) const {
-    const at::TensorOptions fp32 = options().dtype(at::kFloat);
-    const at::TensorOptions integers = options().dtype(at::kLong);
-    const std::int64_t patches = places.patches();
-    const at::Tensor table =
-        engine::view_at(weights_.positions, {config_.position_rows, config_.hidden_size}, fp32);
+  Result<at::Tensor> interpolated_positions(const PatchPlaces& places) const {
     constexpr std::int64_t kCorners = 4, kSum = 0;
-    const at::Tensor corners = placed(places.corners, {kCorners * patches}, integers);
-    const at::Tensor weights = placed(places.weights, {kCorners * patches}, fp32);
-    const at::Tensor firsts = at::arange(0, kCorners * patches, kCorners, integers);
+    const std::int64_t corners = kCorners * places.patches();
+    CHECK_OK(ops_.await({weights_.positions}));
+    const at::Tensor table =
+        engine::view_at(weights_.positions, {config_.position_rows, config_.hidden_size},
+                        ops_.options().dtype(at::kFloat));
+    const at::Tensor rows = ops_.placed<std::int64_t>(places.corners, {corners}, at::kLong);
+    const at::Tensor weights = ops_.placed<float>(places.weights, {corners}, at::kFloat);
+    const at::Tensor firsts = at::arange(0, corners, kCorners, ops_.options().dtype(at::kLong));
     return std::get<0>(
-               at::_embedding_bag_forward_only(table, corners, firsts, false, kSum, false, weights))
-        .to(options().dtype());
-  }
-
-  Result<void> find_angles(Pass& pass) const {
-    const std::int64_t patches = pass.places.patches();
-    const std::int64_t half = config_.head_dim() / 2;
-    const at::TensorOptions fp32 = options().dtype(at::kFloat);
-    const at::Tensor positions =
-        placed(pass.places.positions, {3, patches}, options().dtype(at::kInt));
-    const at::Tensor frequencies = placed(rope_.frequencies, {half}, fp32);
-    const at::Tensor axes = placed(rope_.axes, {half}, options().dtype(at::kByte));
-    pass.cosines = at::empty({patches, half}, fp32);
-    pass.sines = at::empty({patches, half}, fp32);
-    const HearthRopeAngles call{.rows = patches,
-                                .half = half,
-                                .position = positions.const_data_ptr<std::int32_t>(),
-                                .frequency = frequencies.const_data_ptr<float>(),
-                                .axis = axes.const_data_ptr<std::uint8_t>(),
-                                .cosines = pass.cosines.mutable_data_ptr<float>(),
-                                .sines = pass.sines.mutable_data_ptr<float>()};
-    return check_status(compute_.kernels().rope_angles(&call, compute_.memory->stream()),
-                        "rope_angles");
+               at::_embedding_bag_forward_only(table, rows, firsts, false, kSum, false, weights))
+        .to(ops_.options().dtype());
   }
 
   Result<void> run_block(const VisionBlock& block, Pass& pass) {
-    CHECK_OK(run({.linear = block.qkv, .input = pass.x, .output = pass.qkv, .norm = &block.norm1}));
-    CHECK_OK(rotate(pass));
-    CHECK_OK(attend(pass));
-    CHECK_OK(run(
+    CHECK_OK(ops_.run({.linear = block.qkv,
+                       .input = pass.x,
+                       .output = pass.qkv,
+                       .norm = layer_norm(block.norm1)}));
+    CHECK_OK(ops_.rotate(pass.angles, pass.qkv));
+    CHECK_OK(ops_.attend(pass.qkv, pass.places.segments, pass.attended));
+    CHECK_OK(ops_.run(
         {.linear = block.proj, .input = pass.attended, .output = pass.x, .epilogue = HEARTH_ADD}));
     for (std::int64_t first = 0; first < pass.x.size(0); first += kMlpRows) {
       const std::int64_t rows = std::min(kMlpRows, pass.x.size(0) - first);
       at::Tensor part = pass.x.narrow(0, first, rows);
       at::Tensor between = pass.between.narrow(0, 0, rows);
-      CHECK_OK(run({.linear = block.fc1,
-                    .input = part,
-                    .output = between,
-                    .activation = HEARTH_GELU_TANH,
-                    .norm = &block.norm2}));
-      CHECK_OK(
-          run({.linear = block.fc2, .input = between, .output = part, .epilogue = HEARTH_ADD}));
+      CHECK_OK(ops_.run({.linear = block.fc1,
+                         .input = part,
+                         .output = between,
+                         .activation = HEARTH_GELU_TANH,
+                         .norm = layer_norm(block.norm2)}));
+      CHECK_OK(ops_.run(
+          {.linear = block.fc2, .input = between, .output = part, .epilogue = HEARTH_ADD}));
     }
     return {};
-  }
-
-  // Queries and keys, in place.
-  Result<void> rotate(Pass& pass) const {
-    const HearthRopeWrite call{.type = compute_.type,
-                               .rows = pass.qkv.size(0),
-                               .heads = 2 * std::int64_t{config_.heads},
-                               .qkv = pass.qkv.mutable_data_ptr(),
-                               .qkv_stride = pass.qkv.size(1),
-                               .q_norm = nullptr,
-                               .k_norm = nullptr,
-                               .norm_epsilon = 0.0F,
-                               .cosines = pass.cosines.const_data_ptr<float>(),
-                               .sines = pass.sines.const_data_ptr<float>(),
-                               .slot = pass.zeros.const_data_ptr<std::int32_t>(),
-                               .index = pass.zeros.const_data_ptr<std::int32_t>(),
-                               .cache = {.type = compute_.type,
-                                         .pages = nullptr,
-                                         .table = nullptr,
-                                         .table_stride = 0,
-                                         .kv_heads = 0,
-                                         .head_dim = config_.head_dim()}};
-    return check_status(compute_.kernels().rope_write(&call, compute_.memory->stream()),
-                        "rope_write");
-  }
-
-  // Every patch of a picture sees every other.
-  Result<void> attend(Pass& pass) {
-    const auto at_part = [&](std::int64_t part) {
-      return pass.qkv.narrow(1, part * config_.hidden_size, config_.hidden_size).const_data_ptr();
-    };
-    const std::int64_t patches = pass.qkv.size(0);
-    return attention_.run(
-        {.rows = patches,
-         .heads = config_.heads,
-         .kv_heads = config_.heads,
-         .head_dim = config_.head_dim(),
-         .query = at_part(0),
-         .query_stride = pass.qkv.size(1),
-         .length = patches,
-         .keys = at_part(1),
-         .values = at_part(2),
-         .head_stride = config_.head_dim(),
-         .token_stride = pass.qkv.size(1),
-         .first = 0,
-         .segments = pass.places.segments.data(),
-         .segment_count = static_cast<std::int64_t>(pass.places.segments.size()) - 1,
-         .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config_.head_dim()))),
-         .output = pass.attended.mutable_data_ptr(),
-         .output_stride = pass.attended.size(1)});
   }
 
   // merge_size² neighbouring patches, which follow each other, become one row.
@@ -236,51 +135,28 @@ class VisionTower : public engine::Tower {
   }
 
   // [patches, hidden], as the last merger wants them: normalised before they are joined.
-  at::Tensor normed(const at::Tensor& patches) const {
-    const at::TensorOptions fp32 = options().dtype(at::kFloat);
+  Result<at::Tensor> normed(const at::Tensor& patches) const {
+    const at::TensorOptions fp32 = ops_.options().dtype(at::kFloat);
     const std::int64_t width = config_.hidden_size;
     const VisionNorm& norm = weights_.merger.norm;
+    CHECK_OK(ops_.await({norm.weight, norm.bias}));
     return at::layer_norm(patches.to(at::kFloat), width,
                           engine::view_at(norm.weight, {width}, fp32),
-                          engine::view_at(norm.bias, {width}, fp32), kNormEpsilon)
-        .to(options().dtype());
+                          engine::view_at(norm.bias, {width}, fp32), 1e-6)
+        .to(ops_.options().dtype());
   }
 
   // [tokens, merged] -> [tokens, text hidden]
   Result<at::Tensor> merge(const VisionMerger& merger, const at::Tensor& tokens, bool with_norm) {
-    at::Tensor between = at::empty(tokens.sizes(), options());
-    at::Tensor merged = at::empty({tokens.size(0), config_.out_hidden_size}, options());
-    CHECK_OK(run({.linear = merger.fc1,
-                  .input = tokens,
-                  .output = between,
-                  .activation = HEARTH_GELU_ERF,
-                  .norm = with_norm ? &merger.norm : nullptr}));
-    CHECK_OK(run({.linear = merger.fc2, .input = between, .output = merged}));
+    at::Tensor between = at::empty(tokens.sizes(), ops_.options());
+    at::Tensor merged = at::empty({tokens.size(0), config_.out_hidden_size}, ops_.options());
+    CHECK_OK(ops_.run({.linear = merger.fc1,
+                       .input = tokens,
+                       .output = between,
+                       .activation = HEARTH_GELU_ERF,
+                       .norm = with_norm ? layer_norm(merger.norm) : engine::TowerNorm{}}));
+    CHECK_OK(ops_.run({.linear = merger.fc2, .input = between, .output = merged}));
     return merged;
-  }
-
-  // Weights that the next launches read.
-  Result<void> await(std::initializer_list<const void*> weights) {
-    return compute_.memory->await({weights.begin(), weights.size()});
-  }
-
-  Result<void> run(const Product& product) {
-    const VisionNorm norm = product.norm == nullptr ? VisionNorm{} : *product.norm;
-    CHECK_OK(await({product.linear.matrix.data, product.linear.bias, norm.weight, norm.bias}));
-    return linears_.run({.weight = product.linear.matrix,
-                         .output_type = compute_.type,
-                         .epilogue = product.epilogue,
-                         .activation = product.activation,
-                         .rows = product.input.size(0),
-                         .input = product.input.const_data_ptr(),
-                         .input_stride = product.input.size(1),
-                         .norm = norm.weight == nullptr ? HEARTH_NO_NORM : HEARTH_LAYER_NORM,
-                         .norm_weight = norm.weight,
-                         .norm_bias = norm.bias,
-                         .norm_epsilon = kNormEpsilon,
-                         .bias = product.linear.bias,
-                         .output = product.output.mutable_data_ptr(),
-                         .output_stride = product.output.size(1)});
   }
 
   // Each picture's part, in memory of its own: a cache may keep one and drop another.
@@ -304,11 +180,8 @@ class VisionTower : public engine::Tower {
 
   const VisionConfig config_;
   const VisionWeights weights_;
-  const engine::Compute compute_;
   const engine::PatchCutter cutter_;
-  const PatchRope rope_;
-  engine::Linears linears_;
-  engine::Attention attention_;
+  engine::TowerOps ops_;
 };
 
 }  // namespace

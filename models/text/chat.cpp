@@ -46,7 +46,7 @@ class Layout {
   std::size_t images_ = 0;
 };
 
-Result<void> lay_out_part(const contract::ContentPart& part, std::string_view role,
+Result<void> lay_out_part(const contract::ContentPart& part, std::string_view role, bool pictures,
                           Layout& layout) {
   if (part.kind == "text") {
     layout.text(part.text);
@@ -55,6 +55,9 @@ Result<void> lay_out_part(const contract::ContentPart& part, std::string_view ro
   if (part.kind != "image")
     return fail(Code::kUnsupported, fmt::format("This model is not given any {} yet.", part.kind),
                 "Send single frames as pictures.");
+  if (!pictures)
+    return fail(Code::kUnsupported, "This model reads text only; a message holds a picture.",
+                "Choose a vision-language model.");
   if (role != "user")
     return fail(Code::kBadRequest, fmt::format("A {} message holds a picture.", role),
                 "Put pictures into user messages.");
@@ -64,17 +67,23 @@ Result<void> lay_out_part(const contract::ContentPart& part, std::string_view ro
 
 }  // namespace
 
-Result<std::vector<Piece>> lay_out_chat(std::span<const contract::ChatMessage> messages,
+Result<std::vector<Piece>> lay_out_chat(const ChatLayout& rules,
+                                        std::span<const contract::ChatMessage> messages,
                                         bool generation_prompt) {
   if (messages.empty())
     return fail(Code::kBadRequest, "There is no message to answer.", "Send at least one message.");
   Layout layout;
+  if (!rules.default_system.empty() && messages.front().role != "system") {
+    layout.open_turn("system");
+    layout.text(rules.default_system);
+    layout.close_turn();
+  }
   for (const auto& message : messages) {
     if (message.role == "system" && &message != messages.data())
       return fail(Code::kBadRequest, "A system message follows another message.",
                   "Put the system message first.");
     layout.open_turn(message.role);
-    for (const auto& part : message.content) CHECK_OK(lay_out_part(part, message.role, layout));
+    for (const auto& part : message.content) CHECK_OK(lay_out_part(part, message.role, rules.pictures, layout));
     layout.close_turn();
   }
   if (generation_prompt) layout.open_turn("assistant");

@@ -29,12 +29,20 @@ struct Piece {
   std::size_t media = 0;
 };
 
-// ChatML as Qwen3-VL's own template lays it out: no default system turn, pictures of user turns in
+// What the ChatML of one family has that others do not.
+struct ChatLayout {
+  std::string_view name = "Qwen3-VL";   // for warnings
+  std::string_view default_system = {};  // of a chat without a system turn; empty: it gets none
+  bool pictures = true;                  // false: text only
+};
+
+// ChatML as the family's own template lays it out: the system turn, pictures of user turns in
 // content order, then the assistant's header if an answer shall follow. No two text pieces are
 // neighbours.
 // Errors: bad_request for a system turn that is not the first, for pictures outside user turns and
-// for no message at all; unsupported for video.
-Result<std::vector<Piece>> lay_out_chat(std::span<const contract::ChatMessage> messages,
+// for no message at all; unsupported for video, and for pictures where the layout has none.
+Result<std::vector<Piece>> lay_out_chat(const ChatLayout& layout,
+                                        std::span<const contract::ChatMessage> messages,
                                         bool generation_prompt = true);
 
 // What transformers' apply_chat_template(tokenize=False, add_generation_prompt=…) gives.
@@ -56,6 +64,6 @@ bool is_known_template(std::string_view chat_template);
 
 // For Generated.warnings: one sentence when the checkpoint's template is unknown or missing, so
 // that the family's layout was used instead; empty otherwise. Errors: bad_model.
-Result<std::string> template_warning(const models::ModelFiles& files);
+Result<std::string> template_warning(const models::ModelFiles& files, const ChatLayout& layout);
 
 }  // namespace hearth::text

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <array>
 
+#include <fmt/format.h>
+
 #include "models/files/config.h"
 #include "models/files/model_file.h"
 #include "models/text/chat.h"
@@ -55,14 +57,14 @@ bool is_known_template(std::string_view chat_template) {
          kKnownTemplates.end();
 }
 
-Result<std::string> template_warning(const models::ModelFiles& files) {
+Result<std::string> template_warning(const models::ModelFiles& files, const ChatLayout& layout) {
   TRY(const auto chat_template, read_chat_template(files));
   if (chat_template.empty())
-    return std::string("The model brings no chat template; Qwen3-VL's layout was used.");
+    return fmt::format("The model brings no chat template; {}'s layout was used.", layout.name);
   if (is_known_template(chat_template)) return std::string();
-  return std::string(
-      "The model's chat template is not known to hearth and was not run; Qwen3-VL's layout was "
-      "used.");
+  return fmt::format(
+      "The model's chat template is not known to hearth and was not run; {}'s layout was used.",
+      layout.name);
 }
 
 }  // namespace hearth::text

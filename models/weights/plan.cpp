@@ -93,7 +93,13 @@ class Planner {
   Result<void> further(const Tensor& tensor) {
     shapes_[tensor.name] = tensor.shape;
     const HearthFormat format = tensor.keep_f32 ? HEARTH_FORMAT_F32 : arithmetic();
-    TRY(plan_.further[tensor.name], place({tensor.name}, format));
+    if (tensor.interleaved_with.empty()) {
+      TRY(plan_.further[tensor.name], place({tensor.name}, format));
+      return {};
+    }
+    shapes_[tensor.interleaved_with] = tensor.shape;
+    TRY(plan_.further[tensor.name],
+        place({tensor.name, tensor.interleaved_with}, format, Joined::kInterleaved));
     return {};
   }
 

@@ -29,6 +29,9 @@ struct Tensor {
   std::string name;
   std::vector<std::int64_t> shape;
   bool keep_f32 = false;  // f32 whatever the arithmetic type
+  // Another tensor of the same shape: its row i follows row i of this one (gate and up). Empty:
+  // none.
+  std::string interleaved_with = {};
 };
 
 // Row i of a stored tensor is row first + i * step of what is placed.

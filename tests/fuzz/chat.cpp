@@ -5,7 +5,7 @@
 #include <numeric>
 #include <vector>
 
-#include "models/qwen3_vl/prompt.h"
+#include "models/language/prompt.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace hearth::fuzz {
@@ -16,11 +16,11 @@ using Kind = text::Piece::Kind;
 constexpr const char* kRoles[] = {"user", "assistant", "system", "tool", ""};
 constexpr const char* kKinds[] = {"text", "text", "image", "video", "?"};
 
-const qwen3_vl::PromptRules& rules() {
-  static const qwen3_vl::PromptRules made = [] {
+const language::PromptRules& rules() {
+  static const language::PromptRules made = [] {
     auto tokenizer = text::Tokenizer::load(fixture("tied_bf16"));
     expect(bool(tokenizer), "the fixture's tokenizer loads");
-    qwen3_vl::PromptRules rules;
+    language::PromptRules rules;
     rules.tokenizer = *std::move(tokenizer);
     rules.image_token = rules.tokenizer->id_of("<|image_pad|>").value_or(-1);
     rules.pictures.patch_size = 4;  // small pictures, so that runs are many
@@ -107,7 +107,7 @@ Pictures read_pictures(Input& input) {
 
 void check_prompt(const contract::Generate& request, std::span<const TensorView> tensors) {
   const models::Job job(1);
-  const auto prompt = qwen3_vl::make_prompt(request, tensors, job, rules());
+  const auto prompt = language::make_prompt(request, tensors, job, rules());
   if (!prompt) return;
   const decoder::MediaPrompt& made = **prompt;
   expect(made.positions.size() == 3 * made.ids.size(), "every token has three positions");
@@ -140,7 +140,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::check_prompt(request, pictures.views);
     return 0;
   }
-  const auto pieces = text::lay_out_chat(request.messages);
+  const auto pieces = text::lay_out_chat({}, request.messages);
   if (pieces) {
     fuzz::expect_sound(*pieces);
     fuzz::check_tokens(*pieces);

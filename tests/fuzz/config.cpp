@@ -6,7 +6,8 @@
 
 #include "models/files/formats.h"
 #include "models/image/patchify.h"
-#include "models/qwen3_vl/defaults.h"
+#include "models/language/defaults.h"
+#include "models/language/text_config.h"
 #include "models/qwen3_vl/layout.h"
 #include "models/text/chat.h"
 #include "tests/fuzz/fuzz.h"
@@ -25,7 +26,7 @@ struct Beside {
 Result<Beside> load(const std::string& name) {
   const models::ModelFiles files = fixture(name);
   TRY(auto index, files::WeightIndex::read(files));
-  TRY(const auto json, qwen3_vl::read_config_json(files));
+  TRY(const auto json, language::read_config_json(files));
   TRY(auto config, qwen3_vl::read_config(json, index));
   TRY(auto tokenizer, text::Tokenizer::load(files));
   return Beside{std::move(index), std::move(config), std::move(tokenizer)};
@@ -68,7 +69,7 @@ void read_config(const ConfigValue& json, const Beside& rest) {
 }
 
 void read_defaults(const models::ModelFiles& files, const Beside& rest) {
-  const auto defaults = qwen3_vl::read_defaults(files, rest.config, *rest.tokenizer);
+  const auto defaults = language::read_defaults(files, rest.config, *rest.tokenizer);
   if (!defaults) return;
   expect(!defaults->end_ids.empty(), "an answer can end");
   for (const std::int32_t id : defaults->end_ids)
@@ -103,7 +104,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                      "rules that are taken fit each other");
       return 0;
     default:
-      (void)text::template_warning(files);
+      (void)text::template_warning(files, {});
       return 0;
   }
 }

@@ -6,7 +6,7 @@
 #include "tests/unit/engine_qwen_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 using generate::floats_in;
@@ -288,4 +288,4 @@ TEST_F(Encoding, BadPicturesAndPixelLimitsAreJudgedAsForAnswers) {
 }
 
 }  // namespace
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

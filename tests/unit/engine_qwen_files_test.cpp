@@ -6,13 +6,14 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/language/text_config.h"
 #include "models/qwen3_vl/config.h"
 #include "tests/unit/engine_qwen_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
 #include "tests/unit/folder_for_test.h"
 #include "tests/unit/model_files_for_test.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 using models::ModelFile;
@@ -96,7 +97,7 @@ TEST(Detection, MixturesOfExpertsAreRefusedByName) {
   const auto error =
       refusal(with_config("tied_bf16", [](json& c) { c["model_type"] = "qwen3_vl_moe"; }));
   EXPECT_EQ(error.code, Code::kUnsupported);
-  EXPECT_MENTIONS(error, "moe");
+  EXPECT_MENTIONS(error, "mixture of experts");
 }
 
 TEST(Detection, QuantisedCheckpointsAreRefusedByName) {
@@ -191,8 +192,11 @@ TEST(Loading, WithoutConfigTheShapesTellTheNumbers) {
     c = {{"text_config", text}, {"vision_config", vision}};
   });
   const auto index = must(files::WeightIndex::read(reduced));
-  const Config config = must(read_config(must(read_config_json(reduced)), index));
-  const Config whole = must(read_config(must(read_config_json(case_files("tied_bf16"))), index));
+  const auto read = [&](const models::ModelFiles& files) {
+    return must(qwen3_vl::read_config(must(read_config_json(files)), index));
+  };
+  const qwen3_vl::Config config = read(reduced);
+  const qwen3_vl::Config whole = read(case_files("tied_bf16"));
   EXPECT_EQ(config.tensors, whole.tensors);
   EXPECT_TRUE(config.text.tied_head());
   models::LoadedModel model(reduced);
@@ -257,4 +261,4 @@ TEST(Loading, AFileThatChangesMeanwhileIsNoticed) {
 }
 
 }  // namespace
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

@@ -4,10 +4,11 @@
 
 #include "tests/unit/folder_for_test.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 
 std::filesystem::path case_folder(const std::string& name) {
-  return std::filesystem::path(HEARTH_SOURCE_DIR) / "tests" / "data" / "qwen3_vl" / name;
+  const auto data = std::filesystem::path(HEARTH_SOURCE_DIR) / "tests" / "data";
+  return name.find('/') == std::string::npos ? data / "qwen3_vl" / name : data / name;
 }
 
 models::ModelFiles without(models::ModelFiles files, std::string_view label) {
@@ -107,4 +108,4 @@ double relative_difference(std::span<const float> a, std::span<const float> b) {
   return std::sqrt(difference / size);
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

@@ -1,4 +1,4 @@
-// The tiny Qwen3-VL checkpoints of tests/data/qwen3_vl and what transformers made of them.
+// The tiny checkpoints of tests/data and what transformers made of them.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,13 @@
 #include "models/image/patchify.h"
 #include "models/model.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 
 inline constexpr const char* kCases[] = {"tied_bf16", "untied_shards_f32", "biased_bf16",
                                          "shallow_bf16"};
 inline constexpr const char* kInputs[] = {"text", "one", "many"};
 
+// Cases are named family/case; those of qwen3_vl by the case alone.
 std::filesystem::path case_folder(const std::string& name);
 
 models::ModelFiles without(models::ModelFiles files, std::string_view label);
@@ -64,4 +65,4 @@ double max_difference(std::span<const float> a, std::span<const float> b);
 // |a - b| / |b|
 double relative_difference(std::span<const float> a, std::span<const float> b);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

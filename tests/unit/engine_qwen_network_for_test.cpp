@@ -6,12 +6,23 @@
 #include <ATen/Parallel.h>
 
 #include "models/host_cpu.h"
-#include "models/qwen3_vl/vision_weights.h"
+#include "models/language/recognise.h"
+#include "models/qwen2_5_vl/family.h"
+#include "models/qwen3_vl/family.h"
+#include "models/qwen_text/family.h"
 #include "models/torch/tensors.h"
 #include "models/weights/arena.h"
 #include "tests/unit/engine_for_test.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
+namespace {
+
+const FamilyRules& family_of(const std::string& name) {
+  if (name.starts_with("qwen2_5_vl/")) return qwen2_5_vl::rules();
+  return name.find('/') == std::string::npos ? qwen3_vl::rules() : qwen_text::rules();
+}
+
+}  // namespace
 
 engine::Features read_features(const Oracle& oracle, const std::string& input,
                                std::size_t picture) {
@@ -57,28 +68,32 @@ void find_pictures(Input& input, std::int32_t image_token) {
 Network::Network(const std::string& name, const std::string& dtype, By by)
     : files(case_files(name)),
       index(must(files::WeightIndex::read(files))),
-      config(must(read_config(must(read_config_json(files)), index))),
+      blueprint(must(read_blueprint(family_of(name), files, index))),
       memory(decoder::host_memory(*hearth_kernels_cpu())) {
   at::set_num_threads(1);  // so little work is not worth a second one
   models::avoid_broken_amx();
-  const auto tensors = vision_tensors(config.vision);
-  const auto plan = must(weights::make_plan(index, {config.text, tensors, dtype}));
+  const decoder::Description& text = blueprint.text;
+  const std::vector<weights::Tensor> none;
+  const auto& tensors = blueprint.tower ? blueprint.tower->tensors : none;
+  const auto plan = must(weights::make_plan(index, {text, tensors, dtype}));
   weights = must(weights::load(index, plan, options, must(weights::host_arena(plan.bytes))));
   compute = engine::choose_compute(*memory, weights->decoder().type, -1);
   if (by != By::kBest) compute.amx = false;
   if (by == By::kLibraryF32) compute.library = at::kFloat;
-  rules.patch_size = config.vision.patch_size;
-  tower = make_tower(config.vision, vision_weights(*weights, config.vision), compute, rules);
+  if (blueprint.tower) {
+    rules = must(image::read_picture_rules(files, blueprint.tower->pictures));
+    tower = blueprint.tower->make(*weights, compute, rules);
+  }
   step = must(decoder::Step::create(
-      config.text, weights->decoder(), *memory,
+      text, weights->decoder(), *memory,
       {kSlots, kContextTokens, kSlots * kContextTokens / HEARTH_PAGE_TOKENS}));
-  prefill =
-      must(engine::Prefill::create(config.text, weights->decoder(), *step, compute, kMostRows));
+  prefill = must(engine::Prefill::create(text, weights->decoder(), *step, compute, kMostRows));
 }
 
 Input Network::input(const Oracle& oracle, const std::string& name) const {
   Input read = read_input(oracle, name);
-  find_pictures(read, static_cast<std::int32_t>(config.image_token.value()));
+  if (blueprint.tower)
+    find_pictures(read, static_cast<std::int32_t>(blueprint.tower->image_token.value()));
   return read;
 }
 
@@ -186,4 +201,4 @@ std::vector<std::int32_t> answer(Network& network, const Input& input, std::int3
   return ids;
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

@@ -1,5 +1,5 @@
-// The parts of the engine under test, one by one: a network of the tiny Qwen3-VL checkpoints, and
-// what goes into each stage.
+// The parts of the engine under test, one by one: the network of a tiny checkpoint, and what goes
+// into each stage.
 #pragma once
 
 #include <memory>
@@ -12,16 +12,15 @@
 
 #include "models/decoder/device_memory.h"
 #include "models/decoder/step.h"
-#include "models/qwen3_vl/config.h"
-#include "models/qwen3_vl/positions.h"
-#include "models/qwen3_vl/vision.h"
+#include "models/language/blueprint.h"
+#include "models/language/positions.h"
 #include "models/torch/compute.h"
 #include "models/torch/features.h"
 #include "models/torch/prefill.h"
 #include "models/weights/weights.h"
 #include "tests/unit/engine_qwen_for_test.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 
 // One input of a case: what goes into each stage and what comes out of it.
 struct Input {
@@ -46,8 +45,8 @@ void find_pictures(Input& input, std::int32_t image_token);
 enum class By { kBest, kLibrary, kLibraryF32 };
 
 inline constexpr std::int32_t kSlots = 3;
-inline constexpr std::int32_t kContextTokens = 192;
-inline constexpr std::int32_t kMostRows = 96;
+inline constexpr std::int32_t kContextTokens = 384;
+inline constexpr std::int32_t kMostRows = 256;
 
 // A case's network without anything around it.
 struct Network {
@@ -60,7 +59,7 @@ struct Network {
   models::ModelFiles files;
   models::LoadOptions options;
   files::WeightIndex index;
-  Config config;
+  Blueprint blueprint;
   std::unique_ptr<decoder::DeviceMemory> memory;
   std::shared_ptr<const weights::Weights> weights;
   engine::Compute compute;
@@ -117,4 +116,4 @@ std::int32_t start(Network& network, const Input& input, std::int32_t slot);
 std::vector<std::int32_t> answer(Network& network, const Input& input, std::int32_t slot,
                                  std::size_t count);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

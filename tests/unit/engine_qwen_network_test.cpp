@@ -6,17 +6,27 @@
 #include "tests/unit/engine_qwen_network_for_test.h"
 #include "tests/unit/picture_for_test.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 using testing::Combine;
 using testing::Values;
 using testing::ValuesIn;
 
+constexpr const char* kCases2_5[] = {"qwen2_5_vl/tied_bf16", "qwen2_5_vl/untied_hub_f32",
+                                     "qwen2_5_vl/untied_hub_bf16"};
+constexpr const char* kTextCases[] = {"qwen2/tied_bf16", "qwen2/untied_f32", "qwen3/tied_bf16",
+                                      "qwen3/untied_f32"};
+
 using CaseInput = std::tuple<const char*, const char*, double>;  // case, input, tolerance
 
+std::string name_of(std::string checkpoint, const std::string& input) {
+  std::replace(checkpoint.begin(), checkpoint.end(), '/', '_');
+  return checkpoint + "_" + input;
+}
+
 std::string name_of_case(const testing::TestParamInfo<CaseInput>& info) {
-  return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+  return name_of(std::get<0>(info.param), std::get<1>(info.param));
 }
 
 struct Fed : testing::TestWithParam<CaseInput> {
@@ -39,6 +49,9 @@ TEST_P(TokenPlaces, AreTransformers) {
 
 INSTANTIATE_TEST_SUITE_P(Qwen3Vl, TokenPlaces,
                          Combine(ValuesIn(kCases), ValuesIn(kInputs), Values(0.0)), name_of_case);
+INSTANTIATE_TEST_SUITE_P(Qwen25Vl, TokenPlaces,
+                         Combine(ValuesIn(kCases2_5), Values("text", "one"), Values(0.0)),
+                         name_of_case);
 
 // --- the vision tower ---
 
@@ -101,6 +114,11 @@ TEST_P(Vision, PicturesTogetherArePicturesAlone) {
 
 INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Vision,
                          Combine(ValuesIn(kCases), Values("one", "many"), Values(1e-5)),
+                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(Qwen25Vl, Vision,
+                         Combine(ValuesIn(kCases2_5), Values("one"), Values(1e-5)), name_of_case);
+INSTANTIATE_TEST_SUITE_P(Qwen25VlTwo, Vision,
+                         Combine(Values(kCases2_5[0], kCases2_5[1]), Values("two"), Values(1e-5)),
                          name_of_case);
 
 // --- the decoder ---
@@ -213,6 +231,14 @@ TEST_P(Decoder, ASequenceAloneIsTheSequenceInCompany) {
 
 INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Decoder,
                          Combine(ValuesIn(kCases), ValuesIn(kInputs), Values(1e-4)), name_of_case);
+INSTANTIATE_TEST_SUITE_P(Qwen25Vl, Decoder,
+                         Combine(ValuesIn(kCases2_5), Values("text", "one"), Values(1e-4)),
+                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(Qwen25VlTwo, Decoder,
+                         Combine(Values(kCases2_5[0], kCases2_5[1]), Values("two"), Values(1e-4)),
+                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(QwenText, Decoder,
+                         Combine(ValuesIn(kTextCases), Values("text"), Values(1e-4)), name_of_case);
 
 // --- bf16 ---
 
@@ -234,7 +260,7 @@ struct Bfloat16 : testing::TestWithParam<CaseBy> {
 
 std::string name_of_way(const testing::TestParamInfo<CaseBy>& info) {
   constexpr const char* kWays[] = {"best", "library", "library_f32"};
-  return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param) + "_" +
+  return name_of(std::get<0>(info.param), std::get<1>(info.param)) + "_" +
          kWays[static_cast<int>(std::get<2>(info.param))];
 }
 
@@ -273,6 +299,14 @@ INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Bfloat16,
                          Combine(ValuesIn(kCases), ValuesIn(kInputs),
                                  Values(By::kBest, By::kLibrary, By::kLibraryF32), Values(1.25)),
                          name_of_way);
+INSTANTIATE_TEST_SUITE_P(Qwen25Vl, Bfloat16,
+                         Combine(ValuesIn(kCases2_5), Values("text", "one"),
+                                 Values(By::kBest, By::kLibrary), Values(1.25)),
+                         name_of_way);
+INSTANTIATE_TEST_SUITE_P(QwenText, Bfloat16,
+                         Combine(ValuesIn(kTextCases), Values("text"),
+                                 Values(By::kBest, By::kLibrary), Values(1.25)),
+                         name_of_way);
 
 }  // namespace
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

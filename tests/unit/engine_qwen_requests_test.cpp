@@ -4,7 +4,7 @@
 #include "tests/unit/engine_qwen_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 using models::ask;
@@ -232,4 +232,4 @@ TEST(Types, TheReceiptNamesThem) {
 }
 
 }  // namespace
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

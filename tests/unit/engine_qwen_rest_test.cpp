@@ -1,12 +1,13 @@
 // A model that leaves its device and comes back gives what it gave before, and no operation runs
 // before its weights are there.
 
-#include "models/qwen3_vl/model.h"
+#include "models/language/model.h"
+#include "models/qwen3_vl/family.h"
 #include "tests/unit/engine_requests_for_test.h"
 #include "tests/unit/evictable_for_test.h"
 #include "tests/unit/folder_for_test.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 using decoder::EvictableMemory;
@@ -33,9 +34,7 @@ std::shared_ptr<models::Model> load_on(std::unique_ptr<decoder::DeviceMemory> me
   options.slots = 2;
   const auto index = files::WeightIndex::read(files);
   if (!index) throw std::runtime_error(index.error().what);
-  const auto json = read_config_json(files);
-  const auto config = read_config(*json, *index);
-  auto model = load_model(files, *index, *config, options, std::move(memory));
+  auto model = load_model(files, *index, qwen3_vl::rules(), options, std::move(memory));
   if (!model) throw std::runtime_error(model.error().what);
   return *std::move(model);
 }
@@ -255,4 +254,4 @@ TEST(Resting, OnTheHostNothingRests) {
 }
 
 }  // namespace
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

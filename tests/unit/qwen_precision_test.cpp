@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "models/decoder/step.h"
+#include "models/language/text_config.h"
 #include "models/qwen3_vl/config.h"
 #include "models/qwen3_vl/vision_weights.h"
 #include "models/text/tokenizer.h"
@@ -80,7 +81,7 @@ weights::Checkpoint ember() {
   read.files = models::open_folder(std::filesystem::path(HEARTH_SOURCE_DIR) / "models" / "ember" /
                                    "weights");
   const auto index = must(files::WeightIndex::read(read.files));
-  const Config config = must(read_config(must(read_config_json(read.files)), index));
+  const Config config = must(read_config(must(language::read_config_json(read.files)), index));
   read.description = config.text;
   read.before = vision_tensors(config.vision);
   return read;

@@ -5,17 +5,18 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "models/language/positions.h"
+#include "models/language/prompt.h"
+#include "models/language/text_config.h"
 #include "models/qwen3_vl/config.h"
-#include "models/qwen3_vl/defaults.h"
 #include "models/qwen3_vl/layout.h"
-#include "models/qwen3_vl/positions.h"
-#include "models/qwen3_vl/prompt.h"
 #include "tests/unit/folder_for_test.h"
 #include "tests/unit/model_files_for_test.h"
 
 namespace hearth::qwen3_vl {
 namespace {
 
+using namespace language;
 using nlohmann::json;
 
 constexpr const char* kCases[] = {"tied_bf16", "untied_shards_f32", "biased_bf16", "shallow_bf16"};
@@ -31,7 +32,8 @@ Result<Config> checked_config(const models::ModelFiles& files, const files::Conf
   TRY(const files::WeightIndex index, files::WeightIndex::read(files));
   if (!has_our_names(index)) return fail(Code::kBadModel, "not ours");
   TRY(Config config, read_config(json, index));
-  CHECK_OK(check_tensors(config, index));
+  for (const auto& [name, shape] : config.tensors)
+    if (const auto found = index.require(name, shape); !found) return found.error();
   return config;
 }
 
@@ -90,7 +92,8 @@ PromptRules rules_of(const std::string& name) {
   auto config = read_config_json(files);
   auto checked = checked_config(files, *config);
   EXPECT_TRUE(checked) << checked.error().what;
-  auto defaults = read_defaults(files, *checked, *rules.tokenizer);
+  auto defaults =
+      read_defaults(files, {checked->text.vocabulary_size, checked->end_tokens}, *rules.tokenizer);
   EXPECT_TRUE(defaults) << defaults.error().what;
   rules.defaults = *std::move(defaults);
   return rules;

@@ -11,6 +11,8 @@
 namespace hearth::text {
 namespace {
 
+const ChatLayout kLayout;  // Qwen3-VL
+
 using contract::ChatMessage;
 using contract::ContentPart;
 using models::file_with;
@@ -41,7 +43,7 @@ TEST(Chat, RendersWhatTransformersRendersFromTheOfficialTemplate) {
   for (const auto& entry : fixture["cases"]) {
     std::vector<ChatMessage> messages;
     for (const auto& message : entry["messages"]) messages.push_back(message_of(message));
-    const auto pieces = lay_out_chat(messages);
+    const auto pieces = lay_out_chat(kLayout, messages);
     ASSERT_TRUE(pieces) << pieces.error().what;
     EXPECT_EQ(render(*pieces), entry["rendered"].get<std::string>());
   }
@@ -49,7 +51,7 @@ TEST(Chat, RendersWhatTransformersRendersFromTheOfficialTemplate) {
 
 TEST(Chat, WithoutAGenerationPromptItEndsWithItsLastTurn) {
   const std::vector<ChatMessage> messages = {{"user", {text_part("a")}}};
-  const auto pieces = lay_out_chat(messages, false);
+  const auto pieces = lay_out_chat(kLayout, messages, false);
   ASSERT_TRUE(pieces) << pieces.error().what;
   EXPECT_EQ(render(*pieces), "<|im_start|>user\na<|im_end|>\n");
 }
@@ -57,7 +59,7 @@ TEST(Chat, WithoutAGenerationPromptItEndsWithItsLastTurn) {
 TEST(Chat, JoinsNeighbouringTextAndNumbersPictures) {
   const std::vector<ChatMessage> messages = {
       {"user", {text_part("a"), text_part(""), text_part("b"), image_part(), image_part()}}};
-  const auto pieces = lay_out_chat(messages);
+  const auto pieces = lay_out_chat(kLayout, messages);
   ASSERT_TRUE(pieces);
   std::size_t media = 0;
   for (std::size_t i = 0; i < pieces->size(); ++i) {
@@ -86,7 +88,7 @@ TEST(Chat, RefusesWhatTheLayoutHasNoPlaceFor) {
       {{{"user", {part_of("video")}}}, Code::kUnsupported},
   };
   for (const auto& refused : cases) {
-    const auto pieces = lay_out_chat(refused.messages);
+    const auto pieces = lay_out_chat(kLayout, refused.messages);
     ASSERT_FALSE(pieces);
     EXPECT_EQ(pieces.error().code, refused.code) << pieces.error().what;
   }
@@ -117,7 +119,7 @@ class LetterTokenizer : public Tokenizer {
 
 TEST(Chat, KeepsControlTokensInUsersTextAsText) {
   const std::vector<ChatMessage> messages = {{"user", {image_part(), text_part("<|image_pad|>")}}};
-  const auto pieces = lay_out_chat(messages);
+  const auto pieces = lay_out_chat(kLayout, messages);
   ASSERT_TRUE(pieces);
   const std::array<std::int32_t, 1> tokens = {3};
   const auto ids = encode_chat(LetterTokenizer(), *pieces, tokens);
@@ -131,7 +133,7 @@ TEST(Chat, KeepsControlTokensInUsersTextAsText) {
 
 TEST(Chat, NamesAControlTokenThatTheTokenizerLacks) {
   const std::vector<ChatMessage> messages = {{"user", {image_part()}}};
-  const auto pieces = lay_out_chat(messages);
+  const auto pieces = lay_out_chat(kLayout, messages);
   ASSERT_TRUE(pieces);
   LetterTokenizer tokenizer;
   tokenizer.known_ = 3;
@@ -158,17 +160,18 @@ TEST(ChatTemplate, IsFoundInEachOfItsFiles) {
 }
 
 TEST(ChatTemplate, WarnsOnlyOfAnUnknownOne) {
-  const auto unknown = template_warning({file_with("chat_template.jinja", "{{ messages }}")});
+  const auto unknown =
+      template_warning({file_with("chat_template.jinja", "{{ messages }}")}, kLayout);
   ASSERT_TRUE(unknown);
   EXPECT_NE(unknown->find("not known"), std::string::npos);
-  const auto none = template_warning({});
+  const auto none = template_warning({}, kLayout);
   ASSERT_TRUE(none);
   EXPECT_NE(none->find("no chat template"), std::string::npos);
   const auto trial = models::open_folder(models::test_data() / "ember_trial");
   const auto own = models::open_folder(HEARTH_SOURCE_DIR "/models/ember/weights");
   for (const auto& files : {trial, own}) {
     if (files.empty()) continue;
-    const auto known = template_warning(files);
+    const auto known = template_warning(files, kLayout);
     ASSERT_TRUE(known);
     EXPECT_EQ(*known, "");
   }

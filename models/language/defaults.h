@@ -6,10 +6,15 @@
 
 #include "models/generate/request.h"
 #include "models/model.h"
-#include "models/qwen3_vl/config.h"
 #include "models/text/tokenizer.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
+
+// What config.json says of a model's tokens.
+struct TokenIds {
+  std::int32_t vocabulary_size = 0;
+  std::vector<std::int64_t> ends;  // may be empty
+};
 
 struct Defaults {
   generate::SamplingDefaults sampling;
@@ -18,7 +23,7 @@ struct Defaults {
 
 // From generation_config.json; without one, end tokens from config.json, else the tokenizer's
 // <|im_end|> and <|endoftext|>. Errors: bad_model naming file and key.
-Result<Defaults> read_defaults(const models::ModelFiles& files, const Config& config,
+Result<Defaults> read_defaults(const models::ModelFiles& files, const TokenIds& ids,
                                const text::Tokenizer& tokenizer);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

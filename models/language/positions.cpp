@@ -1,8 +1,8 @@
-#include "models/qwen3_vl/positions.h"
+#include "models/language/positions.h"
 
 #include <algorithm>
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 class Placer {
@@ -54,4 +54,4 @@ Positions place_tokens(std::int32_t tokens, std::span<const PlacedPicture> pictu
   return std::move(placer).finish();
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

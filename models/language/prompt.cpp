@@ -1,4 +1,4 @@
-#include "models/qwen3_vl/prompt.h"
+#include "models/language/prompt.h"
 
 #include <algorithm>
 #include <array>
@@ -9,10 +9,9 @@
 
 #include "models/generate/request.h"
 #include "models/image/smart_resize.h"
-#include "models/qwen3_vl/positions.h"
-#include "models/text/chat.h"
+#include "models/language/positions.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 using Spans = std::vector<decoder::MediaSpan>;
@@ -157,7 +156,7 @@ Result<void> lay_out(const Chat& chat, std::span<const TensorView> tensors, cons
   const auto start = models::Clock::now();
   TRY(const image::PictureRules pictures, limited(chat, rules.pictures));
   TRY(const std::vector<text::Piece> pieces,
-      text::lay_out_chat(chat.messages, chat.generation_prompt));
+      text::lay_out_chat(rules.layout, chat.messages, chat.generation_prompt));
   if (count_media(pieces) != tensors.size())
     return fail(Code::kBadRequest, fmt::format("the messages name {} pictures, {} were sent",
                                                count_media(pieces), tensors.size()));
@@ -204,4 +203,4 @@ Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Encode
   return prompt;
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

@@ -1,10 +1,11 @@
-#include "models/qwen3_vl/defaults.h"
+#include "models/language/defaults.h"
 
 #include <limits>
 
+#include "models/files/config.h"
 #include "models/files/model_file.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 using files::ConfigValue;
@@ -47,16 +48,16 @@ void keep(std::span<const std::int64_t> ids, std::int32_t vocabulary, Defaults& 
 
 }  // namespace
 
-Result<Defaults> read_defaults(const models::ModelFiles& files, const Config& config,
+Result<Defaults> read_defaults(const models::ModelFiles& files, const TokenIds& ids,
                                const text::Tokenizer& tokenizer) {
   Defaults defaults;
   if (files::find_file(files, "generation_config.json") != nullptr) {
     TRY(const ConfigValue json, files::read_json(files, "generation_config.json"));
     TRY(defaults.sampling, read_sampling(json));
     TRY(const std::vector<std::int64_t> ends, read_end_tokens(json["eos_token_id"]));
-    keep(ends, config.text.vocabulary_size, defaults);
+    keep(ends, ids.vocabulary_size, defaults);
   }
-  if (defaults.end_ids.empty()) keep(config.end_tokens, config.text.vocabulary_size, defaults);
+  if (defaults.end_ids.empty()) keep(ids.ends, ids.vocabulary_size, defaults);
   if (!defaults.end_ids.empty()) return defaults;
   for (const std::string_view token : {"<|im_end|>", "<|endoftext|>"})
     if (const auto id = tokenizer.id_of(token)) defaults.end_ids.push_back(*id);
@@ -67,4 +68,4 @@ Result<Defaults> read_defaults(const models::ModelFiles& files, const Config& co
   return defaults;
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

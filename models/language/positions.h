@@ -1,8 +1,8 @@
 // M-RoPE positions: where each token of a prompt stands in time, height and width.
 //
-// Source: transformers' Qwen3VLModel.get_rope_index (modeling_qwen3_vl.py). Text advances all three
-// axes together; a picture's tokens share one time and spread over rows and columns; what follows
-// continues after the longer side.
+// Source: transformers' get_rope_index of Qwen2_5_VLModel and Qwen3VLModel, which agree on stills.
+// Text advances all three axes together; a picture's tokens share one time and spread over rows and
+// columns; what follows continues after the longer side.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 #include "models/decoder/media_prompt.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 
 struct PlacedPicture {
   decoder::MediaSpan span;  // height * width tokens
@@ -27,4 +27,4 @@ struct Positions {
 // `pictures` in order, apart from each other.
 Positions place_tokens(std::int32_t tokens, std::span<const PlacedPicture> pictures);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language

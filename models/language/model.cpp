@@ -1,4 +1,4 @@
-#include "models/qwen3_vl/model.h"
+#include "models/language/model.h"
 
 #include <algorithm>
 #include <optional>
@@ -11,17 +11,16 @@
 #include "models/decoder/kv_pages.h"
 #include "models/generate/batch.h"
 #include "models/host_cpu.h"
-#include "models/qwen3_vl/prompt.h"
-#include "models/qwen3_vl/vision.h"
-#include "models/qwen3_vl/vision_weights.h"
-#include "models/text/chat.h"
+#include "models/language/prompt.h"
+#include "models/language/prompt_rules.h"
+#include "models/language/recognise.h"
 #include "models/torch/features.h"
 #include "models/torch/slot_decoder.h"
 #include "models/weights/arena.h"
 #include "models/weights/rest.h"
 #include "models/weights/weights.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 namespace {
 
 // Of the device's memory: an eighth for keys and values, a thirty-second for pictures' features.
@@ -31,7 +30,7 @@ constexpr std::uint64_t kMostFeatureBytes = std::uint64_t{512} << 20;
 
 // What a Model is made of, in the order in which it must be made, and undone backwards.
 struct Parts {
-  std::unique_ptr<const Config> config;
+  std::unique_ptr<const Blueprint> blueprint;
   PromptRules rules;
   std::unique_ptr<decoder::DeviceMemory> memory;
   std::shared_ptr<const weights::Weights> weights;
@@ -44,13 +43,14 @@ class Model : public models::Model,
               public models::Encodes,
               public models::Rests {
  public:
-  Model(Parts parts, const models::LoadOptions& options)
-      : parts_(std::move(parts)),
+  Model(std::string_view family, Parts parts, const models::LoadOptions& options)
+      : family_(family),
+        parts_(std::move(parts)),
         batch_(*parts_.decoder, {options.device.name, std::string(Model::dtype())}) {
     if (parts_.memory->evictable() != nullptr) rest_.emplace(*parts_.memory, *parts_.weights);
   }
 
-  std::string_view family() const override { return "qwen3_vl"; }
+  std::string_view family() const override { return family_; }
   std::string_view dtype() const override { return parts_.weights->precision().name; }
   std::uint64_t resident_bytes() const override {
     return parts_.plan.weights_bytes + parts_.plan.cache_bytes + parts_.plan.scratch_bytes;
@@ -102,53 +102,11 @@ class Model : public models::Model,
   }
 
  private:
+  const std::string_view family_;
   const Parts parts_;
   std::optional<weights::Rest> rest_;  // none on the host
   generate::Batch batch_;
 };
-
-Result<image::PictureRules> picture_rules(const models::ModelFiles& files,
-                                          const VisionConfig& vision) {
-  image::PictureRules own;
-  own.patch_size = vision.patch_size;
-  own.merge_size = vision.merge_size;
-  own.temporal_patch_size = vision.temporal_patch_size;
-  TRY(const image::PictureRules rules, image::read_picture_rules(files, own));
-  if (rules.patch_size != own.patch_size || rules.merge_size != own.merge_size ||
-      rules.temporal_patch_size != own.temporal_patch_size)
-    return fail(
-        Code::kBadModel,
-        fmt::format("preprocessor_config.json cuts patches of {} x {} x {} and merges {}; "
-                    "the vision tower wants {} x {} x {} and {}",
-                    rules.temporal_patch_size, rules.patch_size, rules.patch_size, rules.merge_size,
-                    own.temporal_patch_size, own.patch_size, own.patch_size, own.merge_size));
-  return rules;
-}
-
-Result<std::int32_t> image_token(const Config& config, const text::Tokenizer& tokenizer) {
-  const auto id = tokenizer.id_of("<|image_pad|>");
-  if (!id) return fail(Code::kBadModel, "the tokenizer lacks <|image_pad|>");
-  if (config.image_token && *config.image_token != *id)
-    return fail(Code::kBadModel,
-                fmt::format("config.json: image_token_id is {}, the tokenizer's <|image_pad|> {}",
-                            *config.image_token, *id));
-  return *id;
-}
-
-Result<PromptRules> read_rules(const models::ModelFiles& files, const Config& config) {
-  PromptRules rules;
-  TRY(rules.tokenizer, text::Tokenizer::load(files));
-  if (rules.tokenizer->size() > config.text.vocabulary_size)
-    return fail(Code::kBadModel,
-                fmt::format("the tokenizer has ids up to {}, the model knows {} tokens",
-                            rules.tokenizer->size() - 1, config.text.vocabulary_size));
-  TRY(rules.image_token, image_token(config, *rules.tokenizer));
-  TRY(rules.pictures, picture_rules(files, config.vision));
-  TRY(rules.defaults, read_defaults(files, config, *rules.tokenizer));
-  TRY(const std::string warning, text::template_warning(files));
-  if (!warning.empty()) rules.warnings.push_back(warning);
-  return rules;
-}
 
 Result<std::unique_ptr<decoder::DeviceMemory>> open_memory(const models::Device& device) {
   if (device.kind == models::DeviceKind::kCpu) return decoder::host_memory(*hearth_kernels_cpu());
@@ -175,14 +133,15 @@ Result<void> check_room(const contract::MemoryPlan& plan, const models::Device& 
               "Load it with dtype int8 or int4.");
 }
 
-engine::DecoderLimits choose_limits(const Config& config, HearthType type,
+engine::DecoderLimits choose_limits(const Blueprint& blueprint, HearthType type,
                                     const models::LoadOptions& options) {
   const std::uint64_t memory_bytes = options.device.memory_bytes;
   engine::DecoderLimits limits;
   limits.step.slots = static_cast<std::int32_t>(options.slots);
   limits.step.pages =
-      decoder::choose_pages(config.text, type, limits.step.slots, memory_bytes / kPagesShare);
-  limits.step.context_tokens = decoder::context_of_pages(config.text, limits.step.pages);
+      decoder::choose_pages(blueprint.text, type, limits.step.slots, memory_bytes / kPagesShare);
+  limits.step.context_tokens = decoder::context_of_pages(blueprint.text, limits.step.pages);
+  if (!blueprint.tower) return limits;
   limits.feature_cache_bytes = memory_bytes == 0
                                    ? kMostFeatureBytes
                                    : std::min(memory_bytes / kFeaturesShare, kMostFeatureBytes);
@@ -194,30 +153,32 @@ bool is_device(const models::LoadOptions& options) {
 }
 
 // `is_device`: whose memory the weights can leave for the host's.
-contract::MemoryPlan memory_plan(const weights::Plan& weights, const Config& config,
+contract::MemoryPlan memory_plan(const weights::Plan& weights, const Blueprint& blueprint,
                                  const engine::DecoderLimits& limits, bool is_device) {
   const HearthType type = weights.precision.type;
   contract::MemoryPlan plan;
   plan.weights_bytes = weights::arena_bytes(weights.bytes);
   plan.cache_bytes =
-      decoder::page_bytes(config.text, type) * static_cast<std::uint64_t>(limits.step.pages) +
+      decoder::page_bytes(blueprint.text, type) * static_cast<std::uint64_t>(limits.step.pages) +
       limits.feature_cache_bytes;
   if (is_device) plan.image_bytes = plan.weights_bytes;
-  plan.scratch_bytes = engine::SlotDecoder::scratch_bytes(config.text, type, limits.step) +
-                       vision_scratch_bytes(config.vision, type, engine::kTogetherPatches);
+  plan.scratch_bytes = engine::SlotDecoder::scratch_bytes(blueprint.text, type, limits.step);
+  if (blueprint.tower)
+    plan.scratch_bytes += blueprint.tower->scratch_bytes(type, engine::kTogetherPatches);
   return plan;
 }
 
-Result<weights::Plan> plan_weights(const files::WeightIndex& index, const Config& config,
+Result<weights::Plan> plan_weights(const files::WeightIndex& index, const Blueprint& blueprint,
                                    const models::LoadOptions& options) {
-  const std::vector<weights::Tensor> vision = vision_tensors(config.vision);
-  return weights::make_plan(index,
-                            {.description = config.text, .before = vision, .dtype = options.dtype});
+  const std::vector<weights::Tensor> none;
+  return weights::make_plan(index, {.description = blueprint.text,
+                                    .before = blueprint.tower ? blueprint.tower->tensors : none,
+                                    .dtype = options.dtype});
 }
 
 // Why a context may be shorter than the model's own; empty when it is not.
-std::string context_limit(const Config& config, const decoder::StepLimits& limits) {
-  const std::int32_t own = config.text.context_tokens;
+std::string context_limit(const Blueprint& blueprint, const decoder::StepLimits& limits) {
+  const std::int32_t own = blueprint.text.context_tokens;
   if (limits.context_tokens >= own) return {};
   if (limits.context_tokens >= decoder::kMostContextTokens)
     return fmt::format("The model itself could hold {}; hearth serves at most {}.", own,
@@ -226,26 +187,27 @@ std::string context_limit(const Config& config, const decoder::StepLimits& limit
                      own, limits.context_tokens);
 }
 
-void describe_prompts(const Config& config, const weights::Precision& precision,
+void describe_prompts(const Blueprint& blueprint, const weights::Precision& precision,
                       const decoder::StepLimits& limits, const models::Device& device,
                       PromptRules& rules) {
   rules.context_tokens = limits.context_tokens;
-  rules.context_limit = context_limit(config, limits);
+  rules.context_limit = context_limit(blueprint, limits);
   rules.content_key = generate::random_sip_key();
   if (device.kind == models::DeviceKind::kCuda) rules.resize = image::ResizeWhere::kOnDevice;
-  rules.hidden = {static_cast<std::int32_t>(config.text.layers.size()) + 1, config.text.hidden_size,
+  rules.hidden = {static_cast<std::int32_t>(blueprint.text.layers.size()) + 1,
+                  blueprint.text.hidden_size,
                   precision.type == HEARTH_BF16 ? DType::kBF16 : DType::kF32};
 }
 
 // parts.memory is there, or is made.
 Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptions& options,
                         Parts& parts) {
-  const Config& config = *parts.config;
-  TRY(const weights::Plan plan, plan_weights(index, config, options));
-  const engine::DecoderLimits limits = choose_limits(config, plan.precision.type, options);
-  parts.plan = memory_plan(plan, config, limits, is_device(options));
+  const Blueprint& blueprint = *parts.blueprint;
+  TRY(const weights::Plan plan, plan_weights(index, blueprint, options));
+  const engine::DecoderLimits limits = choose_limits(blueprint, plan.precision.type, options);
+  parts.plan = memory_plan(plan, blueprint, limits, is_device(options));
   CHECK_OK(check_room(parts.plan, options.device));
-  describe_prompts(config, plan.precision, limits.step, options.device, parts.rules);
+  describe_prompts(blueprint, plan.precision, limits.step, options.device, parts.rules);
   if (parts.memory == nullptr) {
     TRY(parts.memory, open_memory(options.device));
   }
@@ -253,35 +215,51 @@ Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptio
   TRY(parts.weights, weights::load(index, plan, options, std::move(arena)));
   const decoder::Weights& text = parts.weights->decoder();
   const engine::Compute compute = engine::choose_compute(*parts.memory, text.type, text.device);
-  auto tower = make_tower(config.vision, vision_weights(*parts.weights, config.vision), compute,
-                          parts.rules.pictures);
+  std::unique_ptr<engine::Tower> tower;
+  if (blueprint.tower) tower = blueprint.tower->make(*parts.weights, compute, parts.rules.pictures);
   TRY(parts.decoder,
-      engine::SlotDecoder::create(config.text, text, compute, std::move(tower), limits));
+      engine::SlotDecoder::create(blueprint.text, text, compute, std::move(tower), limits));
   return {};
 }
 
 }  // namespace
 
-Result<contract::MemoryPlan> plan_model(const files::WeightIndex& index, const Config& config,
+Result<contract::MemoryPlan> plan_model(const files::WeightIndex& index, const Blueprint& blueprint,
                                         const models::LoadOptions& options) {
-  TRY(const weights::Plan plan, plan_weights(index, config, options));
-  return memory_plan(plan, config, choose_limits(config, plan.precision.type, options),
+  TRY(const weights::Plan plan, plan_weights(index, blueprint, options));
+  return memory_plan(plan, blueprint, choose_limits(blueprint, plan.precision.type, options),
                      is_device(options));
 }
 
 Result<std::shared_ptr<models::Model>> load_model(const models::ModelFiles& files,
                                                   const files::WeightIndex& index,
-                                                  const Config& config,
+                                                  const FamilyRules& family,
                                                   const models::LoadOptions& options,
                                                   std::unique_ptr<decoder::DeviceMemory> memory) {
   const c10::InferenceMode guard;
   models::avoid_broken_amx();  // the first product is soon to come
   Parts parts;
   parts.memory = std::move(memory);
-  parts.config = std::make_unique<const Config>(config);
-  TRY(parts.rules, read_rules(files, config));
+  TRY(Blueprint blueprint, read_blueprint(family, files, index));
+  parts.blueprint = std::make_unique<const Blueprint>(std::move(blueprint));
+  TRY(parts.rules, read_rules(files, *parts.blueprint));
   CHECK_OK(load_parts(index, options, parts));
-  return std::shared_ptr<models::Model>(std::make_shared<Model>(std::move(parts), options));
+  return std::shared_ptr<models::Model>(
+      std::make_shared<Model>(family.name, std::move(parts), options));
 }
 
-}  // namespace hearth::qwen3_vl
+Result<contract::MemoryPlan> plan(const FamilyRules& rules, const models::ModelFiles& files,
+                                  const models::LoadOptions& options) {
+  TRY(const files::WeightIndex index, files::WeightIndex::read(files));
+  TRY(const Blueprint blueprint, read_blueprint(rules, files, index));
+  return plan_model(index, blueprint, options);
+}
+
+Result<std::shared_ptr<models::Model>> load(const FamilyRules& rules,
+                                            const models::ModelFiles& files,
+                                            const models::LoadOptions& options) {
+  TRY(const files::WeightIndex index, files::WeightIndex::read(files));
+  return load_model(files, index, rules, options);
+}
+
+}  // namespace hearth::language

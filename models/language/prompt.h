@@ -12,16 +12,18 @@
 #include "models/generate/request.h"
 #include "models/generate/siphash.h"
 #include "models/image/patchify.h"
+#include "models/language/defaults.h"
 #include "models/model.h"
-#include "models/qwen3_vl/defaults.h"
+#include "models/text/chat.h"
 #include "models/text/tokenizer.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::language {
 
 // What stays the same for all prompts of a model.
 struct PromptRules {
   std::shared_ptr<const text::Tokenizer> tokenizer;
-  std::int32_t image_token = 0;  // the id of <|image_pad|>
+  text::ChatLayout layout;
+  std::int32_t image_token = -1;  // the id of <|image_pad|>; -1: text only
   image::PictureRules pictures;
   image::ResizeWhere resize = image::ResizeWhere::kHere;
   Defaults defaults;
@@ -46,4 +48,4 @@ Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Encode
                                                           const models::Job& job,
                                                           const PromptRules& rules);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::language
