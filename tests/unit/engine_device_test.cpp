@@ -1,14 +1,15 @@
 // Devices and exceptions of the build with libtorch.
 #include <new>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/full.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
 
 #include "models/generate/fault.h"
 #include "models/model.h"
 #include "models/torch/driver.h"
+#include "models/torch/tensors.h"
 
 namespace hearth::models {
 namespace {
@@ -29,8 +30,11 @@ TEST(Device, TheCpuIsAlwaysThere) {
 // A virtual machine may announce AMX and hide its tiles; a process must survive its first product.
 TEST(Device, TheCpuMultipliesBfloat16) {
   ASSERT_TRUE(open_engine("cpu", 1));
-  const auto type = at::TensorOptions(at::kBFloat16);
-  const at::Tensor product = at::full({256, 256}, 0.5, type).mm(at::full({256, 256}, 2.0, type));
+  const auto filled = [](float value) {
+    const std::vector<float> values(std::size_t{256} * 256, value);
+    return engine::from_floats(values, {256, 256}).to(at::kBFloat16);
+  };
+  const at::Tensor product = filled(0.5F).mm(filled(2.0F));
   EXPECT_EQ(product.sum(at::kDouble).item<double>(), 256.0 * 256.0 * 256.0);
 }
 
