@@ -95,7 +95,7 @@ def summary(taken, gigabytes):
     return figures
 
 
-def cycles(options, weights, new=32):
+def cycles(options, weights, new=48):
     """Memory of the engine's process after each unload, and its speed over the machine's."""
     probe = torch.ones(PROBE_BYTES // 4)
     torch.set_num_threads(options.threads)
@@ -204,11 +204,12 @@ def settle_memory(folder):
     return taken
 
 
-def bandwidth(probe):
-    """Bytes a second at which this machine reads memory now."""
+def bandwidth(probe, passes=12):
+    """Bytes a second at which this machine reads memory now, for about half a second."""
     began = time.perf_counter()
-    probe.sum()
-    return probe.numel() * 4 / (time.perf_counter() - began)
+    for _ in range(passes):
+        probe.sum()
+    return passes * probe.numel() * 4 / (time.perf_counter() - began)
 
 
 def private_bytes(pid):

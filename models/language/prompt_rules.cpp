@@ -34,6 +34,8 @@ Result<std::int32_t> image_token(const TowerBlueprint& tower, const text::Tokeni
 Result<PromptRules> read_rules(const models::ModelFiles& files, const Blueprint& blueprint) {
   PromptRules rules;
   rules.layout = blueprint.layout;
+  TRY(const std::string chat_template, text::read_chat_template(files));
+  rules.layout.trims_thoughts = text::trims_thoughts(chat_template);
   TRY(rules.tokenizer, text::Tokenizer::load(files));
   if (rules.tokenizer->size() > blueprint.text.vocabulary_size)
     return fail(Code::kBadModel,

@@ -65,6 +65,38 @@ Result<void> lay_out_part(const contract::ContentPart& part, std::string_view ro
   return {};
 }
 
+// What an assistant said aloud.
+std::string without_thoughts(const contract::ChatMessage& message) {
+  constexpr std::string_view kEnd = "</think>";
+  std::string text;
+  for (const auto& part : message.content) text += part.text;
+  const std::size_t end = text.rfind(kEnd);
+  if (end == std::string::npos) return text;
+  const std::size_t first = text.find_first_not_of('\n', end + kEnd.size());
+  return first == std::string::npos ? std::string() : text.substr(first);
+}
+
+Result<void> lay_out_turn(const contract::ChatMessage& message, bool trims_thoughts, bool pictures,
+                          Layout& layout) {
+  layout.open_turn(message.role);
+  if (trims_thoughts && message.role == "assistant") {
+    for (const auto& part : message.content)
+      if (part.kind != "text") return lay_out_part(part, message.role, pictures, layout);
+    layout.text(without_thoughts(message));
+  } else {
+    for (const auto& part : message.content)
+      CHECK_OK(lay_out_part(part, message.role, pictures, layout));
+  }
+  layout.close_turn();
+  return {};
+}
+
+const contract::ChatMessage* last_user_turn(std::span<const contract::ChatMessage> messages) {
+  for (std::size_t i = messages.size(); i-- > 0;)
+    if (messages[i].role == "user") return &messages[i];
+  return messages.data();
+}
+
 }  // namespace
 
 Result<std::vector<Piece>> lay_out_chat(const ChatLayout& rules,
@@ -82,9 +114,8 @@ Result<std::vector<Piece>> lay_out_chat(const ChatLayout& rules,
     if (message.role == "system" && &message != messages.data())
       return fail(Code::kBadRequest, "A system message follows another message.",
                   "Put the system message first.");
-    layout.open_turn(message.role);
-    for (const auto& part : message.content) CHECK_OK(lay_out_part(part, message.role, rules.pictures, layout));
-    layout.close_turn();
+    const bool earlier = &message < last_user_turn(messages);
+    CHECK_OK(lay_out_turn(message, rules.trims_thoughts && earlier, rules.pictures, layout));
   }
   if (generation_prompt) layout.open_turn("assistant");
   return std::move(layout).pieces();

@@ -31,9 +31,11 @@ struct Piece {
 
 // What the ChatML of one family has that others do not.
 struct ChatLayout {
-  std::string_view name = "Qwen3-VL";   // for warnings
+  std::string_view name = "Qwen3-VL";    // for warnings
   std::string_view default_system = {};  // of a chat without a system turn; empty: it gets none
   bool pictures = true;                  // false: text only
+  // Of an assistant's turn before the last user's only what follows </think> is laid out (Qwen3).
+  bool trims_thoughts = false;
 };
 
 // ChatML as the family's own template lays it out: the system turn, pictures of user turns in
@@ -61,6 +63,8 @@ Result<std::string> read_chat_template(const models::ModelFiles& files);
 
 // Whether `chat_template` is known to give exactly lay_out_chat()'s text.
 bool is_known_template(std::string_view chat_template);
+// Whether it is Qwen3's own, which leaves thoughts of earlier turns out.
+bool trims_thoughts(std::string_view chat_template);
 
 // For Generated.warnings: one sentence when the checkpoint's template is unknown or missing, so
 // that the family's layout was used instead; empty otherwise. Errors: bad_model.

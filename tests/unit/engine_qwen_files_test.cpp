@@ -80,6 +80,30 @@ TEST(Detection, TheFixturesAreOurs) {
   }
 }
 
+TEST(Detection, EachFamilyKnowsItsOwn) {
+  const std::pair<const char*, const char*> cases[] = {{"qwen2_5_vl/tied_bf16", "qwen2_5_vl"},
+                                                       {"qwen2_5_vl/untied_hub_f32", "qwen2_5_vl"},
+                                                       {"qwen2/tied_bf16", "qwen_text"},
+                                                       {"qwen3/untied_f32", "qwen_text"}};
+  for (const auto& [name, family] : cases) {
+    const auto detected = models::detect(case_files(name));
+    ASSERT_TRUE(detected) << name << ": " << detected.error().what;
+    EXPECT_EQ(detected->family, family) << name;
+  }
+}
+
+TEST(Detection, WhatIsNotServedIsRefusedByName) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"qwen2_5_vl/encoder_bf16", "lm_head.weight"},
+      {"qwen3_moe/experts_bf16", "mixture"},
+      {"qwen3_vl_moe/hub_bf16", "mixture"},
+      {"qwen3_5/tied_bf16", "qwen3_5"}};
+  for (const auto& [name, word] : cases) {
+    const Error error = refusal(case_files(name));
+    EXPECT_MENTIONS(error, word);
+  }
+}
+
 TEST(Detection, ACheckpointOfAnotherTypeIsNotOurs) {
   const auto error = refusal(with_config("tied_bf16", [](json& c) { c["model_type"] = "llava"; }));
   EXPECT_EQ(error.code, Code::kBadModel);

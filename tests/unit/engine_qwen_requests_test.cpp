@@ -1,4 +1,5 @@
 // Whole requests to the tiny checkpoints: from pictures and words to tokens.
+#include <algorithm>
 #include <tuple>
 
 #include "tests/unit/engine_qwen_for_test.h"
@@ -12,10 +13,16 @@ using models::LoadedModel;
 using models::plain_picture;
 using models::StoredPicture;
 using testing::Combine;
+using testing::Values;
 using testing::ValuesIn;
 
-const char* text_of(const std::string& input) {
+// As tests/fixtures has them.
+std::string text_of(const std::string& input) {
+  const std::string line =
+      "The quick brown fox 0123456789 jumps over\nthe lazy dog; naïve 漢字 🙂! ";
   if (input == "text") return "Say: naïve 漢 🙂\n\n 12";
+  if (input == "short") return "";
+  if (input == "long") return line + line;
   return input == "one" ? "What is here?" : "And these <|image_pad|>?";
 }
 
@@ -73,11 +80,21 @@ TEST_P(Request, AnswerIsTransformers) {
   EXPECT_EQ(heard->reply->receipt.prompt_tokens, oracle.integers(input_name + ".ids").size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Request, Combine(ValuesIn(kCases), ValuesIn(kInputs)),
-                         [](const auto& info) {
-                           return std::string(std::get<0>(info.param)) + "_" +
-                                  std::get<1>(info.param);
-                         });
+std::string name_of(const testing::TestParamInfo<std::tuple<const char*, const char*>>& info) {
+  std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+  std::replace(name.begin(), name.end(), '/', '_');
+  return name;
+}
+INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Request, Combine(ValuesIn(kCases), ValuesIn(kInputs)), name_of);
+INSTANTIATE_TEST_SUITE_P(Qwen25Vl, Request,
+                         Combine(Values("qwen2_5_vl/tied_bf16", "qwen2_5_vl/untied_hub_f32"),
+                                 Values("text", "one", "two")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(QwenText, Request,
+                         Combine(Values("qwen2/tied_bf16", "qwen2/untied_f32", "qwen3/tied_bf16",
+                                        "qwen3/untied_f32"),
+                                 Values("text", "short", "long")),
+                         name_of);
 
 // --- defined answers ---
 

@@ -49,6 +49,48 @@ TEST(Chat, RendersWhatTransformersRendersFromTheOfficialTemplate) {
   }
 }
 
+// A family's layout and what its published template makes of the same chats.
+struct Published {
+  const char* name;
+  ChatLayout layout;
+};
+
+struct Template : testing::TestWithParam<Published> {};
+
+TEST_P(Template, GivesTheTextOfTheFamilysLayout) {
+  const auto fixture = models::read_fixture("text/family_chats.json");
+  int compared = 0;
+  for (const auto& entry : fixture["cases"]) {
+    if (entry["template"] != GetParam().name || !entry["options"].empty()) continue;
+    const auto& chat = fixture["chats"][entry["chat"].get<std::size_t>()];
+    std::vector<ChatMessage> messages;
+    bool has_video = false;
+    for (const auto& message : chat) {
+      for (const auto& part : message["content"]) has_video |= part["type"] == "video";
+      messages.push_back(message_of(message));
+    }
+    if (has_video) continue;
+    const bool answers = messages.back().role == "user";
+    const auto pieces = lay_out_chat(GetParam().layout, messages, answers);
+    ASSERT_TRUE(pieces) << pieces.error().what;
+    EXPECT_EQ(render(*pieces), entry["rendered"].get<std::string>()) << "chat " << entry["chat"];
+    ++compared;
+  }
+  EXPECT_GE(compared, 7);
+}
+
+constexpr std::string_view kAssistant = "You are a helpful assistant.";
+constexpr std::string_view kQwen =
+    "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.";
+INSTANTIATE_TEST_SUITE_P(
+    Chat, Template,
+    testing::Values(Published{"qwen3_vl", {}},
+                    Published{"qwen2_5_vl", {.default_system = kAssistant}},
+                    Published{"qwen2_5", {.default_system = kQwen, .pictures = false}},
+                    Published{"qwen3", {.pictures = false, .trims_thoughts = true}},
+                    Published{"qwen3_instruct_2507", {.pictures = false}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
 TEST(Chat, WithoutAGenerationPromptItEndsWithItsLastTurn) {
   const std::vector<ChatMessage> messages = {{"user", {text_part("a")}}};
   const auto pieces = lay_out_chat(kLayout, messages, false);
