@@ -13,8 +13,9 @@ Milliseconds idle_time(Core& core, const Model& model) {
   return std::chrono::duration_cast<Milliseconds>(core.now() - model.last_used);
 }
 
-// What is lost with the image: to a model that rests, a return by copy. A hot one would have it made
-// again, beside other work, when it leaves: next to nothing, as if it had not been used for ages.
+// What is lost with the image: to a model that rests, a return by copy. A hot one would have it
+// made again, beside other work, when it leaves: next to nothing, as if it had not been used for
+// ages.
 IdleModel image_of(Core& core, const Model& model) {
   constexpr Milliseconds kAges = std::chrono::hours(24 * 365);
   return {.bytes = model.image_bytes,

@@ -59,8 +59,9 @@ class DeviceMemory {
   // Where memory can leave and its addresses stay. Null on the host, where that would save nothing.
   virtual Evictable* evictable() { return nullptr; }
 
-  // Zeroed, aligned to 4096 bytes on the host and at least 256 on a GPU. On the host the system gives pages as they are written, so what is
-  // never used costs nothing. Errors: out_of_memory with the numbers.
+  // Zeroed, aligned to 4096 bytes on the host and at least 256 on a GPU. On the host the system
+  // gives pages as they are written, so what is never used costs nothing. Errors: out_of_memory
+  // with the numbers.
   virtual Result<DeviceBlock> allocate(std::size_t bytes) = 0;
   // Memory that both host and device reach, for small things the kernels tell the host.
   virtual Result<DeviceBlock> allocate_shared(std::size_t bytes) = 0;

@@ -1,5 +1,7 @@
 // models::open_engine() of a build with libtorch: which device computes, or why none can.
 
+#include "models/kernels/device.h"
+
 #include <algorithm>
 
 #include <ATen/Parallel.h>
@@ -10,7 +12,6 @@
 #include "models/decoder/device_memory.h"
 #include "models/host_cpu.h"
 #include "models/kernels/cpu/team.h"
-#include "models/kernels/device.h"
 #include "models/model.h"
 #include "models/torch/driver.h"
 #include "shm/segment.h"
