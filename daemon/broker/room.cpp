@@ -125,6 +125,14 @@ void evict(Core& core, Model& model, std::string_view for_whom) {
   rests ? rest(core, model) : unload(core, model);
 }
 
+// Whose image is worth most goes first, so that pinned memory is its.
+void evict_all(Core& core, std::vector<Model*> models, std::string_view for_whom) {
+  std::stable_sort(models.begin(), models.end(), [&](const Model* a, const Model* b) {
+    return worth_of_image(core, *a) > worth_of_image(core, *b);
+  });
+  for (Model* model : models) evict(core, *model, for_whom);
+}
+
 void answer_if_done(Core& core, const FreeCall& call) {
   if (!call.awaited.empty()) return;
   contract::MemoryFreed reply = call.freed;
@@ -173,13 +181,13 @@ Result<bool> find_room(Core& core, const Model& model) {
   if (missing == 0) return true;
   const std::vector<Model*> leaving = choose(core, idle_models(core), missing);
   if (leaving.empty()) return no_room(core, model);
-  for (Model* each : leaving) evict(core, *each, printable(label_of(model)));
+  evict_all(core, leaving, printable(label_of(model)));
   return false;
 }
 
 bool make_more_room(Core& core, const Model& wanted) {
   const std::vector<Model*> leaving = choose(core, idle_models(core), 1);
-  for (Model* each : leaving) evict(core, *each, printable(label_of(wanted)));
+  evict_all(core, leaving, printable(label_of(wanted)));
   return !leaving.empty();
 }
 
@@ -214,10 +222,8 @@ void free_memory(Core& core, Caller caller, std::uint64_t nbytes) {
   const std::vector<Model*> idle = idle_models(core);
   std::vector<Model*> leaving = nbytes == 0 ? idle : choose(core, idle, left_of(nbytes, coming));
   if (leaving.empty() && coming < nbytes) leaving = idle;  // not enough, but all there is
-  for (Model* each : leaving) {
-    call.awaited.insert(each->id);
-    evict(core, *each, "another program");
-  }
+  for (const Model* each : leaving) call.awaited.insert(each->id);
+  evict_all(core, leaving, "another program");
   answer_if_done(core, call);
   if (!call.awaited.empty()) core.free_calls.push_back(std::move(call));
 }

@@ -47,6 +47,12 @@ bool could_rest(const Core& core, const Model& model) {
   return model.image_bytes > 0 || (needed > 0 && needed <= core.config.warm_memory_bytes);
 }
 
+double worth_of_image(Core& core, const Model& model) {
+  return cost_of_leaving({.bytes = model.memory.image_bytes,
+                          .reload_bytes = model.memory.weights_bytes,
+                          .idle = idle_time(core, model)});
+}
+
 bool make_room_for_image(Core& core, const Model& model) {
   if (model.image_bytes > 0) return true;
   if (!could_rest(core, model)) return false;
@@ -58,10 +64,7 @@ bool make_room_for_image(Core& core, const Model& model) {
   if (!leaving) return false;
   double lost = 0.0;
   for (const std::size_t i : *leaving) lost += cost_of_leaving(images[i]);
-  const double gained = cost_of_leaving({.bytes = model.memory.image_bytes,
-                                         .reload_bytes = model.memory.weights_bytes,
-                                         .idle = idle_time(core, model)});
-  if (lost > gained) return false;
+  if (lost > worth_of_image(core, model)) return false;
   for (const std::size_t i : *leaving) forget_image(core, *others[i]);
   return true;
 }

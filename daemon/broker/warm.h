@@ -17,6 +17,8 @@ std::uint64_t warm_bytes(Core& core);
 // Whether `model`, which is hot, would come back by a copy if it left: it has an image or could
 // have one.
 bool could_rest(const Core& core, const Model& model);
+// What an image of `model`, which is hot, is worth: the more, the dearer its return without one.
+double worth_of_image(Core& core, const Model& model);
 // Whether `model` may rest now. Images of less worth are forgotten for its own, which may remove
 // their models when nobody needs them any more.
 bool make_room_for_image(Core& core, const Model& model);
