@@ -28,6 +28,9 @@ const char* hearth_device_trouble() {
   return "this build has no CUDA";
 }
 
+int32_t hearth_device_architectures(int32_t*, int32_t) {
+  return 0;
+}
 HearthStatus hearth_device_count(int32_t*) {
   return HEARTH_NO_DEVICE;
 }
