@@ -62,14 +62,16 @@ void read_config(const ConfigValue& json, const Beside& rest) {
   expect(bool(decoder::check(config->text)), "a config that is taken has a decoder that fits");
   expect(config->vision.head_dim() > 0 && config->vision.patch_floats() > 0,
          "a config that is taken has a vision tower of some size");
-  if (!qwen3_vl::check_tensors(*config, rest.index)) return;
+  for (const auto& [name, shape] : config->tensors)
+    if (!rest.index.require(name, shape)) return;
   for (const auto& [name, shape] : config->tensors)
     expect(rest.index.find(name) != nullptr && rest.index.find(name)->shape == shape,
            "every tensor a model needs is there");
 }
 
 void read_defaults(const models::ModelFiles& files, const Beside& rest) {
-  const auto defaults = language::read_defaults(files, rest.config, *rest.tokenizer);
+  const auto defaults = language::read_defaults(
+      files, {rest.config.text.vocabulary_size, rest.config.end_tokens}, *rest.tokenizer);
   if (!defaults) return;
   expect(!defaults->end_ids.empty(), "an answer can end");
   for (const std::int32_t id : defaults->end_ids)
