@@ -8,7 +8,6 @@
 
 #include "models/kernels/formats.h"
 #include "models/qwen2_5_vl/windows.h"
-#include "models/torch/features.h"
 #include "models/torch/patch_cutter.h"
 #include "models/torch/tensors.h"
 #include "models/torch/tower_ops.h"
@@ -55,7 +54,7 @@ class VisionTower : public engine::Tower {
           run_block(weights_.blocks[i], sees_all ? pass.order.pictures : pass.order.windows, pass));
     }
     TRY(const at::Tensor merged, merge(pass));
-    return split(pass.order, merged);
+    return engine::split_pictures(pass.order.pictures, patches_per_token(), {&merged, 1});
   }
 
   image::Still smallest_picture() const override {
@@ -65,6 +64,10 @@ class VisionTower : public engine::Tower {
   void drop_scratch() override { ops_.drop_scratch(); }
 
  private:
+  std::int64_t patches_per_token() const {
+    return std::int64_t{config_.merge_size} * config_.merge_size;
+  }
+
   Result<void> begin(std::span<const image::Still* const> pictures, Pass& pass) {
     pass.order = order_patches(config_, pictures);
     const std::int64_t patches = pass.order.patches();
@@ -144,18 +147,6 @@ class VisionTower : public engine::Tower {
     CHECK_OK(decoder::check_status(compute.kernels().rms_norm(&call, compute.memory->stream()),
                                    "rms_norm"));
     return normed;
-  }
-
-  // Each picture's part, in memory of its own: a cache may keep one and drop another.
-  std::vector<engine::Features> split(const PatchOrder& order, const at::Tensor& merged) const {
-    const std::int64_t per_token = std::int64_t{config_.merge_size} * config_.merge_size;
-    std::vector<engine::Features> features(order.pictures.size() - 1);
-    for (std::size_t i = 0; i < features.size(); ++i) {
-      const std::int64_t first = order.pictures[i] / per_token;
-      const std::int64_t count = order.pictures[i + 1] / per_token - first;
-      features[i].rows = features.size() == 1 ? merged : merged.narrow(0, first, count).clone();
-    }
-    return features;
   }
 
   const VisionConfig config_;

@@ -11,7 +11,6 @@
 
 #include "models/kernels/formats.h"
 #include "models/qwen3_vl/patch_places.h"
-#include "models/torch/features.h"
 #include "models/torch/patch_cutter.h"
 #include "models/torch/tensors.h"
 #include "models/torch/tower_ops.h"
@@ -63,7 +62,7 @@ class VisionTower : public engine::Tower {
     }
     TRY(const at::Tensor last, normed(pass.x));
     TRY(made.back(), merge(weights_.merger, joined(last), false));
-    return split(pass.places, made);
+    return engine::split_pictures(pass.places.segments, patches_per_token(), made);
   }
 
   image::Still smallest_picture() const override {
@@ -73,6 +72,10 @@ class VisionTower : public engine::Tower {
   void drop_scratch() override { ops_.drop_scratch(); }
 
  private:
+  std::int64_t patches_per_token() const {
+    return std::int64_t{config_.merge_size} * config_.merge_size;
+  }
+
   Result<void> begin(std::span<const image::Still* const> pictures, Pass& pass) {
     pass.places = place_patches(config_, pictures);
     const std::int64_t patches = pass.places.patches();
@@ -157,25 +160,6 @@ class VisionTower : public engine::Tower {
                        .norm = with_norm ? layer_norm(merger.norm) : engine::TowerNorm{}}));
     CHECK_OK(ops_.run({.linear = merger.fc2, .input = between, .output = merged}));
     return merged;
-  }
-
-  // Each picture's part, in memory of its own: a cache may keep one and drop another.
-  std::vector<engine::Features> split(const PatchPlaces& places,
-                                      const std::vector<at::Tensor>& made) const {
-    const std::size_t pictures = places.segments.size() - 1;
-    const std::int64_t per_token = std::int64_t{config_.merge_size} * config_.merge_size;
-    std::vector<engine::Features> features(pictures);
-    for (std::size_t i = 0; i < pictures; ++i) {
-      const std::int64_t first = places.segments[i] / per_token;
-      const std::int64_t count = places.segments[i + 1] / per_token - first;
-      const auto own = [&](const at::Tensor& all) {
-        return pictures == 1 ? all : all.narrow(0, first, count).clone();
-      };
-      for (std::size_t level = 0; level + 1 < made.size(); ++level)
-        features[i].deepstack.push_back(own(made[level]));
-      features[i].rows = own(made.back());
-    }
-    return features;
   }
 
   const VisionConfig config_;

@@ -134,4 +134,21 @@ void TowerOps::drop_scratch() {
   attention_.drop_scratch();
 }
 
+std::vector<Features> split_pictures(std::span<const std::int32_t> first_patches,
+                                     std::int64_t patches_per_token,
+                                     std::span<const at::Tensor> made) {
+  std::vector<Features> features(first_patches.size() - 1);
+  for (std::size_t i = 0; i < features.size(); ++i) {
+    const std::int64_t first = first_patches[i] / patches_per_token;
+    const std::int64_t count = first_patches[i + 1] / patches_per_token - first;
+    const auto own = [&](const at::Tensor& all) {
+      return features.size() == 1 ? all : all.narrow(0, first, count).clone();
+    };
+    for (const at::Tensor& level : made.first(made.size() - 1))
+      features[i].deepstack.push_back(own(level));
+    features[i].rows = own(made.back());
+  }
+  return features;
+}
+
 }  // namespace hearth::engine

@@ -1,5 +1,5 @@
-// What the blocks of vision towers are made of: products, rotation of queries and keys, attention
-// within segments.
+// What vision towers are made of: products, rotation of queries and keys, attention within
+// segments, and what a pass gives each picture.
 //
 // Ownership: owns scratch memory, which grows to the largest use; borrows the Compute's memory and
 // all weights. Engine thread only, inside c10::InferenceMode and OnStream. Throws what ATen throws.
@@ -15,6 +15,7 @@
 #include "models/decoder/weights.h"
 #include "models/torch/attention.h"
 #include "models/torch/compute.h"
+#include "models/torch/features.h"
 #include "models/torch/linear.h"
 
 namespace hearth::engine {
@@ -86,5 +87,12 @@ class TowerOps {
   Linears linears_;
   Attention attention_;
 };
+
+// Each picture's part of what a pass has made of all of them, in memory of its own: a cache may
+// keep one and drop another. first_patches: [pictures + 1], first patch of each, then their number.
+// made: DeepStack levels, then the rows. [tokens, _] each
+std::vector<Features> split_pictures(std::span<const std::int32_t> first_patches,
+                                     std::int64_t patches_per_token,
+                                     std::span<const at::Tensor> made);
 
 }  // namespace hearth::engine
