@@ -120,6 +120,32 @@ def chats() -> Iterator[bytes]:
         yield whole + bytes([9, 4, 2]) + b"ab" + bytes([1]) + answer
 
 
+def grammars() -> Iterator[bytes]:
+    choices = bytes(range(0, 160, 4))
+    schemas: list[object] = [
+        {},
+        {
+            "type": "object",
+            "properties": {
+                "a": {"type": "string", "maxLength": 3},
+                "b": {"type": ["integer", "null"], "minimum": -2, "exclusiveMaximum": 12.5},
+                "c": {"$ref": "#/$defs/list"},
+            },
+            "required": ["a"],
+            "additionalProperties": {"enum": ["x", 1.5, None]},
+            "$defs": {"list": {"items": {"$ref": "#"}, "minItems": 1, "maxItems": 4}},
+        },
+        {"oneOf": [{"const": "x"}, {"pattern": "^[a-c]+$", "type": "string"}]},
+        {"anyOf": [{"format": "date"}, {"prefixItems": [{"type": "null"}], "items": False}]},
+        {"minProperties": 1, "maxProperties": 2, "additionalProperties": {"type": "boolean"}},
+    ]
+    for number, schema in enumerate(schemas):
+        text = json.dumps(schema, separators=(",", ":")).encode()
+        yield bytes([number % 2 * 2, len(choices)]) + choices + text
+    for pattern in ("(ab|a)*[^b]{2,9}c?", "^\\d{4}-\\w+$|\u00e9.+", "(a?){30}(\\S|\\s)*?b"):
+        yield bytes([1, len(choices)]) + choices + pattern.encode()
+
+
 TARGETS = {
     "message": messages,
     "frame_stream": frames,
@@ -128,6 +154,7 @@ TARGETS = {
     "config": configs,
     "tokenizer": tokenizers,
     "chat": chats,
+    "grammar": grammars,
 }
 
 
