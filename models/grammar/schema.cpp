@@ -75,7 +75,7 @@ Result<ExpressionId> SchemaCompiler::value(const ConfigValue& schema, bool is_ro
   if (!schema.is_object()) return wrong(schema, "must be a schema: an object, true or false");
   TRY(const Keywords keywords, read_keywords(schema, is_root));
   if (!keywords.alone.empty()) return decided_by(keywords.alone, schema, keywords.types);
-  if (keywords.types == kAnyType) return pieces_.any();
+  if (keywords.types == kAnyType && !keywords.constrained) return pieces_.any();
 
   std::vector<ExpressionId> choices;
   for (unsigned type = kNull; type <= kObject; type <<= 1) {

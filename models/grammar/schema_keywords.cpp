@@ -1,8 +1,6 @@
 #include "models/grammar/schema_keywords.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <string>
 
 #include <fmt/format.h>
@@ -155,6 +153,7 @@ Result<Keywords> read_keywords(const ConfigValue& schema, bool is_root) {
       other = known->name;
   }
   const bool literal = found.alone == "enum" || found.alone == "const";
+  found.constrained = constrained != 0;
   const auto type = schema["type"];
   if (type.exists() && !found.alone.empty() && !literal) other = "type";
   if (!found.alone.empty() && !other.empty())

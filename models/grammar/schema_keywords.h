@@ -29,6 +29,7 @@ enum TypeBit : unsigned {
 struct Keywords {
   // The one keyword that decides alone: $ref, enum, const, anyOf, oneOf or allOf. Empty: none.
   std::string_view alone;
+  bool constrained = false;   // there are others, of the values of some types
   unsigned types = kAnyType;  // as `type` says, else those that the other keywords speak of
 };
 

@@ -1,5 +1,7 @@
 #include <array>
 #include <charconv>
+#include <functional>
+#include <map>
 #include <string>
 
 #include <fmt/format.h>
@@ -11,30 +13,27 @@
 namespace hearth::grammar {
 namespace {
 
-// RFC 3339. Months have their days; the 29th of February is left out, so no year is wrong.
-#define HEARTH_DATE                                                                             \
-  "\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|" \
-  "1\\d|2[0-8]))"
-#define HEARTH_TIME \
-  "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)"
-
-struct Format {
-  std::string_view name, pattern;
-};
-constexpr Format kFormats[] = {
-    {"date", "^" HEARTH_DATE "$"},
-    {"time", "^" HEARTH_TIME "$"},
-    {"date-time", "^" HEARTH_DATE "T" HEARTH_TIME "$"},
-    {"uuid", "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"},
-    {"ipv4",
-     "^((25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)\\.){3}(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)$"},
-    {"email",
-     "^[A-Za-z0-9_%+-]{1,32}(\\.[A-Za-z0-9_%+-]{1,31})?@([A-Za-z0-9]([A-Za-z0-9-]{0,30}"
-     "[A-Za-z0-9])?\\.){1,4}[A-Za-z]{2,24}$"},
-};
-
-#undef HEARTH_DATE
-#undef HEARTH_TIME
+// The formats that are kept to, as regular expressions. RFC 3339's months have their days; the 29th
+// of February is left out, so no year is wrong.
+const std::map<std::string, std::string, std::less<>>& formats() {
+  static const std::string date =
+      "\\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-(0[1-9]|[12]\\d|30)|02-(0[1-9]|"
+      "1\\d|2[0-8]))";
+  static const std::string time =
+      "([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)";
+  static const std::string byte = "(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)";
+  static const std::map<std::string, std::string, std::less<>> patterns = {
+      {"date", date},
+      {"time", time},
+      {"date-time", date + "T" + time},
+      {"uuid", "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"},
+      {"ipv4", "(" + byte + "\\.){3}" + byte},
+      {"email",
+       "[A-Za-z0-9_%+-]{1,32}(\\.[A-Za-z0-9_%+-]{1,31})?@([A-Za-z0-9]([A-Za-z0-9-]{0,30}"
+       "[A-Za-z0-9])?\\.){1,4}[A-Za-z]{2,24}"},
+  };
+  return patterns;
+}
 
 // A number of the schema in plain decimal digits.
 Result<NumberBound> bound_of(const ConfigValue& value, bool excluded) {
@@ -83,17 +82,14 @@ Result<ExpressionId> SchemaCompiler::string(const ConfigValue& schema) {
 
   const auto text = pattern.exists() ? pattern.text() : format.text();
   if (!text) return as_request(text.error());
-  std::string_view regex = *text;
-  if (format.exists()) {
-    const auto* known = std::begin(kFormats);
-    while (known != std::end(kFormats) && known->name != *text) ++known;
-    if (known == std::end(kFormats))
-      return unsupported(format, fmt::format("is \"{}\", which is not supported (date, time, "
-                                             "date-time, uuid, ipv4, email are)",
-                                             *text));
-    regex = known->pattern;
-  }
-  auto content = add_regex(into_, regex, {.in_json = true, .search = true});
+  const bool named = format.exists();
+  const auto known = named ? formats().find(*text) : formats().end();
+  if (named && known == formats().end())
+    return unsupported(format, fmt::format("is \"{}\", which is not supported (date, time, "
+                                           "date-time, uuid, ipv4, email are)",
+                                           *text));
+  auto content = add_regex(into_, named ? std::string_view(known->second) : *text,
+                           {.in_json = true, .search = !named});
   if (!content) {
     Error error = std::move(content).error();
     error.what = fmt::format("{}: {}", pattern.path(), error.what);
