@@ -44,6 +44,27 @@ inline HearthStatus check(const HearthLinear* linear) {
   return HEARTH_OK;
 }
 
+inline bool is_sound(const HearthMatrices& matrices) {
+  return is_sound(matrices.first) && matrices.count >= 1 && matrices.count <= HEARTH_MAX_EXPERTS &&
+         matrices.stride_bytes >= 0;
+}
+
+inline HearthStatus check(const HearthExperts* experts) {
+  if (experts == nullptr || experts->chosen == nullptr || experts->input == nullptr ||
+      experts->output == nullptr || !is_sound(experts->weight))
+    return HEARTH_BAD_ARGUMENT;
+  const HearthMatrix& first = experts->weight.first;
+  const bool swiglu = experts->epilogue == HEARTH_SWIGLU;
+  if (!is_type(experts->type) || !go_together(first.format, experts->type) ||
+      (!swiglu && experts->epilogue != HEARTH_STORE) || (swiglu && first.out_features % 2 != 0))
+    return HEARTH_BAD_ARGUMENT;
+  if (experts->rows < 1 || experts->rows > HEARTH_MAX_ROWS || experts->each < 1 ||
+      experts->each > HEARTH_MAX_CHOSEN)
+    return HEARTH_BAD_ARGUMENT;
+  const bool fits = swiglu ? experts->input_stride >= first.in_features : experts->norm == nullptr;
+  return fits ? HEARTH_OK : HEARTH_BAD_ARGUMENT;
+}
+
 inline HearthStatus check(const HearthPack* pack) {
   if (pack == nullptr || pack->source == nullptr || !is_sound(pack->matrix) || !is_type(pack->type))
     return HEARTH_BAD_ARGUMENT;

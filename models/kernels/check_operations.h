@@ -27,6 +27,20 @@ inline bool is_whole(const HearthCache& cache) {
          cache.kv_heads >= 1 && cache.head_dim >= 1;
 }
 
+inline HearthStatus check(const HearthRoute* call) {
+  return status_of(call != nullptr && all_given(call->logits, call->chosen, call->shares) &&
+                   call->rows >= 1 && call->experts >= 1 && call->experts <= HEARTH_MAX_EXPERTS &&
+                   call->each >= 1 && call->each <= HEARTH_MAX_CHOSEN &&
+                   call->each <= call->experts && call->logits_stride >= call->experts);
+}
+
+inline HearthStatus check(const HearthCombine* call) {
+  return status_of(call != nullptr && is_known(call->type) &&
+                   all_given(call->shares, call->input, call->output) && call->rows >= 1 &&
+                   call->each >= 1 && call->each <= HEARTH_MAX_CHOSEN && call->width >= 1 &&
+                   call->output_stride >= call->width);
+}
+
 inline HearthStatus check(const HearthEmbed* call) {
   return status_of(call != nullptr && is_known(call->type) &&
                    all_given(call->table, call->token, call->output) && call->vocabulary >= 1 &&

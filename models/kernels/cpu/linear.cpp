@@ -11,10 +11,6 @@
 namespace hearth::kernels::cpu {
 namespace {
 
-// Weights a thread claims at once: enough to hide the claim, few enough that a thread which another
-// program stops holds little.
-constexpr std::int64_t kChunkBytes = 128 * 1024;
-
 const TileFunctions& functions() {
 #if defined(__x86_64__)
   switch (level()) {
@@ -50,11 +46,6 @@ TileFunction function_for(const TileFunctions& functions, HearthFormat format) {
   return functions.int4;
 }
 
-struct Choice {
-  TileFunction compute;
-  Layout layout;
-};
-
 #if defined(__x86_64__)
 // With fewer rows than these products of vectors are faster than those of tiles. Both give integers
 // and so the same bits; of bf16 they do not, so there AMX multiplies any number of rows.
@@ -73,6 +64,8 @@ Choice choose_amx(HearthFormat format) {
 }
 #endif
 
+}  // namespace
+
 Choice choose(const HearthLinear& l) {
   const HearthFormat format = l.weight.format;
 #if defined(__x86_64__)
@@ -85,8 +78,6 @@ Choice choose(const HearthLinear& l) {
                                                            : Layout::kFloats};
 }
 
-}  // namespace
-
 HearthStatus linear(const HearthLinear* call, void*) {
   if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
   const HearthMatrix& m = call->weight;
@@ -94,7 +85,7 @@ HearthStatus linear(const HearthLinear* call, void*) {
   const LinearJob job = prepare(*call, choice.layout);
   const std::int64_t one_tile =
       static_cast<std::int64_t>(hearth_matrix_bytes(m.format, kTile, m.in_features));
-  for_chunks(tiles_of(m.out_features), kChunkBytes / one_tile,
+  for_chunks(tiles_of(m.out_features), kClaimedBytes / one_tile,
              [&](Chunk chunk) { choice.compute(job, chunk.first, chunk.last); });
   return HEARTH_OK;
 }

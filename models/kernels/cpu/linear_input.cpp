@@ -113,11 +113,16 @@ std::int64_t padded(std::int64_t rows) {
   return HEARTH_MAX_ROWS;
 }
 
-// One block of scratch: quads, scales, offset sums.
-Target tiled_target(LinearJob& job, bool row_by_row) {
+// Where the prepared input goes, and whether the team helps.
+struct Place {
+  void* memory;
+  bool alone;
+};
+
+// One block of memory: quads, scales, offset sums.
+Target tiled_target(LinearJob& job, bool row_by_row, void* block) {
   const std::int64_t places = job.groups * job.padded_rows;
-  auto* memory =
-      static_cast<char*>(scratch(kSharedScratch, static_cast<std::size_t>(places * (kGroup + 8))));
+  auto* memory = static_cast<char*>(block);
   Target to;
   to.stride = job.padded_rows;
   to.row_quads = row_by_row ? kQuadsOfGroup : 1;
@@ -145,54 +150,79 @@ Target row_target(const LinearJob& job, bool floats, void* memory) {
   return to;
 }
 
-void prepare_rows(const HearthLinear& l, const Target& to) {
-  const bool alone = l.rows * l.weight.in_features <= kAlone;
-  for_chunks(l.rows, alone ? l.rows : 1, [&](Chunk chunk) {
+void prepare_rows(const HearthLinear& l, const Target& to, bool alone) {
+  const auto compute = [&](Chunk chunk) {
     for (std::int64_t row = chunk.first; row < chunk.last; ++row) prepare_at_level(l, to, row);
-  });
+  };
+  if (alone) return compute({0, l.rows, 0});
+  for_chunks(l.rows, l.rows * l.weight.in_features <= kAlone ? l.rows : 1, compute);
 }
 
 #if defined(__x86_64__)
 // Rows that are bf16 already are paired where they lie.
-void prepare_pairs(LinearJob& job) {
+void prepare_pairs(LinearJob& job, const Place& place) {
   const HearthLinear& l = *job.call;
   job.input_stride = job.groups * kGroup;
   const auto numbers = static_cast<std::size_t>(job.rows * job.input_stride);
-  auto* pairs = static_cast<BFloat16*>(scratch(kSharedScratch, 2 * numbers * sizeof(BFloat16)));
+  auto* pairs = static_cast<BFloat16*>(place.memory);
   job.input = pairs;
   if (l.norm == nullptr && l.type == HEARTH_BF16)
     return pair_rows(static_cast<const BFloat16*>(l.input), l.input_stride, l, pairs);
   const Target to = row_target(job, false, pairs + numbers);
-  prepare_rows(l, to);
+  prepare_rows(l, to, place.alone);
   pair_rows(to.halves, to.stride, l, pairs);
 }
 #endif
 
-}  // namespace
+// Whether the inner loops read the input where it lies.
+bool reads_in_place(const HearthLinear& l, Layout layout) {
+  return l.norm == nullptr && layout != Layout::kPairs &&
+         (layout == Layout::kHalves || l.weight.format == HEARTH_FORMAT_F32);
+}
 
-LinearJob prepare(const HearthLinear& l, Layout layout) {
+std::int64_t padded_rows(const HearthLinear& l, Layout layout) {
+  if (layout == Layout::kQuads) return padded(l.rows);
+  return layout == Layout::kRowsOfBytes ? l.rows : 0;
+}
+
+LinearJob prepare_in(const HearthLinear& l, Layout layout, const Place& place) {
   LinearJob job{&l, l.rows, l.input, l.input_stride, groups_of(l.weight.in_features), 0,
                 {}, {},     {}};
+  if (reads_in_place(l, layout)) return job;
 #if defined(__x86_64__)
   if (layout == Layout::kPairs) {
-    prepare_pairs(job);
+    prepare_pairs(job, place);
     return job;
   }
 #endif
-  const bool floats = layout == Layout::kFloats;
-  if (l.norm == nullptr && (layout == Layout::kHalves || l.weight.format == HEARTH_FORMAT_F32))
-    return job;
-  if (layout == Layout::kQuads) job.padded_rows = padded(l.rows);
-  if (layout == Layout::kRowsOfBytes) job.padded_rows = l.rows;
+  job.padded_rows = padded_rows(l, layout);
   if (job.padded_rows > 0) {
-    prepare_rows(l, tiled_target(job, layout == Layout::kRowsOfBytes));
+    prepare_rows(l, tiled_target(job, layout == Layout::kRowsOfBytes, place.memory), place.alone);
     return job;
   }
   job.input_stride = job.groups * kGroup;
-  job.input = scratch(kSharedScratch, static_cast<std::size_t>(job.rows * job.input_stride) *
-                                          (floats ? sizeof(float) : sizeof(BFloat16)));
-  prepare_rows(l, row_target(job, floats, const_cast<void*>(job.input)));
+  job.input = place.memory;
+  prepare_rows(l, row_target(job, layout == Layout::kFloats, place.memory), place.alone);
   return job;
+}
+
+}  // namespace
+
+std::size_t prepared_bytes(const HearthLinear& l, Layout layout) {
+  if (reads_in_place(l, layout)) return 0;
+  const std::int64_t groups = groups_of(l.weight.in_features);
+  if (const std::int64_t rows = padded_rows(l, layout); rows > 0)
+    return static_cast<std::size_t>(groups * rows * (kGroup + 8));
+  const auto numbers = static_cast<std::size_t>(l.rows * groups * kGroup);
+  return numbers * (layout == Layout::kHalves ? sizeof(BFloat16) : 2 * sizeof(BFloat16));
+}
+
+LinearJob prepare(const HearthLinear& l, Layout layout) {
+  return prepare_in(l, layout, {scratch(kSharedScratch, prepared_bytes(l, layout)), false});
+}
+
+LinearJob prepare_alone(const HearthLinear& l, Layout layout, void* memory) {
+  return prepare_in(l, layout, {memory, true});
 }
 
 }  // namespace hearth::kernels::cpu

@@ -52,6 +52,17 @@ extern const TileFunctions kGenericTiles;
 extern const TileFunctions kAvx2Tiles, kAvx512Tiles, kAvx512VnniTiles, kAvx512Bf16Tiles, kAmxTiles;
 #endif
 
+// The fastest inner loop for this processor, format and number of rows.
+struct Choice {
+  TileFunction compute;
+  Layout layout;
+};
+Choice choose(const HearthLinear& linear);
+
+// Weights a thread claims at once: enough to hide the claim, few enough that a thread which another
+// program stops holds little.
+inline constexpr std::int64_t kClaimedBytes = 128 * 1024;
+
 // --- outputs ------------------------------------------------------------------------------------
 
 template <class T>

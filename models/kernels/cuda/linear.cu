@@ -3,28 +3,6 @@
 #include "models/kernels/cuda/linear.cuh"
 
 namespace hearth::kernels::cuda {
-namespace {
-
-LinearCall call_of(const HearthLinear& l) {
-  const long long border = l.type == HEARTH_F32 ? 16 : 8;
-  return {weights_of(l.weight),
-          l.type,
-          l.output_type,
-          l.epilogue,
-          static_cast<int>(l.rows),
-          l.input,
-          l.input_stride,
-          l.input_stride % 4 == 0 && reinterpret_cast<unsigned long long>(l.input) % border == 0,
-          l.norm,
-          l.norm_epsilon,
-          l.bias,
-          l.output,
-          l.output_stride,
-          0};
-}
-
-}  // namespace
-
 HearthStatus linear(const HearthLinear* linear, void* stream) {
   if (const HearthStatus status = check(linear); status != HEARTH_OK) return status;
   Device device;

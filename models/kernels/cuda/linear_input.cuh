@@ -26,6 +26,24 @@ struct LinearCall {
   int pitch;  // bf16s from one staged row to the next; 0: rows are not staged in shared memory
 };
 
+inline LinearCall call_of(const HearthLinear& l) {
+  const long long border = l.type == HEARTH_F32 ? 16 : 8;
+  return {weights_of(l.weight),
+          l.type,
+          l.output_type,
+          l.epilogue,
+          static_cast<int>(l.rows),
+          l.input,
+          l.input_stride,
+          l.input_stride % 4 == 0 && reinterpret_cast<unsigned long long>(l.input) % border == 0,
+          l.norm,
+          l.norm_epsilon,
+          l.bias,
+          l.output,
+          l.output_stride,
+          0};
+}
+
 // Where every kernel of the linear begins in its shared memory.
 struct InputScales {
   float scale[HEARTH_MAX_ROWS];  // of the RMSNorm of each row; 1 without a norm

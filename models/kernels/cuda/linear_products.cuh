@@ -20,6 +20,14 @@ struct LinearShared {
   // then, where rows are staged: bf16 [rows, pitch]
 };
 
+// Which rows are multiplied: row i of a product is row input(i) of the input and row output(i) of
+// the output. This one: all of them.
+struct AllRows {
+  int count;
+  __device__ __forceinline__ int input(int i) const { return i; }
+  __device__ __forceinline__ int output(int i) const { return i; }
+};
+
 // Units that a warp has on the way from memory at a time.
 constexpr int kUnitsInFlight = 4;
 
@@ -44,9 +52,9 @@ __device__ inline void stage_input(const LinearCall& c, const InputScales& share
   __syncthreads();
 }
 
-template <class Format, int kRowTiles>
+template <class Format, int kRowTiles, class Rows>
 __device__ __forceinline__ void multiply_unit(const LinearCall& c, const InputScales& shared,
-                                              const BFloat16* staged,
+                                              const BFloat16* staged, const Rows& rows,
                                               const typename Format::Raw& raw, int unit,
                                               float (*sums)[4]) {
   const int group = lane_of() / 4;
@@ -62,9 +70,11 @@ __device__ __forceinline__ void multiply_unit(const LinearCall& c, const InputSc
     for (int i = 0; i < kRowTiles; ++i) {
       const int row = i * kFragmentRows + group;
       uint2 x{0, 0};
-      if (row < c.rows)
-        x = c.pitch != 0 ? *reinterpret_cast<const uint2*>(staged + row * c.pitch + k)
-                         : rounded_four(c, shared, row, k);
+      if (row < rows.count) {
+        const int input = rows.input(row);
+        x = c.pitch != 0 ? *reinterpret_cast<const uint2*>(staged + input * c.pitch + k)
+                         : rounded_four(c, shared, input, k);
+      }
       const unsigned b[2] = {x.x, x.y};
       multiply(target[i], a, b);
     }
@@ -83,9 +93,10 @@ __device__ __forceinline__ void multiply_unit(const LinearCall& c, const InputSc
 }
 
 // This warp's share of a tile: every kLinearWarps-th unit.
-template <class Format, int kRowTiles>
+template <class Format, int kRowTiles, class Rows>
 __device__ __forceinline__ void sum_tile(const LinearCall& c, const InputScales& shared,
-                                         const BFloat16* staged, int tile, float (*sums)[4]) {
+                                         const BFloat16* staged, const Rows& rows, int tile,
+                                         float (*sums)[4]) {
   const int units = units_of<Format>(c.weight);
   for (int first = warp_of(); first < units; first += kLinearWarps * kUnitsInFlight) {
     typename Format::Raw raw[kUnitsInFlight];
@@ -96,17 +107,19 @@ __device__ __forceinline__ void sum_tile(const LinearCall& c, const InputScales&
 #pragma unroll
     for (int i = 0; i < kUnitsInFlight; ++i)
       if (first + i * kLinearWarps < units)
-        multiply_unit<Format, kRowTiles>(c, shared, staged, raw[i], first + i * kLinearWarps, sums);
+        multiply_unit<Format, kRowTiles>(c, shared, staged, rows, raw[i], first + i * kLinearWarps,
+                                         sums);
   }
 }
 
 // Adds the warps' sums of a tile and writes its outputs.
-template <class Format, int kRowTiles>
+template <class Format, int kRowTiles, class Rows>
 __device__ __forceinline__ void finish_tile(const LinearCall& c,
-                                            const LinearShared<kRowTiles>& shared, int tile) {
+                                            const LinearShared<kRowTiles>& shared, const Rows& rows,
+                                            int tile) {
   const int each = c.epilogue == HEARTH_SWIGLU ? 2 : 1;  // features of an output
   const int outputs = kTile / each;
-  for (int i = threadIdx.x; i < c.rows * outputs; i += kLinearThreads) {
+  for (int i = threadIdx.x; i < rows.count * outputs; i += kLinearThreads) {
     const int row = i / outputs;
     const int column = i % outputs * each;
     const int feature = tile * kTile + column;
@@ -117,8 +130,27 @@ __device__ __forceinline__ void finish_tile(const LinearCall& c,
       if constexpr (Format::kRowScales)
         y[j] *= __ldg(static_cast<const float*>(c.weight.scales) + feature + j);
     }
-    finish_output(c, row, feature, y);
+    finish_output(c, rows.output(row), feature, y);
   }
+}
+
+// All of a tile. All threads of the block.
+template <class Format, int kRowTiles, class Rows>
+__device__ __forceinline__ void compute_tile(const LinearCall& c, LinearShared<kRowTiles>& shared,
+                                             const BFloat16* staged, const Rows& rows, int tile) {
+  const int group = lane_of() / 4;
+  const int t = lane_of() % 4;
+  float sums[kRowTiles][4] = {};
+  sum_tile<Format, kRowTiles>(c, shared.input, staged, rows, tile, sums);
+  float(*own)[kTile] = shared.sums[warp_of()];
+#pragma unroll
+  for (int i = 0; i < kRowTiles; ++i) {
+    for (int j = 0; j < 4; ++j)
+      own[i * kFragmentRows + 2 * t + j % 2][2 * group + j / 2] = sums[i][j];
+  }
+  __syncthreads();
+  finish_tile<Format, kRowTiles>(c, shared, rows, tile);
+  __syncthreads();  // the sums are read before the next tile's are written
 }
 
 // Has the weights of this block's first tile brought to the cache while the kernel before still
@@ -148,39 +180,31 @@ __global__ __launch_bounds__(kLinearThreads, 2) void products_kernel(LinearCall 
   if (c.pitch != 0)
     stage_input(c, shared.input, units_of<Format>(c.weight) * Format::kUnit, staged);
   const int tiles = (c.weight.out_features + kTile - 1) / kTile;
-  const int group = lane_of() / 4;
-  const int t = lane_of() % 4;
-  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-    float sums[kRowTiles][4] = {};
-    sum_tile<Format, kRowTiles>(c, shared.input, staged, tile, sums);
-    float(*own)[kTile] = shared.sums[warp_of()];
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i) {
-      for (int j = 0; j < 4; ++j)
-        own[i * kFragmentRows + 2 * t + j % 2][2 * group + j / 2] = sums[i][j];
-    }
-    __syncthreads();
-    finish_tile<Format, kRowTiles>(c, shared, tile);
-    __syncthreads();  // the sums are read before the next tile's are written
-  }
+  const AllRows rows{c.rows};
+  for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x)
+    compute_tile<Format, kRowTiles>(c, shared, staged, rows, tile);
 }
 
 // The most shared memory that staged rows may take: two blocks fit a multiprocessor of most
 // devices.
 constexpr std::size_t kStagedBytes = 80 * 1024;
 
-template <class Format, int kRowTiles>
-HearthStatus launch_products(LinearCall call, const Device& device, void* stream) {
+// Has the rows staged where they fit behind `fixed` bytes of shared memory. The bytes of both.
+template <class Format>
+std::size_t plan_staging(LinearCall& call, std::size_t fixed, const Device& device) {
   const int units = (call.weight.in_features + Format::kUnit - 1) / Format::kUnit;
   const int pitch = (units * Format::kUnit + 63) / 64 * 64 + Format::kPitchRest;
   const std::size_t staged = static_cast<std::size_t>(call.rows) * pitch * sizeof(BFloat16);
-  std::size_t shared_bytes = sizeof(LinearShared<kRowTiles>);
-  if (staged <= kStagedBytes &&
-      shared_bytes + staged <= static_cast<std::size_t>(device.shared_bytes)) {
-    call.pitch = pitch;
-    shared_bytes += staged;
-  }
-  auto* kernel = &products_kernel<Format, kRowTiles>;
+  if (staged > kStagedBytes || fixed + staged > static_cast<std::size_t>(device.shared_bytes))
+    return fixed;
+  call.pitch = pitch;
+  return fixed + staged;
+}
+
+// Launches as many blocks as run at once, but at most `items`.
+template <class Call>
+HearthStatus launch_resident(void (*kernel)(Call), const Call& call, int items,
+                             std::size_t shared_bytes, const Device& device, void* stream) {
   int resident = 0;
   cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                            device.shared_bytes);
@@ -188,10 +212,16 @@ HearthStatus launch_products(LinearCall call, const Device& device, void* stream
     error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, kLinearThreads,
                                                           shared_bytes);
   if (error != cudaSuccess) return from_cuda(error);
-  const int tiles = (call.weight.out_features + kTile - 1) / kTile;
-  const int blocks = min(tiles, max(1, resident) * device.multiprocessors);
+  const int blocks = min(items, max(1, resident) * device.multiprocessors);
   return launch({dim3(static_cast<unsigned>(blocks)), kLinearThreads, shared_bytes}, stream, kernel,
                 call);
+}
+
+template <class Format, int kRowTiles>
+HearthStatus launch_products(LinearCall call, const Device& device, void* stream) {
+  const std::size_t bytes = plan_staging<Format>(call, sizeof(LinearShared<kRowTiles>), device);
+  const int tiles = (call.weight.out_features + kTile - 1) / kTile;
+  return launch_resident(&products_kernel<Format, kRowTiles>, call, tiles, bytes, device, stream);
 }
 
 template <class Format>
