@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "models/kernels/kernels.h"
+
 namespace hearth::decoder {
 namespace {
 
@@ -17,6 +19,28 @@ Result<void> check_heads(const LayerDescription& layer) {
                            layer.kv_heads));
   if (layer.head_dim < 2 || layer.head_dim % 2 != 0)
     return bad(fmt::format("a head has {} channels, which cannot be rotated", layer.head_dim));
+  return {};
+}
+
+Result<void> check_experts(const ExpertsDescription& experts) {
+  if (experts.chosen < 1 || experts.chosen > experts.count)
+    return bad(fmt::format("{} of {} experts for a token", experts.chosen, experts.count));
+  if (experts.intermediate_size < 1)
+    return bad(fmt::format("experts of {} channels", experts.intermediate_size));
+  if (experts.files == ExpertFiles::kSeparate &&
+      experts.separate.size() != static_cast<std::size_t>(experts.count))
+    return bad(fmt::format("{} experts, but names of {}", experts.count, experts.separate.size()));
+  if (experts.count > HEARTH_MAX_EXPERTS || experts.chosen > HEARTH_MAX_CHOSEN)
+    return fail(Code::kUnsupported,
+                fmt::format("the decoder: {} of {} experts for a token; hearth computes at most {} "
+                            "of {}",
+                            experts.chosen, experts.count, static_cast<int>(HEARTH_MAX_CHOSEN),
+                            static_cast<int>(HEARTH_MAX_EXPERTS)));
+  return {};
+}
+
+Result<void> check_mlp(const LayerDescription& layer) {
+  if (layer.mlp == MlpKind::kExperts) return check_experts(layer.experts);
   if (layer.intermediate_size < 1)
     return bad(fmt::format("an MLP of {} channels", layer.intermediate_size));
   return {};
@@ -36,6 +60,30 @@ void add_linear(TensorShapes& shapes, const LinearNames& names, std::int64_t out
   if (!names.bias.empty()) shapes[names.bias] = {out};
 }
 
+void add_experts(TensorShapes& shapes, const ExpertsDescription& experts, std::int64_t hidden) {
+  const std::int64_t inter = experts.intermediate_size;
+  shapes[experts.router] = {experts.count, hidden};
+  for (const ExpertsDescription::Separate& names : experts.separate) {
+    shapes[names.gate] = shapes[names.up] = {inter, hidden};
+    shapes[names.down] = {hidden, inter};
+  }
+  if (experts.files == ExpertFiles::kFused) {
+    shapes[experts.gate_up] = {experts.count, 2 * inter, hidden};
+    shapes[experts.down] = {experts.count, hidden, inter};
+  }
+  if (experts.files == ExpertFiles::kFusedTransposed) {
+    shapes[experts.gate_up] = {experts.count, hidden, 2 * inter};
+    shapes[experts.down] = {experts.count, inter, hidden};
+  }
+}
+
+void add_mlp(TensorShapes& shapes, const LayerDescription& layer, std::int64_t hidden) {
+  if (layer.mlp == MlpKind::kExperts) return add_experts(shapes, layer.experts, hidden);
+  add_linear(shapes, layer.gate, layer.intermediate_size, hidden);
+  add_linear(shapes, layer.up, layer.intermediate_size, hidden);
+  add_linear(shapes, layer.down, hidden, layer.intermediate_size);
+}
+
 void add_layer(TensorShapes& shapes, const LayerDescription& layer, std::int64_t hidden) {
   const std::int64_t q_rows = std::int64_t{layer.heads} * layer.head_dim;
   const std::int64_t kv_rows = std::int64_t{layer.kv_heads} * layer.head_dim;
@@ -45,9 +93,7 @@ void add_layer(TensorShapes& shapes, const LayerDescription& layer, std::int64_t
   add_linear(shapes, layer.k, kv_rows, hidden);
   add_linear(shapes, layer.v, kv_rows, hidden);
   add_linear(shapes, layer.output, hidden, q_rows);
-  add_linear(shapes, layer.gate, layer.intermediate_size, hidden);
-  add_linear(shapes, layer.up, layer.intermediate_size, hidden);
-  add_linear(shapes, layer.down, hidden, layer.intermediate_size);
+  add_mlp(shapes, layer, hidden);
   if (!layer.qk_norm) return;
   shapes[layer.q_norm] = {layer.head_dim};
   shapes[layer.k_norm] = {layer.head_dim};
@@ -67,9 +113,10 @@ Result<void> check(const Description& description) {
   const LayerDescription& first = description.layers.front();
   for (const LayerDescription& layer : description.layers) {
     CHECK_OK(check_heads(layer));
+    CHECK_OK(check_mlp(layer));
     if (layer.heads != first.heads || layer.kv_heads != first.kv_heads ||
-        layer.head_dim != first.head_dim || layer.intermediate_size != first.intermediate_size)
-      return bad("layers of different shapes");
+        layer.head_dim != first.head_dim)
+      return bad("layers with different heads");
   }
   return check_rope(description.rope, first.head_dim);
 }

@@ -17,7 +17,10 @@
 namespace hearth::decoder {
 
 enum class AttentionKind { kFull };  // causal over all tokens before
-enum class MlpKind { kSwiGlu };      // down(silu(gate(x)) * up(x))
+enum class MlpKind {
+  kSwiGlu,  // down(silu(gate(x)) * up(x))
+  kExperts  // the sum of a few of many SwiGLU MLPs, which a router chooses for each token
+};
 
 // Rotary positions. Channel i is paired with i + head_dim / 2 ("rotate half").
 struct Rope {
@@ -34,6 +37,31 @@ struct LinearNames {
   std::string bias;  // empty: none
 };
 
+// How files hold a layer's experts. Fused tensors stack all experts; gate comes before up.
+enum class ExpertFiles {
+  kSeparate,         // one tensor an expert and linear, as any linear
+  kFused,            // gate_up [count, 2 intermediate, hidden], down [count, hidden, intermediate]
+  kFusedTransposed,  // gate_up [count, hidden, 2 intermediate], down [count, intermediate, hidden]
+};
+
+// p = softmax(router x) over all experts; the `chosen` largest are kept and, where `normalised`,
+// divided by their sum. The layer adds their experts' results times p to the residual stream.
+// Source: transformers, Qwen3MoeSparseMoeBlock (modeling_qwen3_moe.py).
+struct ExpertsDescription {
+  std::int32_t count = 0;
+  std::int32_t chosen = 0;
+  std::int32_t intermediate_size = 0;  // of one expert
+  bool normalised = true;
+
+  std::string router;  // [count, hidden]
+  ExpertFiles files = ExpertFiles::kSeparate;
+  std::string gate_up, down;  // fused
+  struct Separate {
+    std::string gate, up, down;
+  };
+  std::vector<Separate> separate;  // [count]
+};
+
 struct LayerDescription {
   AttentionKind attention = AttentionKind::kFull;
   std::int32_t heads = 0;
@@ -41,10 +69,12 @@ struct LayerDescription {
   std::int32_t head_dim = 0;
   bool qk_norm = false;  // RMSNorm over head_dim of queries and keys, before rotation
   MlpKind mlp = MlpKind::kSwiGlu;
-  std::int32_t intermediate_size = 0;
+  std::int32_t intermediate_size = 0;  // kSwiGlu
+  ExpertsDescription experts;          // kExperts
 
   std::string attention_norm, q_norm, k_norm, mlp_norm;
-  LinearNames q, k, v, output, gate, up, down;
+  LinearNames q, k, v, output;
+  LinearNames gate, up, down;  // kSwiGlu
 
   std::int32_t qk_heads() const { return heads + kv_heads; }
   std::int32_t qkv_heads() const { return heads + 2 * kv_heads; }
@@ -67,8 +97,8 @@ struct Description {
 };
 
 // Whether the numbers fit each other: at least one layer, equal head shapes in all layers, an even
-// head_dim, whole groups of heads, sections that fill half a head. Errors: bad_model naming the
-// number.
+// head_dim, whole groups of heads, sections that fill half a head, no more experts chosen than
+// there are. Errors: bad_model naming the number; unsupported for more experts than kernels take.
 Result<void> check(const Description& description);
 
 // Every tensor the description names, with the shape it must have.

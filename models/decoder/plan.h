@@ -21,15 +21,23 @@ enum class Buffer : std::uint8_t {
   kHidden,     // the residual stream, hidden
   kQkv,        // (heads + 2 kv_heads) head_dim
   kAttended,   // heads head_dim
-  kActivated,  // silu(gate) up, intermediate
+  kActivated,  // silu(gate) up: intermediate, or for experts [chosen, intermediate]
+  kRouted,     // f32, what the router says of each expert
+  kChosen,     // i32, numbers of the chosen experts
+  kShares,     // f32, what they count
+  kExperts,    // [chosen, hidden], their results
   kLogits,     // f32, vocabulary
 };
-inline constexpr std::size_t kBuffers = 5;
+inline constexpr std::size_t kBuffers = 9;
 
 enum class OpKind : std::uint8_t {
   kEmbed,         // hidden = embedding[token]; picture rows are replaced by their features
   kNormLinear,    // out = linear(norm(in)); `swiglu`: silu(gate) * up of the interleaved result
   kLinearAdd,     // out += linear(in)
+  kRoute,         // chooses experts and what they count by the router's results
+  kExpertLinear,  // of each chosen expert: out = linear(norm(in)), in is the token's; `swiglu`
+                  // as above. Without it `in` has a row for each chosen expert
+  kCombine,       // hidden += the sum of the experts' results, each times what it counts
   kRopeWrite,     // normalises and rotates queries (in place) and keys; keys and values go to the
                   // layer's cache
   kAttention,     // out = softmax(q kᵀ / sqrt(head_dim)) v over the layer's cache
@@ -46,16 +54,23 @@ struct Op {
   std::int32_t index = 0;                 // layer of the cache, DeepStack level, or hidden state
   const float* norm = nullptr;            // [width of in]
   const Linear* linear = nullptr;         // kNormLinear, kLinearAdd, kHead
-  const LayerWeights* weights = nullptr;  // kRopeWrite
+  const LayerWeights* weights = nullptr;  // kRopeWrite, kRoute, kExpertLinear, kCombine
 };
 
 // `weights` must outlive the plan.
 std::vector<Op> build_plan(const Description& description, const Weights& weights);
 
-// Width of a buffer's rows in elements.
 // The weights that `op` reads; null for what it does not have.
 std::array<const void*, 3> weights_of(const Op& op, const Weights& weights);
 
+// Width of a buffer's rows in elements; 0 for one that no layer uses.
 std::int64_t width_of(Buffer buffer, const Description& description);
+
+// The widths of all buffers, by Buffer.
+using Widths = std::array<std::int64_t, kBuffers>;
+Widths widths_of(const Description& description);
+
+// Bytes of a buffer's elements where the arithmetic type is `type`.
+std::size_t item_bytes_of(Buffer buffer, HearthType type);
 
 }  // namespace hearth::decoder

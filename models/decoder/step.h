@@ -92,13 +92,16 @@ class Step {
   // Stores in the arithmetic type; where from and where to is left open.
   HearthLinear linear_call(const Linear& linear, const float* norm, std::int64_t rows) const;
   HearthStatus linear(const Op& op, HearthEpilogue epilogue, std::int64_t rows) const;
+  HearthStatus route(const Op& op, std::int64_t rows) const;
+  HearthStatus expert_linear(const Op& op, std::int64_t rows) const;
+  HearthStatus combine(const Op& op, std::int64_t rows) const;
   HearthStatus rope_write(const Op& op, std::int64_t rows) const;
   HearthStatus attention(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
   Result<void> draw(std::int64_t rows, const void* hidden, bool first);
   void expect(std::int64_t rows);
   std::uint64_t written_entries() const;
   Result<void> wait_for(std::uint64_t entries);
-  std::int64_t width(Buffer which) const { return width_of(which, description_); }
+  std::int64_t width(Buffer which) const { return widths_[static_cast<std::size_t>(which)]; }
 
   const Description& description_;
   const Weights& weights_;
@@ -106,6 +109,7 @@ class Step {
   const HearthKernels& kernels_;
   const StepLimits limits_;
   const std::vector<Op> plan_;
+  const Widths widths_;
 
   KvPages pages_;
   StepMemory fixed_;

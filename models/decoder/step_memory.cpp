@@ -21,7 +21,7 @@ struct Sizes {
     for (std::size_t i = 0; i < kBuffers; ++i) {
       const auto which = static_cast<Buffer>(i);
       buffers[i] = HEARTH_MAX_ROWS * static_cast<std::size_t>(width_of(which, description)) *
-                   kernels::item_bytes(which == Buffer::kLogits ? HEARTH_F32 : type);
+                   item_bytes_of(which, type);
     }
     slots = slot_count * sizeof(HearthSlot);
     counts = slot_count * vocabulary * sizeof(std::uint16_t);

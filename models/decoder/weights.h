@@ -17,6 +17,16 @@ struct Linear {
   const void* bias = nullptr;  // [out_features] in the arithmetic type, or null
 };
 
+// A layer's experts; which of them a token passes through is chosen by the router, which is never
+// rounded below the arithmetic type.
+struct Experts {
+  Linear router{};           // [experts, hidden]
+  HearthMatrices gate_up{};  // of each expert gate and up row by row: [2 intermediate, hidden]
+  HearthMatrices down{};     // [hidden, intermediate]
+  std::int64_t chosen = 0;   // for each token; 0: the layer has no experts
+  bool normalised = true;    // the weights of the chosen add up to 1
+};
+
 struct LayerWeights {
   const float* attention_norm = nullptr;  // [hidden]
   Linear qkv;                     // queries, keys, values: [(heads + 2 kv_heads) head_dim, hidden]
@@ -24,8 +34,9 @@ struct LayerWeights {
   const float* k_norm = nullptr;
   Linear output;                    // [hidden, heads head_dim]
   const float* mlp_norm = nullptr;  // [hidden]
-  Linear gate_up;                   // gate and up row by row: [2 intermediate, hidden]
-  Linear down;                      // [hidden, intermediate]
+  Linear gate_up{};                 // gate and up row by row: [2 intermediate, hidden]
+  Linear down{};                    // [hidden, intermediate]
+  Experts experts{};                // instead of gate_up and down
 };
 
 struct Weights {

@@ -50,7 +50,8 @@ Shapes read_shapes(const files::WeightIndex& index, const TextRules& rules) {
                                  : (smallest ? kSmallestHeadDim : kUsualHeadDim);
   layer.heads = divided(rows("self_attn.q_proj.weight"), layer.head_dim);
   layer.kv_heads = divided(rows("self_attn.k_proj.weight"), layer.head_dim);
-  layer.intermediate_size = rows("mlp.gate_proj.weight");
+  // Where all layers have experts nothing needs it.
+  layer.intermediate_size = has(index, "mlp.gate.weight") ? 1 : rows("mlp.gate_proj.weight");
   return shapes;
 }
 
@@ -214,10 +215,6 @@ bool has_qkv_biases(const files::WeightIndex& index) {
   return has(index, "self_attn.q_proj.bias");
 }
 
-bool has_experts(const files::WeightIndex& index) {
-  return has(index, "mlp.gate.weight");
-}
-
 Result<decoder::Description> read_text(const ConfigValue& json, const files::WeightIndex& index,
                                        const TextRules& rules) {
   const ConfigValue text = json["text_config"] ? json["text_config"] : json;
@@ -235,6 +232,7 @@ Result<decoder::Description> read_text(const ConfigValue& json, const files::Wei
   read.embedding = kEmbedding;
   read.final_norm = "model.norm.weight";
   CHECK_OK(name_layers(text, index, rules, read));
+  CHECK_OK(read_experts(text, index, rules.experts, read));
   CHECK_OK(name_head(json, text, index, read));
   return read;
 }

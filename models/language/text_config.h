@@ -15,6 +15,7 @@
 #include "models/decoder/description.h"
 #include "models/files/config.h"
 #include "models/files/weight_index.h"
+#include "models/language/experts_config.h"
 #include "models/model.h"
 #include "shm/base/result.h"
 
@@ -32,15 +33,15 @@ struct TextRules {
   bool interleaved = true;
   std::int32_t published_context_tokens = 32'768;
   std::int32_t assumed_context_tokens = 32'768;
+  ExpertRules experts;
 };
 
 // config.json, or an absent value when there is none. Errors: bad_model.
 Result<files::ConfigValue> read_config_json(const models::ModelFiles& files);
 
-// Whether layer 0 has the norms of queries and keys, the biases, or a router of experts.
+// Whether layer 0 has the norms of queries and keys, or their biases.
 bool has_qk_norm(const files::WeightIndex& index);
 bool has_qkv_biases(const files::WeightIndex& index);
-bool has_experts(const files::WeightIndex& index);
 
 // `json`: the whole config.json, or absent. Errors: bad_model naming key or tensor; unsupported for
 // scaled rope, other activations, sliding windows, and files that hold an encoder only. Whether the

@@ -22,6 +22,7 @@ language::TextRules text_rules() {
   rules.sections = {24, 20, 20};
   rules.published_context_tokens = 262'144;
   rules.assumed_context_tokens = 128'000;
+  rules.experts.always_normalised = true;
   return rules;
 }
 
@@ -79,10 +80,6 @@ Result<VisionConfig> read_vision(const ConfigValue& vision, const Shapes& shapes
 }  // namespace
 
 Result<Config> read_config(const ConfigValue& json, const files::WeightIndex& index) {
-  TRY(const std::string_view type, json["model_type"].text_or(""));
-  if (language::has_experts(index) || type == "qwen3_vl_moe")
-    return fail(Code::kUnsupported,
-                "this is a Qwen3-VL with a mixture of experts; hearth serves the dense ones");
   Config config;
   TRY(config.text, language::read_text(json, index, text_rules()));
   TRY(config.vision, read_vision(json["vision_config"], read_shapes(index)));

@@ -2,7 +2,8 @@
 //
 // Read from config.json where there is one (nested or flat, rope_scaling or rope_parameters); what
 // it does not say, or all of it for a single file without one, comes from the tensors' shapes.
-// Source of defaults: transformers 5.23, configuration_qwen3_vl.py.
+// Source of defaults: transformers 5.23, configuration_qwen3_vl.py and
+// configuration_qwen3_vl_moe.py.
 //
 // Plain values; any thread.
 #pragma once
@@ -45,7 +46,7 @@ struct Config {
 };
 
 // Errors: bad_model naming key or tensor; unsupported for what is of this family but not served:
-// mixtures of experts, scaled rope, other activations, encoder-only files.
+// scaled rope, other activations, encoder-only files.
 Result<Config> read_config(const files::ConfigValue& json, const files::WeightIndex& index);
 
 }  // namespace hearth::qwen3_vl

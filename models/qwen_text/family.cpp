@@ -39,9 +39,6 @@ bool has_our_names(const files::WeightIndex& index) {
 }
 
 Result<language::Blueprint> read(const ConfigValue& json, const files::WeightIndex& index) {
-  if (language::has_experts(index))
-    return fail(Code::kUnsupported,
-                "this is a Qwen3 with a mixture of experts; hearth serves the dense ones");
   const bool third_generation = language::has_qk_norm(index);
   language::Blueprint blueprint;
   TRY(blueprint.text, language::read_text(json, index, rules_of(third_generation)));

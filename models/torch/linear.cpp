@@ -44,7 +44,7 @@ bool Linears::takes_few_rows(const HearthGemm& call) const {
 HearthStatus Linears::few_rows(const HearthGemm& call) const {
   const HearthLinear few{.weight = call.weight,
                          .type = compute_.type,
-                         .output_type = compute_.type,
+                         .output_type = call.output_type,
                          .epilogue = call.epilogue,
                          .rows = call.rows,
                          .input = call.input,
@@ -74,11 +74,17 @@ Result<void> Linears::by_library(const HearthGemm& call) {
     return decoder::check_status(compute_.kernels().swiglu(&swiglu, compute_.memory->stream()),
                                  "swiglu");
   }
-  at::Tensor output = view_at(call.output, {call.rows, features}, {call.output_stride, 1}, options);
+  at::Tensor output = view_at(call.output, {call.rows, features}, {call.output_stride, 1},
+                              options.dtype(scalar_type(call.output_type)));
   CHECK_OK(multiply(call, input, output));
   if (call.activation != HEARTH_NO_ACTIVATION)
     at::gelu_out(output, output, call.activation == HEARTH_GELU_TANH ? "tanh" : "none");
   return {};
+}
+
+// What the library multiplies in.
+at::ScalarType Linears::library(const HearthGemm& call) const {
+  return call.output_type == HEARTH_F32 ? at::kFloat : compute_.library;
 }
 
 // The input or its norm, in the activations' type.
@@ -113,24 +119,24 @@ Result<at::Tensor> Linears::normed(const HearthGemm& call) {
 
 Result<at::Tensor> Linears::library_input(const HearthGemm& call) {
   TRY(at::Tensor input, normed(call));
-  if (input.scalar_type() == compute_.library) return input;
-  at::Tensor converted = input_.take(input.sizes(), input.options().dtype(compute_.library));
+  if (input.scalar_type() == library(call)) return input;
+  at::Tensor converted = input_.take(input.sizes(), input.options().dtype(library(call)));
   converted.copy_(input);
   return converted;
 }
 
 // Features [first, first + count) of a weight in the library's type. [count, in_features]
-Result<at::Tensor> Linears::panel(const HearthMatrix& weight, std::int64_t first,
-                                  std::int64_t count) {
-  const at::TensorOptions options = compute_.options().dtype(compute_.library);
-  at::Tensor unpacked = panel_.take({count, weight.in_features}, options);
-  const HearthUnpack call{.matrix = weight,
-                          .first = first,
-                          .count = count,
-                          .type = type_of(compute_.library),
-                          .target = unpacked.mutable_data_ptr()};
-  CHECK_OK(
-      decoder::check_status(compute_.kernels().unpack(&call, compute_.memory->stream()), "unpack"));
+Result<at::Tensor> Linears::panel(const HearthGemm& call, std::int64_t first, std::int64_t count) {
+  const at::ScalarType type = library(call);
+  at::Tensor unpacked =
+      panel_.take({count, call.weight.in_features}, compute_.options().dtype(type));
+  const HearthUnpack unpack{.matrix = call.weight,
+                            .first = first,
+                            .count = count,
+                            .type = type_of(type),
+                            .target = unpacked.mutable_data_ptr()};
+  CHECK_OK(decoder::check_status(compute_.kernels().unpack(&unpack, compute_.memory->stream()),
+                                 "unpack"));
   return unpacked;
 }
 
@@ -138,7 +144,7 @@ Result<at::Tensor> Linears::panel(const HearthMatrix& weight, std::int64_t first
 Result<void> Linears::multiply(const HearthGemm& call, const at::Tensor& input,
                                at::Tensor& output) {
   const HearthMatrix& weight = call.weight;
-  const bool direct = weight.format == format_of(compute_.library);
+  const bool direct = weight.format == format_of(library(call));
   const at::Tensor bias = vector_at(call.bias, weight.out_features, compute_.options());
   const std::int64_t step = direct ? weight.out_features : kPanelFeatures;
   for (std::int64_t first = 0; first < weight.out_features; first += step) {
@@ -147,7 +153,7 @@ Result<void> Linears::multiply(const HearthGemm& call, const at::Tensor& input,
     if (direct) {
       rows = view_at(weight.data, {count, weight.in_features}, input.options());
     } else {
-      TRY(rows, panel(weight, first, count));
+      TRY(rows, panel(call, first, count));
     }
     multiply_panel(input, {.rows = rows,
                            .bias = bias.defined() ? bias.narrow(0, first, count) : bias,
@@ -163,11 +169,12 @@ void Linears::multiply_panel(const at::Tensor& input, const Panel& panel) {
   const at::Tensor weight = panel.rows.t();
   at::Tensor output = panel.output;
   const bool biased = panel.bias.defined();
-  const bool in_place = output.scalar_type() == compute_.library && !(panel.add && biased);
+  const at::ScalarType type = input.scalar_type();
+  const bool in_place = output.scalar_type() == type && !(panel.add && biased);
   at::Tensor product =
       in_place ? output : product_.take({input.size(0), panel.rows.size(0)}, input.options());
   if (biased) {
-    at::addmm_out(product, panel.bias.to(compute_.library), input, weight);
+    at::addmm_out(product, panel.bias.to(type), input, weight);
   } else if (in_place && panel.add) {
     at::addmm_out(product, output, input, weight);
   } else {

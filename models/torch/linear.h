@@ -14,8 +14,8 @@ class Linears {
  public:
   explicit Linears(const Compute& compute) : compute_(compute) {}
 
-  // What HearthGemm says, for F32 activations and weights, too. All types are the Compute's,
-  // output_type as well.
+  // What HearthGemm says, for F32 activations and weights, too. All types are the Compute's;
+  // output_type may also be F32, but not with SWIGLU. For few features: multiplied in fp32 then.
   Result<void> run(const HearthGemm& call);
   // Gives memory that is kept between calls back.
   void drop_scratch() { normed_ = wide_ = input_ = panel_ = product_ = Scratch(); }
@@ -36,7 +36,8 @@ class Linears {
   Result<at::Tensor> library_input(const HearthGemm& call);
   Result<void> multiply(const HearthGemm& call, const at::Tensor& input, at::Tensor& output);
   void multiply_panel(const at::Tensor& input, const Panel& panel);
-  Result<at::Tensor> panel(const HearthMatrix& weight, std::int64_t first, std::int64_t count);
+  Result<at::Tensor> panel(const HearthGemm& call, std::int64_t first, std::int64_t count);
+  at::ScalarType library(const HearthGemm& call) const;
 
   const Compute compute_;
   Scratch normed_, wide_, input_, panel_, product_;

@@ -23,7 +23,12 @@ std::size_t buffer_bytes(Buffer buffer, const decoder::Description& description,
                          std::int32_t max_rows) {
   if (buffer == Buffer::kLogits) return 0;  // the step executor has the head
   return static_cast<std::size_t>(max_rows * width_of(buffer, description)) *
-         kernels::item_bytes(type);
+         item_bytes_of(buffer, type);
+}
+
+// Rows times experts that each of them chooses.
+std::int64_t most_entries(const decoder::Description& description, std::int32_t max_rows) {
+  return max_rows * width_of(Buffer::kChosen, description);
 }
 
 // Of keys or of values.
@@ -58,6 +63,7 @@ Prefill::Prefill(const decoder::Description& description, const decoder::Weights
       compute_(compute),
       max_rows_(max_rows),
       plan_(build_plan(description, weights)),
+      widths_(widths_of(description)),
       linears_(compute),
       attention_(compute) {}
 
@@ -74,7 +80,8 @@ std::uint64_t Prefill::scratch_bytes(const decoder::Description& description, He
                                      std::int32_t max_rows, std::int32_t context_tokens) {
   std::uint64_t bytes = rows_bytes(description, max_rows) +
                         2 * gathered_bytes(description, type, context_tokens) +
-                        buffer_bytes(Buffer::kHidden, description, type, max_rows);
+                        buffer_bytes(Buffer::kHidden, description, type, max_rows) +
+                        ExpertGroups::bytes(most_entries(description, max_rows));
   for (std::size_t i = 0; i < decoder::kBuffers; ++i)
     bytes += buffer_bytes(static_cast<Buffer>(i), description, type, max_rows);
   return bytes;
@@ -88,6 +95,7 @@ Result<void> Prefill::allocate() {
     TRY(buffers_[i], memory.allocate(buffer_bytes(buffer, description_, type, max_rows_)));
   }
   TRY(normed_, memory.allocate(buffer_bytes(Buffer::kHidden, description_, type, max_rows_)));
+  TRY(groups_, ExpertGroups::create(memory, most_entries(description_, max_rows_)));
   const std::size_t gathered = gathered_bytes(description_, type, step_.limits().context_tokens);
   TRY(keys_, memory.allocate(gathered));
   TRY(values_, memory.allocate(gathered));
@@ -128,7 +136,7 @@ bool Prefill::is_last_write(const Op& op) const {
 
 void* Prefill::buffer(Buffer which, std::int64_t row) const {
   return buffers_[static_cast<std::size_t>(which)].as<std::byte>() +
-         static_cast<std::size_t>(row * width(which)) * kernels::item_bytes(compute_.type);
+         static_cast<std::size_t>(row * width(which)) * item_bytes_of(which, compute_.type);
 }
 
 const void* Prefill::hidden(std::int32_t row) const {
@@ -165,6 +173,12 @@ Result<void> Prefill::execute(const Op& op, const Run& run, const Part& part) {
     case OpKind::kNormLinear:
     case OpKind::kLinearAdd:
       return product(op, part);
+    case OpKind::kRoute:
+      return route(op, part);
+    case OpKind::kExpertLinear:
+      return expert_linear(op, part);
+    case OpKind::kCombine:
+      return combine(op, part);
     case OpKind::kRopeWrite:
       return rope_write(op, rows);
     case OpKind::kAttention:
@@ -199,7 +213,7 @@ Result<void> Prefill::embed(const Run& run) {
 Result<void> Prefill::product(const Op& op, const Part& part) {
   const HearthEpilogue store = op.swiglu ? HEARTH_SWIGLU : HEARTH_STORE;
   return linears_.run({.weight = op.linear->matrix,
-                       .output_type = compute_.type,
+                       .output_type = op.out == Buffer::kRouted ? HEARTH_F32 : compute_.type,
                        .epilogue = op.kind == OpKind::kLinearAdd ? HEARTH_ADD : store,
                        .activation = HEARTH_NO_ACTIVATION,
                        .rows = part.rows,
@@ -273,7 +287,7 @@ Result<void> Prefill::tap(const Op& op, const Run& run) {
   const auto rows = static_cast<std::int64_t>(run.ids.size());
   at::Tensor state = hidden_rows(0, rows);
   if (op.norm != nullptr) {
-    CHECK_OK(norm(op.norm, rows));
+    CHECK_OK(norm(op.norm, {.first = 0, .rows = rows}));
     state = view_at(normed_.data(), state.sizes(), compute_.options());
   }
   for (const Tap& tap : run.taps)
@@ -281,12 +295,13 @@ Result<void> Prefill::tap(const Op& op, const Run& run) {
   return {};
 }
 
-Result<void> Prefill::norm(const float* weight, std::int64_t rows) {
+// Into normed_, from its first row on.
+Result<void> Prefill::norm(const float* weight, const Part& part) {
   const std::int64_t hidden = description_.hidden_size;
   const HearthRmsNorm call{.type = compute_.type,
-                           .rows = rows,
+                           .rows = part.rows,
                            .width = hidden,
-                           .input = buffer(Buffer::kHidden),
+                           .input = buffer(Buffer::kHidden, part.first),
                            .input_stride = hidden,
                            .residual = nullptr,
                            .residual_stride = 0,

@@ -19,6 +19,7 @@
 #include "models/decoder/step.h"
 #include "models/torch/attention.h"
 #include "models/torch/compute.h"
+#include "models/torch/expert_groups.h"
 #include "models/torch/features.h"
 #include "models/torch/linear.h"
 
@@ -99,27 +100,37 @@ class Prefill {
   Result<void> embed(const Run& run);
   bool is_last_write(const decoder::Op& op) const;
   Result<void> product(const decoder::Op& op, const Part& part);
+  Result<void> route(const decoder::Op& op, const Part& part);
+  Result<void> expert_linear(const decoder::Op& op, const Part& part);
+  Result<void> few_experts(const decoder::Op& op, const Part& part);
+  Result<void> many_experts(const decoder::Op& op, const Part& part);
+  Result<void> gather_rows(const decoder::Op& op, const Part& part);
+  Result<void> combine(const decoder::Op& op, const Part& part);
   Result<void> rope_write(const decoder::Op& op, std::int64_t rows);
   Result<void> attention(const decoder::Op& op, const Run& run, const Part& part);
   void add_deepstack(const decoder::Op& op, const Run& run);
   Result<void> tap(const decoder::Op& op, const Run& run);
-  Result<void> norm(const float* weight, std::int64_t rows);
+  Result<void> norm(const float* weight, const Part& part);
   void* buffer(decoder::Buffer which, std::int64_t row = 0) const;
-  std::int64_t width(decoder::Buffer which) const { return width_of(which, description_); }
+  std::int64_t width(decoder::Buffer which) const {
+    return widths_[static_cast<std::size_t>(which)];
+  }
   at::Tensor hidden_rows(std::int64_t row, std::int64_t count) const;
   float epsilon() const { return static_cast<float>(description_.norm_epsilon); }
 
   const decoder::Description& description_;
-  const decoder::LayerDescription& layer_;  // all layers have one shape
+  const decoder::LayerDescription& layer_;  // all layers have its heads
   const decoder::Weights& weights_;
   decoder::Step& step_;
   const Compute compute_;
   const std::int32_t max_rows_;
   const std::vector<decoder::Op> plan_;
+  const decoder::Widths widths_;
   Linears linears_;
   Attention attention_;
   std::array<decoder::DeviceBlock, decoder::kBuffers> buffers_;  // [max_rows, width]; no logits
-  decoder::DeviceBlock normed_;                                  // [max_rows, hidden], of taps
+  decoder::DeviceBlock normed_;                                  // [max_rows, hidden]
+  ExpertGroups groups_;                                          // of the layer at hand
   decoder::DeviceBlock keys_, values_;                           // [kv_heads, context, head_dim]
   decoder::DeviceBlock rows_block_;
   Rows rows_;

@@ -1,5 +1,6 @@
 #include "models/weights/convert.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <cstring>
@@ -52,7 +53,28 @@ void convert_from(const std::byte* source, HearthType to, void* target, std::siz
   }
 }
 
+// In blocks whose source and target stay in the first cache.
+template <class Item>
+void transpose_items(const std::byte* source, std::size_t stride_bytes, const Items& target) {
+  constexpr std::size_t kBlock = 32;
+  for (std::size_t column = 0; column < target.columns; column += kBlock) {
+    const std::size_t end = std::min(column + kBlock, target.columns);
+    for (std::size_t row = 0; row < target.rows; ++row) {
+      auto* to = reinterpret_cast<Item*>(target.first) + row * target.columns;
+      for (std::size_t c = column; c < end; ++c)
+        std::memcpy(to + c, source + c * stride_bytes + row * sizeof(Item), sizeof(Item));
+    }
+  }
+}
+
 }  // namespace
+
+void transpose(std::size_t item_bytes, const std::byte* source, std::size_t stride_bytes,
+               const Items& target) {
+  assert(item_bytes == 2 || item_bytes == 4);
+  item_bytes == 2 ? transpose_items<std::uint16_t>(source, stride_bytes, target)
+                  : transpose_items<std::uint32_t>(source, stride_bytes, target);
+}
 
 void convert(DType from, const std::byte* source, HearthType to, void* target, std::size_t count) {
   switch (from) {

@@ -12,4 +12,16 @@ namespace hearth::weights {
 // allowed; any alignment of `source`.
 void convert(DType from, const std::byte* source, HearthType to, void* target, std::size_t count);
 
+// A dense matrix of items of 2 or 4 bytes. [rows, columns]
+struct Items {
+  std::byte* first = nullptr;
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+};
+
+// target[r, c] = source[c, r]. `source`: [target.columns, …], `stride_bytes` from row to row; any
+// alignment.
+void transpose(std::size_t item_bytes, const std::byte* source, std::size_t stride_bytes,
+               const Items& target);
+
 }  // namespace hearth::weights

@@ -41,7 +41,12 @@ class Scratch {
   Region region_;
 };
 struct Staging {
-  Scratch stored;   // as in the file
+  Scratch stored;  // as in the file
+  // What is in it: gate and up can lie in one transposed matrix.
+  const files::WeightEntry* entry = nullptr;
+  std::uint64_t begin = 0;
+  std::size_t bytes = 0;
+  Scratch turned;   // transposed back
   Scratch widened;  // f32 for rounding
 };
 
@@ -63,7 +68,19 @@ struct Part {
   std::size_t row_bytes() const {
     return static_cast<std::size_t>(placement.columns) * hearth::item_bytes(source.entry->dtype);
   }
-  std::uint64_t begin() const { return static_cast<std::uint64_t>(rows.first) * row_bytes(); }
+  // The bytes of the tensor that hold the part; of a transposed source the whole matrix.
+  std::uint64_t begin() const {
+    const std::int64_t row = source.from + (source.is_transposed() ? 0 : rows.first);
+    return static_cast<std::uint64_t>(row) * stored_row_bytes();
+  }
+  std::size_t bytes() const {
+    const std::int64_t count = source.is_transposed() ? placement.columns : rows.rows;
+    return static_cast<std::size_t>(count) * stored_row_bytes();
+  }
+  std::size_t stored_row_bytes() const {
+    const std::int64_t columns = source.is_transposed() ? source.stored_columns : placement.columns;
+    return static_cast<std::size_t>(columns) * hearth::item_bytes(source.entry->dtype);
+  }
   std::int64_t target_row() const { return source.first + rows.first * source.step; }
   HearthType target_type() const {
     return placement.format == HEARTH_FORMAT_F32 ? HEARTH_F32 : HEARTH_BF16;
@@ -73,7 +90,7 @@ struct Part {
   }
   // Whether the file's bytes are what the arena wants.
   bool is_verbatim() const {
-    if (placement.is_packed()) return false;
+    if (placement.is_packed() || source.is_transposed()) return false;
     const bool equal_types =
         source.entry->dtype == (target_type() == HEARTH_F32 ? DType::kF32 : DType::kBF16);
     return equal_types && (source.step == 1 || row_bytes() >= kLeastScatteredBytes);
@@ -186,8 +203,7 @@ class Loading {
     const Placement& placement = plan_.placements[piece.place];
     for (const Source& source : placement.sources) {
       const Part part{placement, source, rows_of(source, piece)};
-      const auto rows = static_cast<std::uint64_t>(part.rows.rows);
-      index_.prefetch(*source.entry, part.begin(), rows * part.row_bytes());
+      index_.prefetch(*source.entry, part.begin(), part.bytes());
     }
   }
 
@@ -209,9 +225,7 @@ class Loading {
       return index_.read_rows(*part.source.entry, part.begin(),
                               {target_of(part), rows, part.row_bytes(),
                                part.row_bytes() * static_cast<std::size_t>(part.source.step)});
-    const std::size_t bytes = rows * part.row_bytes();
-    TRY(std::byte * stored, staging.stored.of(bytes));
-    CHECK_OK(index_.read_rows(*part.source.entry, part.begin(), {stored, 1, bytes, bytes}));
+    TRY(const std::byte* stored, read(part, staging));
     if (part.placement.is_packed()) return pack(part, stored, staging.widened);
     if (part.source.step == 1) {
       convert(part.source.entry->dtype, stored, part.target_type(), target_of(part),
@@ -223,6 +237,29 @@ class Loading {
       convert(part.source.entry->dtype, stored + row * part.row_bytes(), part.target_type(),
               target_of(part) + row * stride, static_cast<std::size_t>(part.placement.columns));
     return {};
+  }
+
+  // The part's rows in the file's type, one after another.
+  Result<const std::byte*> read(const Part& part, Staging& staging) const {
+    const std::size_t bytes = part.bytes();
+    TRY(std::byte * stored, staging.stored.of(bytes));
+    const files::WeightEntry* entry = part.source.entry;
+    const bool is_held =
+        staging.entry == entry && staging.begin == part.begin() && staging.bytes == bytes;
+    staging.entry = nullptr;  // until it is there
+    if (!is_held) CHECK_OK(index_.read_rows(*entry, part.begin(), {stored, 1, bytes, bytes}));
+    staging.entry = entry;
+    staging.begin = part.begin();
+    staging.bytes = bytes;
+    if (!part.source.is_transposed()) return static_cast<const std::byte*>(stored);
+    TRY(std::byte * turned,
+        staging.turned.of(static_cast<std::size_t>(part.rows.rows) * part.row_bytes()));
+    const std::size_t item = hearth::item_bytes(entry->dtype);
+    const auto column = static_cast<std::size_t>(part.source.column + part.rows.first);
+    transpose(item, stored + column * item, part.stored_row_bytes(),
+              {turned, static_cast<std::size_t>(part.rows.rows),
+               static_cast<std::size_t>(part.placement.columns)});
+    return static_cast<const std::byte*>(turned);
   }
 
   // Of the part's first row. Not for packed placements.

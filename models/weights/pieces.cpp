@@ -12,6 +12,7 @@ std::int64_t first_from(const Source& source, std::int64_t row) {
 }
 
 std::int64_t rows_within(const Placement& placement, std::uint64_t most_bytes) {
+  if (placement.is_transposed()) return placement.rows;
   std::uint64_t item = 1;
   for (const Source& source : placement.sources)
     item = std::max<std::uint64_t>(item, hearth::item_bytes(source.entry->dtype));

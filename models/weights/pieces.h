@@ -23,7 +23,8 @@ struct SourceRows {
 };
 
 // Pieces of at most `most_bytes` of sources, but at least one tile of rows, in the order of the
-// arena. They begin at whole tiles, so that no two threads round into the same cache line.
+// arena. They begin at whole tiles, so that no two threads round into the same cache line. What is
+// stored transposed is one piece: each of its rows lies in all of the stored matrix.
 std::vector<Piece> cut(const Plan& plan, std::uint64_t most_bytes);
 
 // Which of a source's rows a piece takes.

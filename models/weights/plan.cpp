@@ -7,6 +7,7 @@
 namespace hearth::weights {
 namespace {
 
+using decoder::ExpertsDescription;
 using decoder::LayerDescription;
 using decoder::LinearNames;
 
@@ -51,9 +52,65 @@ class Planner {
     }
     TRY(places.output, linear({layer.output}, Joined::kStacked));
     TRY(places.mlp_norm, norm(layer.mlp_norm));
+    CHECK_OK(add_mlp(layer, places));
+    plan_.layers.push_back(places);
+    return {};
+  }
+
+  Result<void> add_mlp(const LayerDescription& layer, LayerPlaces& places) {
+    if (layer.mlp == decoder::MlpKind::kExperts) return add_experts(layer.experts, places.experts);
     TRY(places.gate_up, linear({layer.gate, layer.up}, Joined::kInterleaved));
     TRY(places.down, linear({layer.down}, Joined::kStacked));
-    plan_.layers.push_back(places);
+    return {};
+  }
+
+  Result<void> add_experts(const ExpertsDescription& experts, ExpertPlaces& places) {
+    TRY(places.router, place({experts.router}, arithmetic()));
+    places.gate_up = plan_.placements.size();
+    places.count = experts.count;
+    places.chosen = experts.chosen;
+    places.normalised = experts.normalised;
+    for (std::int64_t e = 0; e < experts.count; ++e) {
+      if (experts.files == decoder::ExpertFiles::kSeparate) {
+        const auto& names = experts.separate[static_cast<std::size_t>(e)];
+        CHECK_OK(place({names.gate, names.up}, plan_.precision.linear, Joined::kInterleaved));
+        CHECK_OK(place({names.down}, plan_.precision.linear));
+      } else {
+        CHECK_OK(place_fused(experts, e));
+      }
+    }
+    return {};
+  }
+
+  // Both linears of one expert out of the tensors of all.
+  Result<void> place_fused(const ExpertsDescription& experts, std::int64_t number) {
+    TRY(const files::WeightEntry* gate_up, readable(experts.gate_up));
+    TRY(const files::WeightEntry* down, readable(experts.down));
+    const std::int64_t inter = experts.intermediate_size;
+    const std::int64_t hidden = description_.hidden_size;
+    Placement both{.format = plan_.precision.linear, .rows = 2 * inter, .columns = hidden};
+    Placement last{.format = plan_.precision.linear, .rows = hidden, .columns = inter};
+    if (experts.files == decoder::ExpertFiles::kFused) {
+      const std::int64_t from = number * 2 * inter;
+      both.sources = {
+          {.entry = gate_up, .rows = inter, .step = 2, .from = from},
+          {.entry = gate_up, .rows = inter, .first = 1, .step = 2, .from = from + inter}};
+      last.sources = {{.entry = down, .rows = hidden, .from = number * hidden}};
+    } else {
+      Source gate{.entry = gate_up,
+                  .rows = inter,
+                  .step = 2,
+                  .from = number * hidden,
+                  .stored_columns = 2 * inter};
+      Source up = gate;
+      up.first = 1;
+      up.column = inter;
+      both.sources = {gate, up};
+      last.sources = {
+          {.entry = down, .rows = hidden, .from = number * inter, .stored_columns = hidden}};
+    }
+    put(std::move(both));
+    put(std::move(last));
     return {};
   }
 
@@ -113,9 +170,10 @@ class Planner {
       const std::int64_t rows = entry->shape.empty() ? 1 : entry->shape.front();
       const auto number = static_cast<std::int64_t>(placement.sources.size());
       placement.columns = columns_of(*entry);
-      placement.sources.push_back(joined == Joined::kStacked
-                                      ? Source{entry, rows, placement.rows, 1}
-                                      : Source{entry, rows, number, parts});
+      placement.sources.push_back(
+          joined == Joined::kStacked
+              ? Source{.entry = entry, .rows = rows, .first = placement.rows}
+              : Source{.entry = entry, .rows = rows, .first = number, .step = parts});
       placement.rows += rows;
     }
     put(placement);
@@ -142,7 +200,9 @@ class Planner {
     placement.offset = plan_.bytes;
     placement.scale_offset = placement.offset + aligned(placement.bytes);
     plan_.bytes = placement.scale_offset + aligned(placement.scale_bytes);
-    for (const Source& source : placement.sources) plan_.source_bytes += source.entry->nbytes;
+    for (const Source& source : placement.sources)
+      plan_.source_bytes += static_cast<std::uint64_t>(source.rows * placement.columns) *
+                            hearth::item_bytes(source.entry->dtype);
     plan_.placements.push_back(std::move(placement));
   }
 
@@ -163,15 +223,33 @@ class Binder {
   decoder::Linear linear(LinearPlace place) const {
     return {matrix_in(plan_.placements[place.weight], base_), data(place.bias)};
   }
+  // Every second placement from `first` on.
+  HearthMatrices matrices(Place first, std::int64_t count) const {
+    const Placement& placement = plan_.placements[first];
+    const std::uint64_t next = count > 1 ? plan_.placements[first + 2].offset : placement.offset;
+    return {matrix_in(placement, base_), count, static_cast<std::int64_t>(next - placement.offset)};
+  }
+  decoder::Experts experts(const ExpertPlaces& places) const {
+    return {.router = linear({places.router, kNowhere}),
+            .gate_up = matrices(places.gate_up, places.count),
+            .down = matrices(places.gate_up + 1, places.count),
+            .chosen = places.chosen,
+            .normalised = places.normalised};
+  }
   decoder::LayerWeights layer(const LayerPlaces& places) const {
-    return {.attention_norm = floats(places.attention_norm),
-            .qkv = linear(places.qkv),
-            .q_norm = floats(places.q_norm),
-            .k_norm = floats(places.k_norm),
-            .output = linear(places.output),
-            .mlp_norm = floats(places.mlp_norm),
-            .gate_up = linear(places.gate_up),
-            .down = linear(places.down)};
+    decoder::LayerWeights made = {.attention_norm = floats(places.attention_norm),
+                                  .qkv = linear(places.qkv),
+                                  .q_norm = floats(places.q_norm),
+                                  .k_norm = floats(places.k_norm),
+                                  .output = linear(places.output),
+                                  .mlp_norm = floats(places.mlp_norm)};
+    if (places.experts.count > 0) {
+      made.experts = experts(places.experts);
+    } else {
+      made.gate_up = linear(places.gate_up);
+      made.down = linear(places.down);
+    }
+    return made;
   }
 
  private:

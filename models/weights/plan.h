@@ -34,12 +34,20 @@ struct Tensor {
   std::string interleaved_with = {};
 };
 
-// Row i of a stored tensor is row first + i * step of what is placed.
+// Some rows of a stored tensor, or some columns of one that is stored transposed: row i of them is
+// row first + i * step of what is placed.
 struct Source {
   const files::WeightEntry* entry = nullptr;  // the WeightIndex's
   std::int64_t rows = 0;
   std::int64_t first = 0;
   std::int64_t step = 1;
+  // Row 0 is the tensor's row `from`, counted over all dimensions but the last. Transposed: row i
+  // is column `column` + i of the matrix [columns, stored_columns] that begins with row `from`.
+  std::int64_t from = 0;
+  std::int64_t column = 0;
+  std::int64_t stored_columns = 0;  // 0: not transposed
+
+  bool is_transposed() const { return stored_columns > 0; }
 };
 
 // A matrix, or a vector as `rows` of one column.
@@ -51,9 +59,11 @@ struct Placement {
   std::uint64_t bytes = 0;
   std::uint64_t scale_offset = 0;
   std::uint64_t scale_bytes = 0;  // 0: none
-  std::vector<Source> sources;
+  std::vector<Source> sources{};
 
   bool is_packed() const { return format != HEARTH_FORMAT_F32 && format != HEARTH_FORMAT_BF16; }
+  // All sources are transposed or none is.
+  bool is_transposed() const { return sources.front().is_transposed(); }
 };
 
 // Numbers of placements.
@@ -64,9 +74,19 @@ struct LinearPlace {
   Place weight = kNowhere;
   Place bias = kNowhere;
 };
+// Of expert e gate_up is placed at gate_up + 2 e and down behind it, so that equal distances lie
+// between the experts.
+struct ExpertPlaces {
+  Place router = kNowhere;
+  Place gate_up = kNowhere;
+  std::int64_t count = 0;  // 0: the layer has no experts
+  std::int64_t chosen = 0;
+  bool normalised = true;
+};
 struct LayerPlaces {
   Place attention_norm = kNowhere, q_norm = kNowhere, k_norm = kNowhere, mlp_norm = kNowhere;
   LinearPlace qkv, output, gate_up, down;
+  ExpertPlaces experts;  // instead of gate_up and down
 };
 
 struct Plan {

@@ -62,5 +62,18 @@ TEST(WeightsOf, NameEveryWeightOfALayerAndNoOther) {
   EXPECT_EQ(named, owned);
 }
 
+TEST(WeightsOf, WaitForTheLastOfALayersExperts) {
+  const TinyDecoder decoder({.experts = 4}, HEARTH_F32, HEARTH_FORMAT_F32);
+  std::set<const void*> named;
+  for (const Op& op : build_plan(decoder.description, decoder.weights))
+    for (const void* weight : weights_of(op, decoder.weights)) named.insert(weight);
+  for (std::size_t i = 1; i < decoder.weights.layers.size(); ++i) {
+    const Experts& experts = decoder.weights.layers[i].experts;
+    EXPECT_TRUE(named.contains(experts.router.matrix.data));
+    EXPECT_TRUE(named.contains(kernels::matrix_at(experts.gate_up, 3).data));
+    EXPECT_TRUE(named.contains(kernels::matrix_at(experts.down, 3).data));
+  }
+}
+
 }  // namespace
 }  // namespace hearth::decoder

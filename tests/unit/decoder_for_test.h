@@ -13,6 +13,7 @@
 #include "models/decoder/step.h"
 #include "models/decoder/weights.h"
 #include "models/kernels/bfloat16.h"
+#include "models/kernels/matrices.h"
 
 namespace hearth::decoder {
 
@@ -25,6 +26,9 @@ struct Shape {
   std::int32_t head_dim = 16;
   std::int32_t intermediate = 96;
   bool biased = false;
+  std::int32_t experts = 0;  // of all layers but the first
+  std::int32_t chosen = 2;
+  std::int32_t expert_intermediate = 24;
 };
 
 inline Description description_of(const Shape& shape) {
@@ -40,6 +44,12 @@ inline Description description_of(const Shape& shape) {
   layer.intermediate_size = shape.intermediate;
   layer.qk_norm = true;
   description.layers.assign(static_cast<std::size_t>(shape.layers), layer);
+  for (std::size_t i = 1; i < description.layers.size() && shape.experts > 0; ++i) {
+    description.layers[i].mlp = MlpKind::kExperts;
+    description.layers[i].experts.count = shape.experts;
+    description.layers[i].experts.chosen = shape.chosen;
+    description.layers[i].experts.intermediate_size = shape.expert_intermediate;
+  }
   return description;
 }
 
@@ -61,8 +71,12 @@ class TinyDecoder {
       made.k_norm = norm(shape.head_dim);
       made.output = linear(shape.hidden, std::int64_t{shape.heads} * shape.head_dim, false);
       made.mlp_norm = norm(shape.hidden);
-      made.gate_up = linear(std::int64_t{2} * shape.intermediate, shape.hidden, false);
-      made.down = linear(shape.hidden, shape.intermediate, false);
+      if (i > 0 && shape.experts > 0) {
+        made.experts = experts(shape);
+      } else {
+        made.gate_up = linear(std::int64_t{2} * shape.intermediate, shape.hidden, false);
+        made.down = linear(shape.hidden, shape.intermediate, false);
+      }
       weights.layers.push_back(made);
     }
   }
@@ -101,15 +115,49 @@ class TinyDecoder {
     return numbers;
   }
 
+  void fill(const HearthMatrix& matrix) {
+    const std::int64_t out = matrix.out_features, in = matrix.in_features;
+    const void* source = values(out * in, 1.0F / std::sqrt(static_cast<float>(in)));
+    EXPECT_EQ(hearth_pack_begin(&matrix), HEARTH_OK);
+    const HearthPack pack{matrix, type_, source, out, 0, 1};
+    EXPECT_EQ(hearth_pack(&pack), HEARTH_OK);
+  }
+
+  // Of each the data, then the scales.
+  HearthMatrices matrices(std::int64_t count, std::int64_t out, std::int64_t in) {
+    constexpr std::size_t kBorder = 64;
+    const auto rounded = [](std::size_t bytes) {
+      return (bytes + kBorder - 1) / kBorder * kBorder;
+    };
+    const std::size_t bytes = rounded(hearth_matrix_bytes(format_, out, in));
+    const std::size_t scale_bytes = rounded(hearth_scale_bytes(format_, out, in));
+    auto* block =
+        static_cast<std::byte*>(keep(static_cast<std::size_t>(count) * (bytes + scale_bytes)));
+    const HearthMatrices made{{format_, out, in, block, scale_bytes > 0 ? block + bytes : nullptr},
+                              count,
+                              static_cast<std::int64_t>(bytes + scale_bytes)};
+    for (std::int64_t i = 0; i < count; ++i) fill(kernels::matrix_at(made, i));
+    return made;
+  }
+
+  Experts experts(const Shape& shape) {
+    Experts made;
+    const HearthFormat format = format_;
+    format_ = type_ == HEARTH_F32 ? HEARTH_FORMAT_F32 : HEARTH_FORMAT_BF16;
+    made.router = linear(shape.experts, shape.hidden, false);
+    format_ = format;
+    made.gate_up =
+        matrices(shape.experts, std::int64_t{2} * shape.expert_intermediate, shape.hidden);
+    made.down = matrices(shape.experts, shape.hidden, shape.expert_intermediate);
+    made.chosen = shape.chosen;
+    return made;
+  }
+
   Linear linear(std::int64_t out, std::int64_t in, bool biased) {
-    const float deviation = 1.0F / std::sqrt(static_cast<float>(in));
-    const void* source = values(out * in, deviation);
     Linear made;
     made.matrix = {format_, out, in, keep(hearth_matrix_bytes(format_, out, in)),
                    keep(hearth_scale_bytes(format_, out, in))};
-    EXPECT_EQ(hearth_pack_begin(&made.matrix), HEARTH_OK);
-    const HearthPack pack{made.matrix, type_, source, out, 0, 1};
-    EXPECT_EQ(hearth_pack(&pack), HEARTH_OK);
+    fill(made.matrix);
     if (biased) made.bias = values(out, 0.1F);
     return made;
   }

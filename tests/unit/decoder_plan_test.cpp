@@ -53,6 +53,47 @@ TEST(Description, NumbersThatDoNotFitAreRefused) {
   }));
 }
 
+Description with_experts() {
+  Description description = small(3, 0);
+  for (const std::size_t i : {0U, 2U}) {
+    LayerDescription& layer = description.layers[i];
+    layer.mlp = MlpKind::kExperts;
+    layer.experts.count = 8;
+    layer.experts.chosen = 2;
+    layer.experts.intermediate_size = 80;
+    layer.experts.files = ExpertFiles::kFused;
+    layer.intermediate_size = 0;
+  }
+  return description;
+}
+
+TEST(Description, ExpertsAreChosenAmongThoseThereAre) {
+  EXPECT_TRUE(check(with_experts()));
+  const auto refusal = [](auto change) {
+    Description description = with_experts();
+    change(description.layers[2].experts);
+    const auto checked = check(description);
+    return checked ? Code::kInternal : checked.error().code;
+  };
+  EXPECT_EQ(refusal([](ExpertsDescription& e) { e.chosen = 9; }), Code::kBadModel);
+  EXPECT_EQ(refusal([](ExpertsDescription& e) { e.chosen = 0; }), Code::kBadModel);
+  EXPECT_EQ(refusal([](ExpertsDescription& e) { e.intermediate_size = 0; }), Code::kBadModel);
+  EXPECT_EQ(refusal([](ExpertsDescription& e) { e.files = ExpertFiles::kSeparate; }),
+            Code::kBadModel);
+  EXPECT_EQ(refusal([](ExpertsDescription& e) { e.count = HEARTH_MAX_EXPERTS + 1; }),
+            Code::kUnsupported);
+}
+
+TEST(Description, BuffersHoldTheWidestLayer) {
+  const Description description = with_experts();
+  EXPECT_EQ(width_of(Buffer::kActivated, description), 2 * 80);
+  EXPECT_EQ(width_of(Buffer::kRouted, description), 8);
+  EXPECT_EQ(width_of(Buffer::kChosen, description), 2);
+  EXPECT_EQ(width_of(Buffer::kExperts, description), 2 * 64);
+  EXPECT_EQ(width_of(Buffer::kActivated, small(2, 0)), 96);
+  EXPECT_EQ(width_of(Buffer::kExperts, small(2, 0)), 0);
+}
+
 TEST(Description, CacheBytesAreThoseOfKeysAndValues) {
   // 3 layers of 2 heads of 16 channels, twice, in two bytes.
   EXPECT_EQ(kv_bytes_per_token(small(3, 0), 2), 3U * 2 * 16 * 2 * 2);
@@ -68,6 +109,23 @@ TEST(Plan, ALayerIsSixOperationsBetweenTaps) {
   EXPECT_EQ(count(plan, OpKind::kAttention), 4U);
   EXPECT_EQ(plan.size(), 1U + 4 * 6 + 5 + 1);  // and the embedding, the taps, the head
   EXPECT_EQ(plan.back().kind, OpKind::kHead);
+}
+
+TEST(Plan, ALayerWithExpertsRoutesThenComputesThenSums) {
+  Weights weights;
+  weights.layers.resize(3);
+  weights.layers[0].experts.chosen = weights.layers[2].experts.chosen = 2;
+  const auto plan = build_plan(with_experts(), weights);
+  EXPECT_EQ(count(plan, OpKind::kRoute), 2U);
+  EXPECT_EQ(count(plan, OpKind::kExpertLinear), 4U);
+  EXPECT_EQ(count(plan, OpKind::kCombine), 2U);
+  const auto route = std::find_if(plan.begin(), plan.end(),
+                                  [](const Op& op) { return op.kind == OpKind::kRoute; });
+  EXPECT_EQ((route - 1)->kind, OpKind::kNormLinear);
+  EXPECT_EQ((route - 1)->out, Buffer::kRouted);
+  EXPECT_TRUE((route + 1)->swiglu);
+  EXPECT_EQ((route + 2)->in, Buffer::kActivated);
+  EXPECT_EQ((route + 3)->out, Buffer::kHidden);
 }
 
 TEST(Plan, DeepstackFeaturesFollowTheTapOfTheirLayer) {

@@ -107,16 +107,18 @@ struct Case {
   HearthType type;
   HearthFormat format;
   double tolerance;  // of logits around 1, between ref and cpu
+  std::int32_t experts = 0;
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
   constexpr const char* kNames[] = {"f32", "bf16", "fp8", "int8", "int4"};
-  return out << kNames[c.format] << (c.type == HEARTH_F32 ? " in f32" : " in bf16");
+  return out << kNames[c.format] << (c.type == HEARTH_F32 ? " in f32" : " in bf16") << ", "
+             << c.experts << " experts";
 }
 
 class StepOf : public testing::TestWithParam<Case> {
  protected:
-  TinyDecoder decoder_{Shape{}, GetParam().type, GetParam().format};
+  TinyDecoder decoder_{Shape{.experts = GetParam().experts}, GetParam().type, GetParam().format};
 };
 
 TEST_P(StepOf, CpuAndPlainLoopsGiveTheSameLogits) {
@@ -194,6 +196,11 @@ INSTANTIATE_TEST_SUITE_P(Formats, StepOf,
                                          Case{HEARTH_BF16, HEARTH_FORMAT_INT8, 2e-2},
                                          Case{HEARTH_BF16, HEARTH_FORMAT_INT4, 2e-2},
                                          Case{HEARTH_F32, HEARTH_FORMAT_INT8, 2e-2}));
+INSTANTIATE_TEST_SUITE_P(Experts, StepOf,
+                         testing::Values(Case{HEARTH_F32, HEARTH_FORMAT_F32, 1e-5, 8},
+                                         Case{HEARTH_BF16, HEARTH_FORMAT_BF16, 2e-2, 8},
+                                         Case{HEARTH_BF16, HEARTH_FORMAT_INT8, 3e-2, 5},
+                                         Case{HEARTH_BF16, HEARTH_FORMAT_INT4, 3e-2, 5}));
 
 class StepF32 : public testing::Test {
  protected:
@@ -201,7 +208,8 @@ class StepF32 : public testing::Test {
 };
 
 TEST_F(StepF32, AStepAllocatesNothing) {
-  Running running(decoder_, *hearth_kernels_cpu());
+  const TinyDecoder decoder{Shape{.experts = 8}, HEARTH_F32, HEARTH_FORMAT_F32};
+  Running running(decoder, *hearth_kernels_cpu());
   for (const std::int32_t slot : {0, 1, 2})
     running.prefill(slot, prompt_of(some_ids(40, slot), 200));
   const std::vector<std::int32_t> slots = {0, 1, 2};

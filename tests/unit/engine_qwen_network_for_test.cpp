@@ -19,6 +19,7 @@ namespace {
 
 const FamilyRules& family_of(const std::string& name) {
   if (name.starts_with("qwen2_5_vl/")) return qwen2_5_vl::rules();
+  if (name.starts_with("qwen3_vl_moe/")) return qwen3_vl::rules();
   return name.find('/') == std::string::npos ? qwen3_vl::rules() : qwen_text::rules();
 }
 

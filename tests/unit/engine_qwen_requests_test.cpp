@@ -94,6 +94,13 @@ INSTANTIATE_TEST_SUITE_P(Qwen25Vl, Request,
                          Combine(Values("qwen2_5_vl/tied_bf16", "qwen2_5_vl/untied_hub_f32"),
                                  Values("text", "one", "two")),
                          name_of);
+INSTANTIATE_TEST_SUITE_P(Qwen3VlMoe, Request,
+                         Combine(Values("qwen3_vl_moe/hub_bf16"), Values("text", "one", "two")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(QwenTextMoe, Request,
+                         Combine(Values("qwen3_moe/experts_bf16", "qwen3_moe/mixed_f32"),
+                                 Values("text", "short", "long")),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(QwenText, Request,
                          Combine(Values("qwen2/tied_bf16", "qwen2/untied_f32", "qwen3/tied_bf16",
                                         "qwen3/untied_f32"),

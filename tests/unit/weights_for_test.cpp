@@ -6,12 +6,33 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <gtest/gtest.h>
 
 #include "models/kernels/bfloat16.h"
 #include "models/kernels/formats.h"
 #include "tests/unit/model_files_for_test.h"
 
 namespace hearth::weights {
+
+namespace {
+
+decoder::ExpertsDescription describe_experts(const Shape& shape, const std::string& layer) {
+  decoder::ExpertsDescription experts;
+  experts.count = shape.experts;
+  experts.chosen = 2;
+  experts.intermediate_size = shape.expert_intermediate;
+  experts.router = layer + ".router";
+  experts.files = shape.expert_files;
+  experts.gate_up = layer + ".experts.gate_up";
+  experts.down = layer + ".experts.down";
+  for (int e = 0; e < shape.experts && shape.expert_files == decoder::ExpertFiles::kSeparate; ++e) {
+    const auto name = [&](const char* part) { return fmt::format("{}.{}.{}", layer, e, part); };
+    experts.separate.push_back({name("gate"), name("up"), name("down")});
+  }
+  return experts;
+}
+
+}  // namespace
 
 decoder::Description describe(const Shape& shape) {
   decoder::Description text;
@@ -42,6 +63,10 @@ decoder::Description describe(const Shape& shape) {
     layer.gate = linear("gate", false);
     layer.up = linear("up", false);
     layer.down = linear("down", false);
+    if (shape.experts > 0 && i + 1 == shape.layers) {
+      layer.mlp = decoder::MlpKind::kExperts;
+      layer.experts = describe_experts(shape, std::to_string(i));
+    }
     text.layers.push_back(layer);
   }
   return text;
@@ -115,6 +140,25 @@ std::vector<float> numbers(const files::WeightIndex& index, const std::string& n
     }
   }
   return values;
+}
+
+void expect_packed(const HearthMatrix& found, const std::vector<float>& rows, const char* what) {
+  const std::size_t bytes =
+      hearth_matrix_bytes(found.format, found.out_features, found.in_features);
+  const std::size_t scale_bytes =
+      hearth_scale_bytes(found.format, found.out_features, found.in_features);
+  std::vector<std::byte> data(bytes), scales(scale_bytes + 1);
+  HearthMatrix wanted = found;
+  wanted.data = data.data();
+  wanted.scales = scale_bytes > 0 ? scales.data() : nullptr;
+  ASSERT_EQ(rows.size(), static_cast<std::size_t>(found.out_features * found.in_features)) << what;
+  ASSERT_EQ(hearth_pack_begin(&wanted), HEARTH_OK) << what;
+  const HearthPack pack = {wanted, HEARTH_F32, rows.data(), found.out_features, 0, 1};
+  ASSERT_EQ(hearth_pack(&pack), HEARTH_OK) << what;
+  EXPECT_EQ(std::memcmp(found.data, data.data(), bytes), 0) << what;
+  if (scale_bytes > 0) {
+    EXPECT_EQ(std::memcmp(found.scales, scales.data(), scale_bytes), 0) << what;
+  }
 }
 
 }  // namespace hearth::weights

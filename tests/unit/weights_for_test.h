@@ -32,6 +32,9 @@ struct Shape {
   std::int32_t heads = 2;
   std::int32_t head_dim = 8;
   std::uint32_t seed = 1;
+  std::int32_t experts = 0;  // of the last layer
+  decoder::ExpertFiles expert_files = decoder::ExpertFiles::kSeparate;
+  std::int32_t expert_intermediate = 20;  // gate and up are not whole tiles together
 };
 
 decoder::Description describe(const Shape& shape);
@@ -56,5 +59,8 @@ Plan plan_of(const files::WeightIndex& index, const Checkpoint& checkpoint, std:
 
 // A stored tensor's numbers.
 std::vector<float> numbers(const files::WeightIndex& index, const std::string& name);
+
+// Expects the bytes that one thread makes of the rows at once.
+void expect_packed(const HearthMatrix& found, const std::vector<float>& rows, const char* what);
 
 }  // namespace hearth::weights

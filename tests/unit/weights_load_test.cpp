@@ -68,26 +68,6 @@ std::vector<float> joined(const files::WeightIndex& index, const std::vector<std
   return rows;
 }
 
-// The bytes that one thread makes of the rows at once.
-void expect_packed(const HearthMatrix& found, const std::vector<float>& rows, const char* what) {
-  const std::size_t bytes =
-      hearth_matrix_bytes(found.format, found.out_features, found.in_features);
-  const std::size_t scale_bytes =
-      hearth_scale_bytes(found.format, found.out_features, found.in_features);
-  std::vector<std::byte> data(bytes), scales(scale_bytes + 1);
-  HearthMatrix wanted = found;
-  wanted.data = data.data();
-  wanted.scales = scale_bytes > 0 ? scales.data() : nullptr;
-  ASSERT_EQ(rows.size(), static_cast<std::size_t>(found.out_features * found.in_features)) << what;
-  ASSERT_EQ(hearth_pack_begin(&wanted), HEARTH_OK) << what;
-  const HearthPack pack = {wanted, HEARTH_F32, rows.data(), found.out_features, 0, 1};
-  ASSERT_EQ(hearth_pack(&pack), HEARTH_OK) << what;
-  EXPECT_EQ(std::memcmp(found.data, data.data(), bytes), 0) << what;
-  if (scale_bytes > 0) {
-    EXPECT_EQ(std::memcmp(found.scales, scales.data(), scale_bytes), 0) << what;
-  }
-}
-
 void expect_floats(const float* found, const std::vector<float>& wanted, const char* what) {
   EXPECT_EQ(std::memcmp(found, wanted.data(), wanted.size() * sizeof(float)), 0) << what;
 }
