@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Mapping, TypeVar
 
-PROTOCOL_VERSION = 1
-OLDEST_PROTOCOL_VERSION = 1
-SCHEMA_HASH = "2298bb225e7cdb4d"
+PROTOCOL_VERSION = 2
+OLDEST_PROTOCOL_VERSION = 2
+SCHEMA_HASH = "7b44e7597bb7e729"
 
 S = TypeVar("S", bound="Struct")
 
@@ -125,13 +125,16 @@ class ContentPart(Struct):
     kind: which of the fields below counts
     text: UTF-8; special tokens in it are read as plain text
     tensor: image: [height, width, channels]; video: [frames, height, width, channels]; u8, channels 1, 3 or 4
-    fps: video: frames per second of the tensor; 0 = unknown
+    fps: video: frames per second that frame_indices count; a video without is refused
+    frame_indices: video: which frame of its source each frame of the tensor is, rising; frame i was seen at frame_indices[i] / fps seconds; empty: 0, 1, 2, …
+    min_pixels: smallest area of this picture, or of all frames of this video together, after resizing; 0: the request's
+    max_pixels: largest area of this picture, or of all frames of this video together, after resizing; 0: the request's
     """
 
     NAME = "content_part"
     REQUIRED = ("kind",)
     NESTED = {"tensor": Tensor}
-    __slots__ = ("kind", "text", "tensor", "fps")
+    __slots__ = ("kind", "text", "tensor", "fps", "frame_indices", "min_pixels", "max_pixels")
 
     def __init__(
         self,
@@ -140,11 +143,17 @@ class ContentPart(Struct):
         text: str = "",
         tensor: Tensor | None = None,
         fps: float = 0.0,
+        frame_indices: list[int] | None = None,
+        min_pixels: int = 0,
+        max_pixels: int = 0,
     ) -> None:
         self.kind = kind
         self.text = text
         self.tensor = tensor
         self.fps = fps
+        self.frame_indices = [] if frame_indices is None else frame_indices
+        self.min_pixels = min_pixels
+        self.max_pixels = max_pixels
 
 
 class ChatMessage(Struct):
@@ -257,11 +266,14 @@ class Device(Struct):
     name: as the driver or /proc/cpuinfo calls it
     memory_bytes: device memory, or RAM for cpu
     threads: cpu: threads used for computing
+    compute_capability: cuda: such as 9.0
+    built_for: cuda: compute capabilities that this build has machine code for
+    bandwidth_bytes_per_s: what its memory can give: cuda from the driver's clock and bus width, cpu measured when the worker starts; 0: unknown
     """
 
     NAME = "device"
     REQUIRED = ("kind",)
-    __slots__ = ("kind", "name", "memory_bytes", "threads")
+    __slots__ = ("kind", "name", "memory_bytes", "threads", "compute_capability", "built_for", "bandwidth_bytes_per_s")
 
     def __init__(
         self,
@@ -270,11 +282,67 @@ class Device(Struct):
         name: str = "",
         memory_bytes: int = 0,
         threads: int = 0,
+        compute_capability: str = "",
+        built_for: list[str] | None = None,
+        bandwidth_bytes_per_s: int = 0,
     ) -> None:
         self.kind = kind
         self.name = name
         self.memory_bytes = memory_bytes
         self.threads = threads
+        self.compute_capability = compute_capability
+        self.built_for = [] if built_for is None else built_for
+        self.bandwidth_bytes_per_s = bandwidth_bytes_per_s
+
+
+class DeviceState(Struct):
+    """What the device was doing when a request ended. A number that cannot be read is absent.
+
+    source: where the numbers are from: nvml, procfs; or why there are none
+    clock_mhz: of the multiprocessors, or of the processor's cores on average
+    memory_clock_mhz: of the device's memory
+    power_w: power draw
+    power_limit_w: the most it may draw
+    temperature_c: of the chip
+    throttled_by: what holds the clock down: power_cap, thermal, hardware_slowdown, …
+    memory_used_bytes: of the device, by all processes
+    memory_total_bytes: of the device
+    held_bytes: what hearth's models hold of it, by their plans
+    torch_used_bytes: cuda: libtorch's allocator, in use
+    torch_kept_bytes: cuda: libtorch's allocator, taken from the driver
+    """
+
+    NAME = "device_state"
+    __slots__ = ("source", "clock_mhz", "memory_clock_mhz", "power_w", "power_limit_w", "temperature_c", "throttled_by", "memory_used_bytes", "memory_total_bytes", "held_bytes", "torch_used_bytes", "torch_kept_bytes")
+
+    def __init__(
+        self,
+        *,
+        source: str = "",
+        clock_mhz: int | None = None,
+        memory_clock_mhz: int | None = None,
+        power_w: float | None = None,
+        power_limit_w: float | None = None,
+        temperature_c: int | None = None,
+        throttled_by: list[str] | None = None,
+        memory_used_bytes: int | None = None,
+        memory_total_bytes: int | None = None,
+        held_bytes: int = 0,
+        torch_used_bytes: int | None = None,
+        torch_kept_bytes: int | None = None,
+    ) -> None:
+        self.source = source
+        self.clock_mhz = clock_mhz
+        self.memory_clock_mhz = memory_clock_mhz
+        self.power_w = power_w
+        self.power_limit_w = power_limit_w
+        self.temperature_c = temperature_c
+        self.throttled_by = [] if throttled_by is None else throttled_by
+        self.memory_used_bytes = memory_used_bytes
+        self.memory_total_bytes = memory_total_bytes
+        self.held_bytes = held_bytes
+        self.torch_used_bytes = torch_used_bytes
+        self.torch_kept_bytes = torch_kept_bytes
 
 
 class ModelEntry(Struct):
@@ -390,6 +458,72 @@ class MemoryPlan(Struct):
         self.image_bytes = image_bytes
 
 
+class Answer(Struct):
+    """One of several answers to a request.
+
+    text: without stop token, stop string and thoughts
+    thinking: the model's thoughts before the text
+    token_ids: generated ids, stop token included; i32 little endian
+    token_us: as in generated
+    stop_reason: why it ended
+    score: beam search: sum of the log probabilities over length ^ length_penalty
+    """
+
+    NAME = "answer"
+    REQUIRED = ("text", "token_ids", "token_us", "stop_reason")
+    __slots__ = ("text", "thinking", "token_ids", "token_us", "stop_reason", "score")
+
+    def __init__(
+        self,
+        *,
+        text: str,
+        thinking: str = "",
+        token_ids: bytes,
+        token_us: bytes,
+        stop_reason: str,
+        score: float = 0.0,
+    ) -> None:
+        self.text = text
+        self.thinking = thinking
+        self.token_ids = token_ids
+        self.token_us = token_us
+        self.stop_reason = stop_reason
+        self.score = score
+
+
+class SeenPicture(Struct):
+    """A picture or video as the model saw it.
+
+    width: as it was sent, pixels
+    height: as it was sent, pixels
+    seen_width: as the model saw it, pixels: what coordinates of a family that counts in pixels refer to
+    seen_height: as the model saw it, pixels
+    frames: of a video; 0: a picture
+    tokens: tokens of the prompt that it takes, a video's timestamps not counted
+    """
+
+    NAME = "seen_picture"
+    REQUIRED = ("width", "height", "seen_width", "seen_height", "tokens")
+    __slots__ = ("width", "height", "seen_width", "seen_height", "frames", "tokens")
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        height: int,
+        seen_width: int,
+        seen_height: int,
+        frames: int = 0,
+        tokens: int,
+    ) -> None:
+        self.width = width
+        self.height = height
+        self.seen_width = seen_width
+        self.seen_height = seen_height
+        self.frames = frames
+        self.tokens = tokens
+
+
 class CacheEntry(Struct):
     """One cache of a model as status shows it.
 
@@ -442,20 +576,25 @@ class Receipt(Struct):
     image_tokens: of these, tokens of pictures
     cached_tokens: of prompt_tokens, those whose keys and values were cached: they cost nothing
     cached_pictures: pictures that the vision tower did not have to see
-    generated_tokens: tokens generated, the stop token included
+    generated_tokens: tokens generated, stop tokens included; of all answers
+    thinking_tokens: of these, tokens of thoughts
     tokens_per_second: (generated_tokens - 1) / decode_ms
     slowest_token_ms: longest single decode step
     stalls: decode steps longer than three times the median
+    bytes_per_token: weights, keys and values that one decode step at the answer's end reads
+    bandwidth_share: bytes_per_token x tokens_per_second over the device's bandwidth_bytes_per_s; 0: unknown
     pinned: all its tensors lay in page-locked memory
     replayed: the answer of an earlier request with the same key or result_key
     model: model id
     model_loads: times this model was loaded since the service started
     device: device name
     dtype: arithmetic type
+    device_state: the device when the request ended
     """
 
     NAME = "receipt"
-    __slots__ = ("queue_ms", "load_ms", "warm_load", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "cached_tokens", "cached_pictures", "generated_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "pinned", "replayed", "model", "model_loads", "device", "dtype")
+    NESTED = {"device_state": DeviceState}
+    __slots__ = ("queue_ms", "load_ms", "warm_load", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "cached_tokens", "cached_pictures", "generated_tokens", "thinking_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "bytes_per_token", "bandwidth_share", "pinned", "replayed", "model", "model_loads", "device", "dtype", "device_state")
 
     def __init__(
         self,
@@ -474,15 +613,19 @@ class Receipt(Struct):
         cached_tokens: int = 0,
         cached_pictures: int = 0,
         generated_tokens: int = 0,
+        thinking_tokens: int = 0,
         tokens_per_second: float = 0.0,
         slowest_token_ms: float = 0.0,
         stalls: int = 0,
+        bytes_per_token: int = 0,
+        bandwidth_share: float = 0.0,
         pinned: bool = False,
         replayed: bool = False,
         model: str = "",
         model_loads: int = 0,
         device: str = "",
         dtype: str = "",
+        device_state: DeviceState | None = None,
     ) -> None:
         self.queue_ms = queue_ms
         self.load_ms = load_ms
@@ -498,15 +641,19 @@ class Receipt(Struct):
         self.cached_tokens = cached_tokens
         self.cached_pictures = cached_pictures
         self.generated_tokens = generated_tokens
+        self.thinking_tokens = thinking_tokens
         self.tokens_per_second = tokens_per_second
         self.slowest_token_ms = slowest_token_ms
         self.stalls = stalls
+        self.bytes_per_token = bytes_per_token
+        self.bandwidth_share = bandwidth_share
         self.pinned = pinned
         self.replayed = replayed
         self.model = model
         self.model_loads = model_loads
         self.device = device
         self.dtype = dtype
+        self.device_state = DeviceState() if device_state is None else device_state
 
 
 class Hello(Struct):
@@ -824,13 +971,15 @@ class OfferModel(Struct):
     name: for people: logs, status
     labels: file names inside the model's folder: config.json, model.safetensors, …
     dtype: what the weights are kept in; auto: as the checkpoint has them. float8, int8 and int4 round the decoder's linears while loading and compute in bfloat16
+    head: what the output layer is kept in when dtype rounds; auto: int8
+    attention: to find faults with: who computes attention over prompts and pictures. auto: the fastest; flash: hearth's fused kernel; sdpa: libtorch's; eager: every step on its own, in float32. All agree within rounding
     """
 
     NAME = "offer_model"
     TYPE = 16
     KIND = "request"
     REQUIRED = ("name", "labels")
-    __slots__ = ("name", "labels", "dtype")
+    __slots__ = ("name", "labels", "dtype", "head", "attention")
 
     def __init__(
         self,
@@ -838,10 +987,14 @@ class OfferModel(Struct):
         name: str,
         labels: list[str],
         dtype: str = "auto",
+        head: str = "auto",
+        attention: str = "auto",
     ) -> None:
         self.name = name
         self.labels = labels
         self.dtype = dtype
+        self.head = head
+        self.attention = attention
 
 
 class ModelOffered(Struct):
@@ -1218,11 +1371,21 @@ class Generate(Struct):
     top_k: choose among the k likeliest tokens; 0: no limit
     top_p: choose among the likeliest tokens that together reach this probability; 1: no limit
     min_p: drop tokens less likely than this fraction of the likeliest; 0: no limit
+    typical_p: choose among the tokens whose surprise is nearest to what is expected here, that together reach this probability; 1: no limit
     repetition_penalty: above 1: tokens already in prompt or answer become less likely
     presence_penalty: subtracted from the logit of each token already in the answer
+    frequency_penalty: subtracted from the logit of each token for every time it is already in the answer
+    no_repeat_ngram: no run of so many tokens comes twice in prompt and answer; 0: no limit
+    answers: how many answers, each with random numbers of its own; the prompt is computed once
+    beams: beam search over so many candidates, without chance; 1: off. At least as many as answers
+    length_penalty: beam search: scores are divided by length to this power; above 0 favours long answers
+    thinking: whether the model thinks before it answers; auto: as its own template has it
+    thinking_tokens: most tokens of thoughts; then they are closed and the answer begins; 0: no limit
+    json_schema: the answer is JSON that matches this JSON schema; {} for any JSON; empty: free text
+    regex: the whole answer matches this regular expression; empty: free text
     seed: same seed, same words, whoever else is served
     stop: end before the first of these strings; an empty string is refused
-    model_defaults: take temperature, top_k, top_p and penalties from the model's generation_config.json
+    model_defaults: take how words are chosen (temperature, top_k, top_p, min_p, typical_p, penalties, no_repeat_ngram) from the model's generation_config.json where it says
     min_pixels: smallest picture area after resizing; 0: the model's own
     max_pixels: largest picture area after resizing; 0: the model's own
     priority: who waits for whom when there is a queue; whoever has waited long moves up
@@ -1235,7 +1398,7 @@ class Generate(Struct):
     KIND = "request"
     REQUIRED = ("model", "messages")
     NESTED = {"messages": ChatMessage}
-    __slots__ = ("model", "messages", "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "presence_penalty", "seed", "stop", "model_defaults", "min_pixels", "max_pixels", "priority", "key", "result_key")
+    __slots__ = ("model", "messages", "max_tokens", "temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "no_repeat_ngram", "answers", "beams", "length_penalty", "thinking", "thinking_tokens", "json_schema", "regex", "seed", "stop", "model_defaults", "min_pixels", "max_pixels", "priority", "key", "result_key")
 
     def __init__(
         self,
@@ -1247,8 +1410,18 @@ class Generate(Struct):
         top_k: int = 20,
         top_p: float = 0.8,
         min_p: float = 0.0,
+        typical_p: float = 1.0,
         repetition_penalty: float = 1.0,
         presence_penalty: float = 0.0,
+        frequency_penalty: float = 0.0,
+        no_repeat_ngram: int = 0,
+        answers: int = 1,
+        beams: int = 1,
+        length_penalty: float = 1.0,
+        thinking: str = "auto",
+        thinking_tokens: int = 0,
+        json_schema: str = "",
+        regex: str = "",
         seed: int = 0,
         stop: list[str] | None = None,
         model_defaults: bool = False,
@@ -1265,8 +1438,18 @@ class Generate(Struct):
         self.top_k = top_k
         self.top_p = top_p
         self.min_p = min_p
+        self.typical_p = typical_p
         self.repetition_penalty = repetition_penalty
         self.presence_penalty = presence_penalty
+        self.frequency_penalty = frequency_penalty
+        self.no_repeat_ngram = no_repeat_ngram
+        self.answers = answers
+        self.beams = beams
+        self.length_penalty = length_penalty
+        self.thinking = thinking
+        self.thinking_tokens = thinking_tokens
+        self.json_schema = json_schema
+        self.regex = regex
         self.seed = seed
         self.stop = [] if stop is None else stop
         self.model_defaults = model_defaults
@@ -1282,22 +1465,28 @@ class Token(Struct):
 
     text: may be empty when the token only begins a character
     token_ids: i32 little endian
+    answer: which of the request's answers it belongs to, from 0
+    thinking: a piece of the thoughts, not of the text
     """
 
     NAME = "token"
     TYPE = 33
     KIND = "event"
     REQUIRED = ("text", "token_ids")
-    __slots__ = ("text", "token_ids")
+    __slots__ = ("text", "token_ids", "answer", "thinking")
 
     def __init__(
         self,
         *,
         text: str,
         token_ids: bytes,
+        answer: int = 0,
+        thinking: bool = False,
     ) -> None:
         self.text = text
         self.token_ids = token_ids
+        self.answer = answer
+        self.thinking = thinking
 
 
 class Progress(Struct):
@@ -1338,11 +1527,17 @@ class InputsDone(Struct):
 class Generated(Struct):
     """The whole answer.
 
-    text: without stop token and stop string
+    text: without stop token, stop string and thoughts
+    thinking: the model's thoughts before the text
+    thinking_closed: the thoughts reached thinking_tokens and were closed
     token_ids: generated ids, stop token included; i32 little endian
     prompt_token_ids: ids of the whole prompt, picture tokens expanded; i32 little endian
     token_us: for each generated id the microseconds since the one before, 0 for the first; i32 little endian; empty when the answer was kept
     stop_reason: why it ended
+    score: as in answer
+    others: the second answer and those after it; beam search: the best is first
+    pictures: in the order of their parts
+    coordinates: what numbers of boxes and points in the text count: thousandths of a picture's sides, or pixels of the picture as it was seen
     receipt: where the time went
     warnings: what a careful user should know
     """
@@ -1351,25 +1546,37 @@ class Generated(Struct):
     TYPE = 36
     KIND = "reply"
     REQUIRED = ("text", "token_ids", "prompt_token_ids", "token_us", "stop_reason", "receipt")
-    NESTED = {"receipt": Receipt}
-    __slots__ = ("text", "token_ids", "prompt_token_ids", "token_us", "stop_reason", "receipt", "warnings")
+    NESTED = {"others": Answer, "pictures": SeenPicture, "receipt": Receipt}
+    __slots__ = ("text", "thinking", "thinking_closed", "token_ids", "prompt_token_ids", "token_us", "stop_reason", "score", "others", "pictures", "coordinates", "receipt", "warnings")
 
     def __init__(
         self,
         *,
         text: str,
+        thinking: str = "",
+        thinking_closed: bool = False,
         token_ids: bytes,
         prompt_token_ids: bytes,
         token_us: bytes,
         stop_reason: str,
+        score: float = 0.0,
+        others: list[Answer] | None = None,
+        pictures: list[SeenPicture] | None = None,
+        coordinates: str = "none",
         receipt: Receipt,
         warnings: list[str] | None = None,
     ) -> None:
         self.text = text
+        self.thinking = thinking
+        self.thinking_closed = thinking_closed
         self.token_ids = token_ids
         self.prompt_token_ids = prompt_token_ids
         self.token_us = token_us
         self.stop_reason = stop_reason
+        self.score = score
+        self.others = [] if others is None else others
+        self.pictures = [] if pictures is None else pictures
+        self.coordinates = coordinates
         self.receipt = receipt
         self.warnings = [] if warnings is None else warnings
 
@@ -1447,6 +1654,69 @@ class Encoded(Struct):
         self.prompt_token_ids = prompt_token_ids
         self.receipt = receipt
         self.warnings = [] if warnings is None else warnings
+
+
+class CountTokens(Struct):
+    """What a chat would take, without running it. The model need not be loaded; pixels are not read.
+
+    model: id from model_offered, or the name of a public model
+    messages: as in generate; of tensors only the shape counts
+    thinking: as in generate
+    min_pixels: as in generate
+    max_pixels: as in generate
+    """
+
+    NAME = "count_tokens"
+    TYPE = 39
+    KIND = "request"
+    REQUIRED = ("model", "messages")
+    NESTED = {"messages": ChatMessage}
+    __slots__ = ("model", "messages", "thinking", "min_pixels", "max_pixels")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        messages: list[ChatMessage],
+        thinking: str = "auto",
+        min_pixels: int = 0,
+        max_pixels: int = 0,
+    ) -> None:
+        self.model = model
+        self.messages = messages
+        self.thinking = thinking
+        self.min_pixels = min_pixels
+        self.max_pixels = max_pixels
+
+
+class TokensCounted(Struct):
+    """Answer to count_tokens.
+
+    prompt_tokens: of the whole prompt
+    image_tokens: of these, of pictures and videos
+    context_tokens: what prompt and answer may have together
+    pictures: in the order of their parts
+    """
+
+    NAME = "tokens_counted"
+    TYPE = 40
+    KIND = "reply"
+    REQUIRED = ("prompt_tokens", "context_tokens")
+    NESTED = {"pictures": SeenPicture}
+    __slots__ = ("prompt_tokens", "image_tokens", "context_tokens", "pictures")
+
+    def __init__(
+        self,
+        *,
+        prompt_tokens: int,
+        image_tokens: int = 0,
+        context_tokens: int,
+        pictures: list[SeenPicture] | None = None,
+    ) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.image_tokens = image_tokens
+        self.context_tokens = context_tokens
+        self.pictures = [] if pictures is None else pictures
 
 
 class WorkerReady(Struct):
@@ -1529,13 +1799,15 @@ class AttachModel(Struct):
     name: for the log
     labels: as in offer_model
     dtype: as in offer_model
+    head: as in offer_model
+    attention: as in offer_model
     """
 
     NAME = "attach_model"
     TYPE = 67
     KIND = "link"
     REQUIRED = ("model", "name", "labels")
-    __slots__ = ("model", "name", "labels", "dtype")
+    __slots__ = ("model", "name", "labels", "dtype", "head", "attention")
 
     def __init__(
         self,
@@ -1544,11 +1816,15 @@ class AttachModel(Struct):
         name: str,
         labels: list[str],
         dtype: str = "auto",
+        head: str = "auto",
+        attention: str = "auto",
     ) -> None:
         self.model = model
         self.name = name
         self.labels = labels
         self.dtype = dtype
+        self.head = head
+        self.attention = attention
 
 
 class DetachModel(Struct):
@@ -1801,6 +2077,8 @@ BY_TYPE: dict[int, type[Struct]] = {
     36: Generated,
     37: Encode,
     38: Encoded,
+    39: CountTokens,
+    40: TokensCounted,
     64: WorkerReady,
     65: AttachArena,
     66: DetachArena,
@@ -1847,6 +2125,8 @@ WIDGETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "offer_model": {
         "dtype": {"default": "auto", "choices": ["auto", "float32", "bfloat16", "float8", "int8", "int4"], "tooltip": "what the weights are kept in; auto: as the checkpoint has them. float8, int8 and int4 round the decoder's linears while loading and compute in bfloat16"},
+        "head": {"default": "auto", "choices": ["auto", "bfloat16"], "tooltip": "what the output layer is kept in when dtype rounds; auto: int8"},
+        "attention": {"default": "auto", "choices": ["auto", "flash", "sdpa", "eager"], "tooltip": "to find faults with: who computes attention over prompts and pictures. auto: the fastest; flash: hearth's fused kernel; sdpa: libtorch's; eager: every step on its own, in float32. All agree within rounding"},
     },
     "free_memory": {
         "nbytes": {"default": 0, "tooltip": "device memory to give back; 0: all that is idle"},
@@ -1857,10 +2137,20 @@ WIDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "top_k": {"default": 20, "min": 0, "max": 1000, "step": 1, "tooltip": "choose among the k likeliest tokens; 0: no limit"},
         "top_p": {"default": 0.8, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": "choose among the likeliest tokens that together reach this probability; 1: no limit"},
         "min_p": {"default": 0.0, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": "drop tokens less likely than this fraction of the likeliest; 0: no limit"},
+        "typical_p": {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": "choose among the tokens whose surprise is nearest to what is expected here, that together reach this probability; 1: no limit"},
         "repetition_penalty": {"default": 1.0, "min": 0.1, "max": 5.0, "step": 0.01, "tooltip": "above 1: tokens already in prompt or answer become less likely"},
         "presence_penalty": {"default": 0.0, "min": -2.0, "max": 2.0, "step": 0.05, "tooltip": "subtracted from the logit of each token already in the answer"},
+        "frequency_penalty": {"default": 0.0, "min": -2.0, "max": 2.0, "step": 0.05, "tooltip": "subtracted from the logit of each token for every time it is already in the answer"},
+        "no_repeat_ngram": {"default": 0, "min": 0, "max": 64, "step": 1, "tooltip": "no run of so many tokens comes twice in prompt and answer; 0: no limit"},
+        "answers": {"default": 1, "min": 1, "max": 8, "step": 1, "tooltip": "how many answers, each with random numbers of its own; the prompt is computed once"},
+        "beams": {"default": 1, "min": 1, "max": 8, "step": 1, "tooltip": "beam search over so many candidates, without chance; 1: off. At least as many as answers"},
+        "length_penalty": {"default": 1.0, "min": -5.0, "max": 5.0, "step": 0.1, "tooltip": "beam search: scores are divided by length to this power; above 0 favours long answers"},
+        "thinking": {"default": "auto", "choices": ["auto", "on", "off"], "tooltip": "whether the model thinks before it answers; auto: as its own template has it"},
+        "thinking_tokens": {"default": 0, "min": 0, "max": 32768, "step": 1, "tooltip": "most tokens of thoughts; then they are closed and the answer begins; 0: no limit"},
+        "json_schema": {"default": "", "tooltip": "the answer is JSON that matches this JSON schema; {} for any JSON; empty: free text"},
+        "regex": {"default": "", "tooltip": "the whole answer matches this regular expression; empty: free text"},
         "seed": {"default": 0, "min": 0, "max": 18446744073709551615, "step": 1, "tooltip": "same seed, same words, whoever else is served"},
-        "model_defaults": {"default": False, "tooltip": "take temperature, top_k, top_p and penalties from the model's generation_config.json"},
+        "model_defaults": {"default": False, "tooltip": "take how words are chosen (temperature, top_k, top_p, min_p, typical_p, penalties, no_repeat_ngram) from the model's generation_config.json where it says"},
         "min_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "smallest picture area after resizing; 0: the model's own"},
         "max_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "largest picture area after resizing; 0: the model's own"},
         "priority": {"default": "interactive", "choices": ["interactive", "batch", "maintenance"], "tooltip": "who waits for whom when there is a queue; whoever has waited long moves up"},
@@ -1874,5 +2164,10 @@ WIDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "max_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "largest picture area after resizing; 0: the model's own"},
         "priority": {"default": "interactive", "choices": ["interactive", "batch", "maintenance"], "tooltip": "as in generate"},
         "key": {"default": "", "tooltip": "as in generate"},
+    },
+    "count_tokens": {
+        "thinking": {"default": "auto", "choices": ["auto", "on", "off"], "tooltip": "as in generate"},
+        "min_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "as in generate"},
+        "max_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "as in generate"},
     },
 }

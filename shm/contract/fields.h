@@ -36,6 +36,9 @@ struct Fields<ContentPart> {
     visit(Rule{.name = "text", .required = false, .max_bytes = 262144}, m.text);
     visit(Rule{.name = "tensor", .required = false}, m.tensor);
     visit(Rule{.name = "fps", .required = false, .min_real = 0.0, .max_real = 1000.0}, m.fps);
+    visit(Rule{.name = "frame_indices", .required = false, .min_integer = 0, .max_integer = 2147483647u, .max_items = 4096}, m.frame_indices);
+    visit(Rule{.name = "min_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.min_pixels);
+    visit(Rule{.name = "max_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.max_pixels);
   }
 };
 
@@ -101,6 +104,30 @@ struct Fields<Device> {
     visit(Rule{.name = "name", .required = false, .max_bytes = 256}, m.name);
     visit(Rule{.name = "memory_bytes", .required = false}, m.memory_bytes);
     visit(Rule{.name = "threads", .required = false}, m.threads);
+    visit(Rule{.name = "compute_capability", .required = false, .max_bytes = 16}, m.compute_capability);
+    visit(Rule{.name = "built_for", .required = false, .max_items = 32}, m.built_for);
+    visit(Rule{.name = "bandwidth_bytes_per_s", .required = false}, m.bandwidth_bytes_per_s);
+  }
+};
+
+template <>
+struct Fields<DeviceState> {
+  static constexpr std::string_view kName = "device_state";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "source", .required = false, .max_bytes = 256}, m.source);
+    visit(Rule{.name = "clock_mhz", .required = false}, m.clock_mhz);
+    visit(Rule{.name = "memory_clock_mhz", .required = false}, m.memory_clock_mhz);
+    visit(Rule{.name = "power_w", .required = false}, m.power_w);
+    visit(Rule{.name = "power_limit_w", .required = false}, m.power_limit_w);
+    visit(Rule{.name = "temperature_c", .required = false}, m.temperature_c);
+    visit(Rule{.name = "throttled_by", .required = false, .max_items = 16}, m.throttled_by);
+    visit(Rule{.name = "memory_used_bytes", .required = false}, m.memory_used_bytes);
+    visit(Rule{.name = "memory_total_bytes", .required = false}, m.memory_total_bytes);
+    visit(Rule{.name = "held_bytes", .required = false}, m.held_bytes);
+    visit(Rule{.name = "torch_used_bytes", .required = false}, m.torch_used_bytes);
+    visit(Rule{.name = "torch_kept_bytes", .required = false}, m.torch_kept_bytes);
   }
 };
 
@@ -156,6 +183,37 @@ struct Fields<MemoryPlan> {
 };
 
 template <>
+struct Fields<Answer> {
+  static constexpr std::string_view kName = "answer";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view stop_reason_choices[] = {"end_token", "stop_string", "max_tokens"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "text", .required = true, .max_bytes = 262144}, m.text);
+    visit(Rule{.name = "thinking", .required = false, .max_bytes = 262144}, m.thinking);
+    visit(Rule{.name = "token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.token_ids);
+    visit(Rule{.name = "token_us", .required = true, .is_bin = true, .max_bytes = 131072}, m.token_us);
+    visit(Rule{.name = "stop_reason", .required = true, .choices = stop_reason_choices}, m.stop_reason);
+    visit(Rule{.name = "score", .required = false}, m.score);
+  }
+};
+
+template <>
+struct Fields<SeenPicture> {
+  static constexpr std::string_view kName = "seen_picture";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "width", .required = true}, m.width);
+    visit(Rule{.name = "height", .required = true}, m.height);
+    visit(Rule{.name = "seen_width", .required = true}, m.seen_width);
+    visit(Rule{.name = "seen_height", .required = true}, m.seen_height);
+    visit(Rule{.name = "frames", .required = false}, m.frames);
+    visit(Rule{.name = "tokens", .required = true}, m.tokens);
+  }
+};
+
+template <>
 struct Fields<CacheEntry> {
   static constexpr std::string_view kName = "cache_entry";
   static constexpr bool kOpen = false;
@@ -191,15 +249,19 @@ struct Fields<Receipt> {
     visit(Rule{.name = "cached_tokens", .required = false}, m.cached_tokens);
     visit(Rule{.name = "cached_pictures", .required = false}, m.cached_pictures);
     visit(Rule{.name = "generated_tokens", .required = false}, m.generated_tokens);
+    visit(Rule{.name = "thinking_tokens", .required = false}, m.thinking_tokens);
     visit(Rule{.name = "tokens_per_second", .required = false}, m.tokens_per_second);
     visit(Rule{.name = "slowest_token_ms", .required = false}, m.slowest_token_ms);
     visit(Rule{.name = "stalls", .required = false}, m.stalls);
+    visit(Rule{.name = "bytes_per_token", .required = false}, m.bytes_per_token);
+    visit(Rule{.name = "bandwidth_share", .required = false}, m.bandwidth_share);
     visit(Rule{.name = "pinned", .required = false}, m.pinned);
     visit(Rule{.name = "replayed", .required = false}, m.replayed);
     visit(Rule{.name = "model", .required = false, .max_bytes = 64}, m.model);
     visit(Rule{.name = "model_loads", .required = false}, m.model_loads);
     visit(Rule{.name = "device", .required = false, .max_bytes = 256}, m.device);
     visit(Rule{.name = "dtype", .required = false, .max_bytes = 16}, m.dtype);
+    visit(Rule{.name = "device_state", .required = false}, m.device_state);
   }
 };
 
@@ -375,11 +437,15 @@ struct Fields<OfferModel> {
   static constexpr std::string_view kName = "offer_model";
   static constexpr bool kOpen = false;
   static constexpr std::string_view dtype_choices[] = {"auto", "float32", "bfloat16", "float8", "int8", "int4"};
+  static constexpr std::string_view head_choices[] = {"auto", "bfloat16"};
+  static constexpr std::string_view attention_choices[] = {"auto", "flash", "sdpa", "eager"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "name", .required = true, .max_bytes = 256}, m.name);
     visit(Rule{.name = "labels", .required = true, .max_items = 240, .max_bytes = 255}, m.labels);
     visit(Rule{.name = "dtype", .required = false, .choices = dtype_choices}, m.dtype);
+    visit(Rule{.name = "head", .required = false, .choices = head_choices}, m.head);
+    visit(Rule{.name = "attention", .required = false, .choices = attention_choices}, m.attention);
   }
 };
 
@@ -557,6 +623,7 @@ template <>
 struct Fields<Generate> {
   static constexpr std::string_view kName = "generate";
   static constexpr bool kOpen = false;
+  static constexpr std::string_view thinking_choices[] = {"auto", "on", "off"};
   static constexpr std::string_view priority_choices[] = {"interactive", "batch", "maintenance"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
@@ -567,8 +634,18 @@ struct Fields<Generate> {
     visit(Rule{.name = "top_k", .required = false, .min_integer = 0, .max_integer = 1000u}, m.top_k);
     visit(Rule{.name = "top_p", .required = false, .min_real = 0.0, .max_real = 1.0}, m.top_p);
     visit(Rule{.name = "min_p", .required = false, .min_real = 0.0, .max_real = 1.0}, m.min_p);
+    visit(Rule{.name = "typical_p", .required = false, .min_real = 0.0, .max_real = 1.0}, m.typical_p);
     visit(Rule{.name = "repetition_penalty", .required = false, .min_real = 0.1, .max_real = 5.0}, m.repetition_penalty);
     visit(Rule{.name = "presence_penalty", .required = false, .min_real = -2.0, .max_real = 2.0}, m.presence_penalty);
+    visit(Rule{.name = "frequency_penalty", .required = false, .min_real = -2.0, .max_real = 2.0}, m.frequency_penalty);
+    visit(Rule{.name = "no_repeat_ngram", .required = false, .min_integer = 0, .max_integer = 64u}, m.no_repeat_ngram);
+    visit(Rule{.name = "answers", .required = false, .min_integer = 1, .max_integer = 8u}, m.answers);
+    visit(Rule{.name = "beams", .required = false, .min_integer = 1, .max_integer = 8u}, m.beams);
+    visit(Rule{.name = "length_penalty", .required = false, .min_real = -5.0, .max_real = 5.0}, m.length_penalty);
+    visit(Rule{.name = "thinking", .required = false, .choices = thinking_choices}, m.thinking);
+    visit(Rule{.name = "thinking_tokens", .required = false, .min_integer = 0, .max_integer = 32768u}, m.thinking_tokens);
+    visit(Rule{.name = "json_schema", .required = false, .max_bytes = 262144}, m.json_schema);
+    visit(Rule{.name = "regex", .required = false, .max_bytes = 65536}, m.regex);
     visit(Rule{.name = "seed", .required = false, .min_integer = 0, .max_integer = 18446744073709551615u}, m.seed);
     visit(Rule{.name = "stop", .required = false, .max_items = 16, .max_bytes = 256}, m.stop);
     visit(Rule{.name = "model_defaults", .required = false}, m.model_defaults);
@@ -588,6 +665,8 @@ struct Fields<Token> {
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "text", .required = true, .max_bytes = 262144}, m.text);
     visit(Rule{.name = "token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.token_ids);
+    visit(Rule{.name = "answer", .required = false}, m.answer);
+    visit(Rule{.name = "thinking", .required = false}, m.thinking);
   }
 };
 
@@ -618,13 +697,20 @@ struct Fields<Generated> {
   static constexpr std::string_view kName = "generated";
   static constexpr bool kOpen = false;
   static constexpr std::string_view stop_reason_choices[] = {"end_token", "stop_string", "max_tokens"};
+  static constexpr std::string_view coordinates_choices[] = {"none", "thousandths", "pixels"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "text", .required = true, .max_bytes = 262144}, m.text);
+    visit(Rule{.name = "thinking", .required = false, .max_bytes = 262144}, m.thinking);
+    visit(Rule{.name = "thinking_closed", .required = false}, m.thinking_closed);
     visit(Rule{.name = "token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.token_ids);
     visit(Rule{.name = "prompt_token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.prompt_token_ids);
     visit(Rule{.name = "token_us", .required = true, .is_bin = true, .max_bytes = 131072}, m.token_us);
     visit(Rule{.name = "stop_reason", .required = true, .choices = stop_reason_choices}, m.stop_reason);
+    visit(Rule{.name = "score", .required = false}, m.score);
+    visit(Rule{.name = "others", .required = false, .max_items = 7}, m.others);
+    visit(Rule{.name = "pictures", .required = false, .max_items = 1024}, m.pictures);
+    visit(Rule{.name = "coordinates", .required = false, .choices = coordinates_choices}, m.coordinates);
     visit(Rule{.name = "receipt", .required = true}, m.receipt);
     visit(Rule{.name = "warnings", .required = false, .max_items = 64}, m.warnings);
   }
@@ -660,6 +746,34 @@ struct Fields<Encoded> {
     visit(Rule{.name = "prompt_token_ids", .required = true, .is_bin = true, .max_bytes = 524288}, m.prompt_token_ids);
     visit(Rule{.name = "receipt", .required = true}, m.receipt);
     visit(Rule{.name = "warnings", .required = false, .max_items = 64}, m.warnings);
+  }
+};
+
+template <>
+struct Fields<CountTokens> {
+  static constexpr std::string_view kName = "count_tokens";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view thinking_choices[] = {"auto", "on", "off"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "messages", .required = true, .max_items = 1024}, m.messages);
+    visit(Rule{.name = "thinking", .required = false, .choices = thinking_choices}, m.thinking);
+    visit(Rule{.name = "min_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.min_pixels);
+    visit(Rule{.name = "max_pixels", .required = false, .min_integer = 0, .max_integer = 268435456u}, m.max_pixels);
+  }
+};
+
+template <>
+struct Fields<TokensCounted> {
+  static constexpr std::string_view kName = "tokens_counted";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "prompt_tokens", .required = true}, m.prompt_tokens);
+    visit(Rule{.name = "image_tokens", .required = false}, m.image_tokens);
+    visit(Rule{.name = "context_tokens", .required = true}, m.context_tokens);
+    visit(Rule{.name = "pictures", .required = false, .max_items = 1024}, m.pictures);
   }
 };
 
@@ -702,12 +816,16 @@ struct Fields<AttachModel> {
   static constexpr std::string_view kName = "attach_model";
   static constexpr bool kOpen = false;
   static constexpr std::string_view dtype_choices[] = {"auto", "float32", "bfloat16", "float8", "int8", "int4"};
+  static constexpr std::string_view head_choices[] = {"auto", "bfloat16"};
+  static constexpr std::string_view attention_choices[] = {"auto", "flash", "sdpa", "eager"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
     visit(Rule{.name = "name", .required = true, .max_bytes = 256}, m.name);
     visit(Rule{.name = "labels", .required = true, .max_items = 240, .max_bytes = 255}, m.labels);
     visit(Rule{.name = "dtype", .required = false, .choices = dtype_choices}, m.dtype);
+    visit(Rule{.name = "head", .required = false, .choices = head_choices}, m.head);
+    visit(Rule{.name = "attention", .required = false, .choices = attention_choices}, m.attention);
   }
 };
 
@@ -863,6 +981,8 @@ void each_message(Visit&& visit) {
   visit.template operator()<Generated>();
   visit.template operator()<Encode>();
   visit.template operator()<Encoded>();
+  visit.template operator()<CountTokens>();
+  visit.template operator()<TokensCounted>();
   visit.template operator()<WorkerReady>();
   visit.template operator()<AttachArena>();
   visit.template operator()<DetachArena>();

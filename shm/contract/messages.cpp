@@ -45,6 +45,8 @@ std::string_view name_of_type(std::uint8_t type) {
     case 36: return "generated";
     case 37: return "encode";
     case 38: return "encoded";
+    case 39: return "count_tokens";
+    case 40: return "tokens_counted";
     case 64: return "worker_ready";
     case 65: return "attach_arena";
     case 66: return "detach_arena";
@@ -67,8 +69,8 @@ std::string_view name_of_type(std::uint8_t type) {
 Kind kind_of_type(std::uint8_t type) {
   switch (type) {
     case 1: case 2: case 4: case 5: case 12: case 13: return Kind::kConnection;
-    case 3: case 7: case 9: case 11: case 15: case 17: case 19: case 21: case 23: case 25: case 27: case 29: case 36: case 38: return Kind::kReply;
-    case 6: case 8: case 10: case 14: case 16: case 18: case 20: case 22: case 24: case 26: case 28: case 32: case 37: return Kind::kRequest;
+    case 3: case 7: case 9: case 11: case 15: case 17: case 19: case 21: case 23: case 25: case 27: case 29: case 36: case 38: case 40: return Kind::kReply;
+    case 6: case 8: case 10: case 14: case 16: case 18: case 20: case 22: case 24: case 26: case 28: case 32: case 37: case 39: return Kind::kRequest;
     case 33: case 34: case 35: return Kind::kEvent;
     case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 72: case 73: case 74: case 75: case 76: case 77: case 78: return Kind::kLink;
     default: return Kind::kUnknown;
@@ -77,7 +79,7 @@ Kind kind_of_type(std::uint8_t type) {
 
 bool may_carry_descriptors(std::uint8_t type) {
   switch (type) {
-    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 26: case 27: case 28: case 29: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: case 75: case 76: case 77: case 78: return false;
+    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 26: case 27: case 28: case 29: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 39: case 40: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: case 75: case 76: case 77: case 78: return false;
     case 9: case 12: case 16: case 65: case 67: case 71: return true;
     default: return false;
   }
@@ -155,6 +157,10 @@ template std::string pack(const Encode&);
 template Result<Encode> unpack(std::span<const std::byte>);
 template std::string pack(const Encoded&);
 template Result<Encoded> unpack(std::span<const std::byte>);
+template std::string pack(const CountTokens&);
+template Result<CountTokens> unpack(std::span<const std::byte>);
+template std::string pack(const TokensCounted&);
+template Result<TokensCounted> unpack(std::span<const std::byte>);
 template std::string pack(const WorkerReady&);
 template Result<WorkerReady> unpack(std::span<const std::byte>);
 template std::string pack(const AttachArena&);

@@ -16,9 +16,9 @@
 
 namespace hearth::contract {
 
-inline constexpr std::uint32_t kProtocolVersion = 1;
-inline constexpr std::uint32_t kOldestProtocolVersion = 1;
-inline constexpr std::string_view kSchemaHash = "2298bb225e7cdb4d";
+inline constexpr std::uint32_t kProtocolVersion = 2;
+inline constexpr std::uint32_t kOldestProtocolVersion = 2;
+inline constexpr std::string_view kSchemaHash = "7b44e7597bb7e729";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -44,7 +44,10 @@ struct ContentPart {
   std::string kind;  // which of the fields below counts
   std::string text;  // UTF-8; special tokens in it are read as plain text
   std::optional<Tensor> tensor;  // image: [height, width, channels]; video: [frames, height, width, channels]; u8, channels 1, 3 or 4
-  double fps = 0.0;  // video: frames per second of the tensor; 0 = unknown
+  double fps = 0.0;  // video: frames per second that frame_indices count; a video without is refused
+  std::vector<std::int64_t> frame_indices;  // video: which frame of its source each frame of the tensor is, rising; frame i was seen at frame_indices[i] / fps seconds; empty: 0, 1, 2, …
+  std::int64_t min_pixels = 0;  // smallest area of this picture, or of all frames of this video together, after resizing; 0: the request's
+  std::int64_t max_pixels = 0;  // largest area of this picture, or of all frames of this video together, after resizing; 0: the request's
   friend bool operator==(const ContentPart&, const ContentPart&) = default;
 };
 
@@ -88,7 +91,27 @@ struct Device {
   std::string name;  // as the driver or /proc/cpuinfo calls it
   std::uint64_t memory_bytes = 0;  // device memory, or RAM for cpu
   std::uint32_t threads = 0;  // cpu: threads used for computing
+  std::string compute_capability;  // cuda: such as 9.0
+  std::vector<std::string> built_for;  // cuda: compute capabilities that this build has machine code for
+  std::uint64_t bandwidth_bytes_per_s = 0;  // what its memory can give: cuda from the driver's clock and bus width, cpu measured when the worker starts; 0: unknown
   friend bool operator==(const Device&, const Device&) = default;
+};
+
+// What the device was doing when a request ended. A number that cannot be read is absent.
+struct DeviceState {
+  std::string source;  // where the numbers are from: nvml, procfs; or why there are none
+  std::optional<std::uint32_t> clock_mhz;  // of the multiprocessors, or of the processor's cores on average
+  std::optional<std::uint32_t> memory_clock_mhz;  // of the device's memory
+  std::optional<double> power_w;  // power draw
+  std::optional<double> power_limit_w;  // the most it may draw
+  std::optional<std::uint32_t> temperature_c;  // of the chip
+  std::vector<std::string> throttled_by;  // what holds the clock down: power_cap, thermal, hardware_slowdown, …
+  std::optional<std::uint64_t> memory_used_bytes;  // of the device, by all processes
+  std::optional<std::uint64_t> memory_total_bytes;  // of the device
+  std::uint64_t held_bytes = 0;  // what hearth's models hold of it, by their plans
+  std::optional<std::uint64_t> torch_used_bytes;  // cuda: libtorch's allocator, in use
+  std::optional<std::uint64_t> torch_kept_bytes;  // cuda: libtorch's allocator, taken from the driver
+  friend bool operator==(const DeviceState&, const DeviceState&) = default;
 };
 
 // One model as list_models shows it.
@@ -129,6 +152,28 @@ struct MemoryPlan {
   friend bool operator==(const MemoryPlan&, const MemoryPlan&) = default;
 };
 
+// One of several answers to a request.
+struct Answer {
+  std::string text;  // without stop token, stop string and thoughts
+  std::string thinking;  // the model's thoughts before the text
+  std::string token_ids;  // generated ids, stop token included; i32 little endian
+  std::string token_us;  // as in generated
+  std::string stop_reason;  // why it ended
+  double score = 0.0;  // beam search: sum of the log probabilities over length ^ length_penalty
+  friend bool operator==(const Answer&, const Answer&) = default;
+};
+
+// A picture or video as the model saw it.
+struct SeenPicture {
+  std::int64_t width = 0;  // as it was sent, pixels
+  std::int64_t height = 0;  // as it was sent, pixels
+  std::int64_t seen_width = 0;  // as the model saw it, pixels: what coordinates of a family that counts in pixels refer to
+  std::int64_t seen_height = 0;  // as the model saw it, pixels
+  std::int64_t frames = 0;  // of a video; 0: a picture
+  std::uint32_t tokens = 0;  // tokens of the prompt that it takes, a video's timestamps not counted
+  friend bool operator==(const SeenPicture&, const SeenPicture&) = default;
+};
+
 // One cache of a model as status shows it.
 struct CacheEntry {
   std::string model;  // the model it belongs to; empty: the service
@@ -156,16 +201,20 @@ struct Receipt {
   std::uint32_t image_tokens = 0;  // of these, tokens of pictures
   std::uint32_t cached_tokens = 0;  // of prompt_tokens, those whose keys and values were cached: they cost nothing
   std::uint32_t cached_pictures = 0;  // pictures that the vision tower did not have to see
-  std::uint32_t generated_tokens = 0;  // tokens generated, the stop token included
+  std::uint32_t generated_tokens = 0;  // tokens generated, stop tokens included; of all answers
+  std::uint32_t thinking_tokens = 0;  // of these, tokens of thoughts
   double tokens_per_second = 0.0;  // (generated_tokens - 1) / decode_ms
   double slowest_token_ms = 0.0;  // longest single decode step
   std::uint32_t stalls = 0;  // decode steps longer than three times the median
+  std::uint64_t bytes_per_token = 0;  // weights, keys and values that one decode step at the answer's end reads
+  double bandwidth_share = 0.0;  // bytes_per_token x tokens_per_second over the device's bandwidth_bytes_per_s; 0: unknown
   bool pinned = false;  // all its tensors lay in page-locked memory
   bool replayed = false;  // the answer of an earlier request with the same key or result_key
   std::string model;  // model id
   std::uint32_t model_loads = 0;  // times this model was loaded since the service started
   std::string device;  // device name
   std::string dtype;  // arithmetic type
+  DeviceState device_state;  // the device when the request ended
   friend bool operator==(const Receipt&, const Receipt&) = default;
 };
 
@@ -296,6 +345,8 @@ struct OfferModel {
   std::string name;  // for people: logs, status
   std::vector<std::string> labels;  // file names inside the model's folder: config.json, model.safetensors, …
   std::string dtype = "auto";  // what the weights are kept in; auto: as the checkpoint has them. float8, int8 and int4 round the decoder's linears while loading and compute in bfloat16
+  std::string head = "auto";  // what the output layer is kept in when dtype rounds; auto: int8
+  std::string attention = "auto";  // to find faults with: who computes attention over prompts and pictures. auto: the fastest; flash: hearth's fused kernel; sdpa: libtorch's; eager: every step on its own, in float32. All agree within rounding
   friend bool operator==(const OfferModel&, const OfferModel&) = default;
 };
 
@@ -439,11 +490,21 @@ struct Generate {
   std::int32_t top_k = 20;  // choose among the k likeliest tokens; 0: no limit
   double top_p = 0.8;  // choose among the likeliest tokens that together reach this probability; 1: no limit
   double min_p = 0.0;  // drop tokens less likely than this fraction of the likeliest; 0: no limit
+  double typical_p = 1.0;  // choose among the tokens whose surprise is nearest to what is expected here, that together reach this probability; 1: no limit
   double repetition_penalty = 1.0;  // above 1: tokens already in prompt or answer become less likely
   double presence_penalty = 0.0;  // subtracted from the logit of each token already in the answer
+  double frequency_penalty = 0.0;  // subtracted from the logit of each token for every time it is already in the answer
+  std::int32_t no_repeat_ngram = 0;  // no run of so many tokens comes twice in prompt and answer; 0: no limit
+  std::int32_t answers = 1;  // how many answers, each with random numbers of its own; the prompt is computed once
+  std::int32_t beams = 1;  // beam search over so many candidates, without chance; 1: off. At least as many as answers
+  double length_penalty = 1.0;  // beam search: scores are divided by length to this power; above 0 favours long answers
+  std::string thinking = "auto";  // whether the model thinks before it answers; auto: as its own template has it
+  std::int32_t thinking_tokens = 0;  // most tokens of thoughts; then they are closed and the answer begins; 0: no limit
+  std::string json_schema;  // the answer is JSON that matches this JSON schema; {} for any JSON; empty: free text
+  std::string regex;  // the whole answer matches this regular expression; empty: free text
   std::uint64_t seed = 0;  // same seed, same words, whoever else is served
   std::vector<std::string> stop;  // end before the first of these strings; an empty string is refused
-  bool model_defaults = false;  // take temperature, top_k, top_p and penalties from the model's generation_config.json
+  bool model_defaults = false;  // take how words are chosen (temperature, top_k, top_p, min_p, typical_p, penalties, no_repeat_ngram) from the model's generation_config.json where it says
   std::int64_t min_pixels = 0;  // smallest picture area after resizing; 0: the model's own
   std::int64_t max_pixels = 0;  // largest picture area after resizing; 0: the model's own
   std::string priority = "interactive";  // who waits for whom when there is a queue; whoever has waited long moves up
@@ -457,6 +518,8 @@ struct Token {
   static constexpr std::uint8_t kType = 33;
   std::string text;  // may be empty when the token only begins a character
   std::string token_ids;  // i32 little endian
+  std::uint32_t answer = 0;  // which of the request's answers it belongs to, from 0
+  bool thinking = false;  // a piece of the thoughts, not of the text
   friend bool operator==(const Token&, const Token&) = default;
 };
 
@@ -478,11 +541,17 @@ struct InputsDone {
 // The whole answer.
 struct Generated {
   static constexpr std::uint8_t kType = 36;
-  std::string text;  // without stop token and stop string
+  std::string text;  // without stop token, stop string and thoughts
+  std::string thinking;  // the model's thoughts before the text
+  bool thinking_closed = false;  // the thoughts reached thinking_tokens and were closed
   std::string token_ids;  // generated ids, stop token included; i32 little endian
   std::string prompt_token_ids;  // ids of the whole prompt, picture tokens expanded; i32 little endian
   std::string token_us;  // for each generated id the microseconds since the one before, 0 for the first; i32 little endian; empty when the answer was kept
   std::string stop_reason;  // why it ended
+  double score = 0.0;  // as in answer
+  std::vector<Answer> others;  // the second answer and those after it; beam search: the best is first
+  std::vector<SeenPicture> pictures;  // in the order of their parts
+  std::string coordinates = "none";  // what numbers of boxes and points in the text count: thousandths of a picture's sides, or pixels of the picture as it was seen
   Receipt receipt;  // where the time went
   std::vector<std::string> warnings;  // what a careful user should know
   friend bool operator==(const Generated&, const Generated&) = default;
@@ -511,6 +580,27 @@ struct Encoded {
   Receipt receipt;  // where the time went
   std::vector<std::string> warnings;  // what a careful user should know
   friend bool operator==(const Encoded&, const Encoded&) = default;
+};
+
+// What a chat would take, without running it. The model need not be loaded; pixels are not read.
+struct CountTokens {
+  static constexpr std::uint8_t kType = 39;
+  std::string model;  // id from model_offered, or the name of a public model
+  std::vector<ChatMessage> messages;  // as in generate; of tensors only the shape counts
+  std::string thinking = "auto";  // as in generate
+  std::int64_t min_pixels = 0;  // as in generate
+  std::int64_t max_pixels = 0;  // as in generate
+  friend bool operator==(const CountTokens&, const CountTokens&) = default;
+};
+
+// Answer to count_tokens.
+struct TokensCounted {
+  static constexpr std::uint8_t kType = 40;
+  std::uint32_t prompt_tokens = 0;  // of the whole prompt
+  std::uint32_t image_tokens = 0;  // of these, of pictures and videos
+  std::uint32_t context_tokens = 0;  // what prompt and answer may have together
+  std::vector<SeenPicture> pictures;  // in the order of their parts
+  friend bool operator==(const TokensCounted&, const TokensCounted&) = default;
 };
 
 // First frame of a worker: it can take work.
@@ -545,6 +635,8 @@ struct AttachModel {
   std::string name;  // for the log
   std::vector<std::string> labels;  // as in offer_model
   std::string dtype = "auto";  // as in offer_model
+  std::string head = "auto";  // as in offer_model
+  std::string attention = "auto";  // as in offer_model
   friend bool operator==(const AttachModel&, const AttachModel&) = default;
 };
 

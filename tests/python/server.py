@@ -164,7 +164,7 @@ class Peer:
 def welcome(peer, _frame, _hello):
     peer.send(
         messages.Welcome(
-            version=1,
+            version=messages.PROTOCOL_VERSION,
             server="test",
             boot_id=peer.server.boot_id,
             connection=len(peer.server.peers),

@@ -129,7 +129,7 @@ def test_a_service_that_knows_no_common_version_names_both(service):
     service.on[messages.Hello] = lambda peer, _frame, hello: peer.send(
         messages.Error(code="version", what=f"hearthd 9 speaks 7 to 9, you {hello.newest}.")
     )
-    with pytest.raises(errors.Version, match="speaks 7 to 9.*hearth 0.1.0 and speaks protocol 1"):
+    with pytest.raises(errors.Version, match="speaks 7 to 9.*hearth 0.1.0 and speaks protocol 2"):
         hearth.client.connect(service.path)
 
 
@@ -154,6 +154,9 @@ def test_a_service_of_another_kind_is_not_understood(service):
 
 def test_the_greeting_says_who_we_are(client, service):
     (hello,) = service.peer.messages_of(messages.Hello)
-    assert (hello.oldest, hello.newest) == (1, messages.PROTOCOL_VERSION)
+    assert (hello.oldest, hello.newest) == (
+        messages.OLDEST_PROTOCOL_VERSION,
+        messages.PROTOCOL_VERSION,
+    )
     assert "hearth 0.1.0" in hello.client and len(hello.instance) == 32
     assert client.welcome.server == "test"

@@ -37,7 +37,7 @@ def computes_on(service: scripted.Server, kind: str) -> None:
     def welcome(peer: Any, _frame: Any, _hello: Any) -> None:
         peer.send(
             messages.Welcome(
-                version=1,
+                version=messages.PROTOCOL_VERSION,
                 server="test",
                 boot_id="b",
                 connection=1,
