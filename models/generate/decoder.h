@@ -23,8 +23,15 @@ struct Sampling {
   std::int32_t top_k = 0;    // 0: off
   double top_p = 1.0;
   double min_p = 0.0;
+  double typical_p = 1.0;
   double repetition_penalty = 1.0;
   double presence_penalty = 0.0;
+  double frequency_penalty = 0.0;
+  std::int32_t no_repeat_ngram = 0;  // 0: off
+  std::int32_t answers = 1;
+  std::int32_t beams = 1;  // 1: no beam search; else at least `answers`
+  double length_penalty = 1.0;
+  std::int32_t thinking_tokens = 0;  // most tokens of thoughts; 0: no limit
   std::uint64_t seed = 0;
   std::uint32_t answer_index = 0;  // which answer of the request; keys the random numbers
   std::vector<std::string> stop;

@@ -14,27 +14,69 @@ void apply(const SamplingDefaults& model, Sampling& sampling) {
   sampling.top_k = model.top_k.value_or(sampling.top_k);
   sampling.top_p = model.top_p.value_or(sampling.top_p);
   sampling.min_p = model.min_p.value_or(sampling.min_p);
+  sampling.typical_p = model.typical_p.value_or(sampling.typical_p);
   sampling.repetition_penalty = model.repetition_penalty.value_or(sampling.repetition_penalty);
   sampling.presence_penalty = model.presence_penalty.value_or(sampling.presence_penalty);
+  sampling.frequency_penalty = model.frequency_penalty.value_or(sampling.frequency_penalty);
+  sampling.no_repeat_ngram = model.no_repeat_ngram.value_or(sampling.no_repeat_ngram);
+}
+
+Result<void> check_stop(const contract::Generate& request) {
+  for (const std::string& stop : request.stop)
+    if (stop.empty())
+      return fail(Code::kBadRequest,
+                  "stop holds an empty string, which would end every answer at once.",
+                  "Leave the empty entry out of the list.");
+  return {};
+}
+
+// A beam's text depends on which others it beat, so what follows one answer's text cannot follow
+// it.
+Result<void> check_beams(const contract::Generate& request) {
+  if (request.beams <= 1) return {};
+  if (request.beams < request.answers)
+    return fail(
+        Code::kBadRequest,
+        fmt::format("{} answers of {} beams: beam search finds no more answers than it has "
+                    "beams.",
+                    request.answers, request.beams),
+        fmt::format("Set beams to {} or more, or to 1 for drawn answers.", request.answers));
+  const char* field = !request.json_schema.empty()   ? "json_schema"
+                      : !request.regex.empty()       ? "regex"
+                      : request.thinking_tokens != 0 ? "thinking_tokens"
+                                                     : nullptr;
+  if (field == nullptr) return {};
+  return fail(Code::kUnsupported,
+              fmt::format("beams is {} and {} is set: beam search does not follow it.",
+                          request.beams, field),
+              fmt::format("Set beams to 1, or leave {} out.", field));
 }
 
 }  // namespace
 
 Result<Sampling> resolve_sampling(const contract::Generate& request,
                                   const SamplingDefaults& model) {
-  for (const std::string& stop : request.stop)
-    if (stop.empty())
-      return fail(Code::kBadRequest,
-                  "stop holds an empty string, which would end every answer at once.",
-                  "Leave the empty entry out of the list.");
+  CHECK_OK(check_stop(request));
+  CHECK_OK(check_beams(request));
+  if (!request.json_schema.empty() && !request.regex.empty())
+    return fail(Code::kBadRequest,
+                "json_schema and regex are both set: an answer follows one of them.",
+                "Leave one of them empty.");
   Sampling sampling;
   sampling.max_tokens = request.max_tokens;
   sampling.temperature = request.temperature;
   sampling.top_k = request.top_k;
   sampling.top_p = request.top_p;
   sampling.min_p = request.min_p;
+  sampling.typical_p = request.typical_p;
   sampling.repetition_penalty = request.repetition_penalty;
   sampling.presence_penalty = request.presence_penalty;
+  sampling.frequency_penalty = request.frequency_penalty;
+  sampling.no_repeat_ngram = request.no_repeat_ngram;
+  sampling.answers = request.answers;
+  sampling.beams = request.beams;
+  sampling.length_penalty = request.length_penalty;
+  sampling.thinking_tokens = request.thinking_tokens;
   sampling.seed = request.seed;
   sampling.stop = request.stop;
   if (request.model_defaults) apply(model, sampling);

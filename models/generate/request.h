@@ -18,12 +18,17 @@ struct SamplingDefaults {
   std::optional<std::int32_t> top_k;
   std::optional<double> top_p;
   std::optional<double> min_p;
+  std::optional<double> typical_p;
   std::optional<double> repetition_penalty;
   std::optional<double> presence_penalty;
+  std::optional<double> frequency_penalty;
+  std::optional<std::int32_t> no_repeat_ngram;
 };
 
 // The request's sampling; with request.model_defaults, the model's values replace the request's
-// where the model has one. Errors: bad_request for an empty stop string.
+// where the model has one. Errors: bad_request for an empty stop string, for fewer beams than
+// answers, and for a schema beside a regular expression; unsupported for what beam search cannot be
+// combined with.
 Result<Sampling> resolve_sampling(const contract::Generate& request,
                                   const SamplingDefaults& model = {});
 

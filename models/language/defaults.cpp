@@ -16,20 +16,27 @@ Result<void> take(const ConfigValue& value, std::optional<double>& out) {
   return {};
 }
 
+Result<void> take(const ConfigValue& value, std::optional<std::int32_t>& out) {
+  if (!value) return {};
+  TRY(const std::int64_t number, value.integer(0, std::numeric_limits<std::int32_t>::max()));
+  out = static_cast<std::int32_t>(number);
+  return {};
+}
+
 Result<generate::SamplingDefaults> read_sampling(const ConfigValue& json) {
   generate::SamplingDefaults sampling;
   if (const ConfigValue value = json["do_sample"]; value) {
     TRY(sampling.do_sample, value.boolean());
   }
-  if (const ConfigValue value = json["top_k"]; value) {
-    TRY(const std::int64_t top_k, value.integer(0, std::numeric_limits<std::int32_t>::max()));
-    sampling.top_k = static_cast<std::int32_t>(top_k);
-  }
+  CHECK_OK(take(json["top_k"], sampling.top_k));
+  CHECK_OK(take(json["no_repeat_ngram_size"], sampling.no_repeat_ngram));
   CHECK_OK(take(json["temperature"], sampling.temperature));
   CHECK_OK(take(json["top_p"], sampling.top_p));
   CHECK_OK(take(json["min_p"], sampling.min_p));
+  CHECK_OK(take(json["typical_p"], sampling.typical_p));
   CHECK_OK(take(json["repetition_penalty"], sampling.repetition_penalty));
   CHECK_OK(take(json["presence_penalty"], sampling.presence_penalty));
+  CHECK_OK(take(json["frequency_penalty"], sampling.frequency_penalty));
   return sampling;
 }
 

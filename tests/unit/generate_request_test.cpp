@@ -61,6 +61,79 @@ TEST(ResolveSampling, TakesTheModelsWishesOnlyWhenAsked) {
   EXPECT_EQ(resolve_sampling(request, model)->temperature, 0.0);
 }
 
+TEST(ResolveSampling, TakesEveryWishOfTheModel) {
+  contract::Generate request = request_with({});
+  request.model_defaults = true;
+  const SamplingDefaults model{.do_sample = true,
+                               .temperature = 0.5,
+                               .top_k = 3,
+                               .top_p = 0.25,
+                               .min_p = 0.125,
+                               .typical_p = 0.75,
+                               .repetition_penalty = 1.5,
+                               .presence_penalty = 0.25,
+                               .frequency_penalty = -0.5,
+                               .no_repeat_ngram = 4};
+  const auto sampling = resolve_sampling(request, model);
+  ASSERT_TRUE(sampling);
+  EXPECT_EQ(sampling->top_k, 3);
+  EXPECT_EQ(sampling->top_p, 0.25);
+  EXPECT_EQ(sampling->min_p, 0.125);
+  EXPECT_EQ(sampling->typical_p, 0.75);
+  EXPECT_EQ(sampling->repetition_penalty, 1.5);
+  EXPECT_EQ(sampling->presence_penalty, 0.25);
+  EXPECT_EQ(sampling->frequency_penalty, -0.5);
+  EXPECT_EQ(sampling->no_repeat_ngram, 4);
+}
+
+TEST(ResolveSampling, CarriesWhatTheRequestAsksOfAnswersAndBeams) {
+  contract::Generate request = request_with({});
+  request.typical_p = 0.5;
+  request.frequency_penalty = 1.25;
+  request.no_repeat_ngram = 3;
+  request.answers = 2;
+  request.beams = 4;
+  request.length_penalty = -0.5;
+  const auto sampling = resolve_sampling(request);
+  ASSERT_TRUE(sampling);
+  EXPECT_EQ(sampling->typical_p, 0.5);
+  EXPECT_EQ(sampling->frequency_penalty, 1.25);
+  EXPECT_EQ(sampling->no_repeat_ngram, 3);
+  EXPECT_EQ(sampling->answers, 2);
+  EXPECT_EQ(sampling->beams, 4);
+  EXPECT_EQ(sampling->length_penalty, -0.5);
+}
+
+// What is refused, and words that the error names.
+struct Unresolved {
+  void (*set)(contract::Generate& request);
+  Code code;
+  std::vector<const char*> words;
+};
+
+TEST(ResolveSampling, RefusesWhatCannotBeHadTogether) {
+  const std::vector<Unresolved> cases = {
+      {[](auto& r) { r.answers = 4, r.beams = 3; }, Code::kBadRequest, {"4 answers", "3 beams"}},
+      {[](auto& r) { r.beams = 2, r.regex = "a"; }, Code::kUnsupported, {"beams", "regex"}},
+      {[](auto& r) { r.beams = 2, r.json_schema = "{}"; }, Code::kUnsupported, {"json_schema"}},
+      {[](auto& r) { r.beams = 2, r.thinking_tokens = 5; },
+       Code::kUnsupported,
+       {"thinking_tokens"}},
+      {[](auto& r) { r.json_schema = "{}", r.regex = "a"; },
+       Code::kBadRequest,
+       {"json_schema", "regex"}},
+  };
+  for (const Unresolved& refused : cases) {
+    contract::Generate request = request_with({});
+    refused.set(request);
+    const auto sampling = resolve_sampling(request);
+    ASSERT_FALSE(sampling);
+    EXPECT_EQ(sampling.error().code, refused.code);
+    for (const char* word : refused.words)
+      EXPECT_NE(sampling.error().what.find(word), std::string::npos) << sampling.error().what;
+  }
+}
+
 TEST(CheckLength, NamesThePromptTheAnswerAndTheContext) {
   EXPECT_TRUE(check_length(90, 10, 100));
   const auto refused = check_length(95, 10, 100);
