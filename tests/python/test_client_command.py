@@ -217,3 +217,11 @@ def test_status_shows_memory_and_caches(service):
     assert "model memory 6.0 GiB of 8.0 GiB (75 %)" in lines
     assert "the service result 2 2.0 KiB of 4.0 KiB (50 %) 7 0" in lines
     assert "Qwen prefix 640 1.0 GiB 0 3" in lines
+
+
+def test_the_receipt_is_printed_on_request(service, picture):
+    code, out, err = run("caption", picture, "--receipt", "--socket", service.path)
+    assert (code, out) == (0, "a red circle\n")
+    assert "time          1.00 ms" in err and "throttling not known" in err
+    _, _, err = run("caption", picture, "--socket", service.path)
+    assert "throttling" not in err

@@ -47,9 +47,10 @@ def test_the_report_reads_as_a_table() -> None:
     assert status.report(REPORT).splitlines() == [
         "hearthd 0.1.0, up 1 h 2 min",
         "engine    ready, process 77, restarted 2 times",
-        "device    cpu: A CPU, 24.0 GiB, 2 threads",
+        "device    A CPU",
+        "          cpu, 24.0 GiB, 2 threads, bandwidth not known",
         "requests  1 running, 3 waiting, 10 answered, 5 failed (4 at once)",
-        "memory    service 9.0 MiB, 2 shared areas of 128.0 MiB in all",
+        "memory    service 9.0 MiB, 2 shared areas of 128 MiB in all",
         "",
         "model  family    type     state  memory   loads  holders",
         "ember  qwen3_vl  float32  hot    1.5 KiB  1      2",

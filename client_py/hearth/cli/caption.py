@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take the answer of an earlier equal request where the service kept it",
     )
+    parser.add_argument(
+        "--receipt", action="store_true", help="also print where the time went, to stderr"
+    )
     parser.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT}")
     for name in _SAMPLING:
         declared = messages.widget("generate", name)
@@ -62,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
                 _print_json(path, stream.reply)
             else:
                 _print_words(path if len(pictures) > 1 else "", stream)
+            if options.receipt:
+                _print_receipt(service, stream.reply)
     return 0
 
 
@@ -84,7 +89,8 @@ def _print_json(path: str, reply: Reply) -> None:
 
 
 def _print_words(heading: str, stream: client.Stream) -> None:
-    from .output import answers, duration, problems
+    from ..units import duration
+    from .output import answers, problems
 
     out, beside = answers(), problems()
     if heading:
@@ -111,3 +117,12 @@ def _print_words(heading: str, stream: client.Stream) -> None:
         *(["cut at --max-tokens"] if reply.stop_reason == "max_tokens" else []),
     ]
     beside.print(" · ".join(parts), style="dim", markup=False)
+
+
+def _print_receipt(service: client.Client, reply: Reply) -> None:
+    from ..devices import device_named
+    from ..receipts import describe
+    from .output import problems
+
+    device = device_named(service.status().devices, reply.receipt.device)
+    problems().print(describe(reply, device), markup=False)

@@ -10,7 +10,8 @@ import json
 import re
 
 from .. import client
-from .output import answers, size
+from ..units import size
+from .output import answers
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 

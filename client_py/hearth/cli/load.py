@@ -9,8 +9,9 @@ import argparse
 import json
 
 from .. import client, messages
+from ..units import duration, size
 from .models import MODEL_HELP, add_dtype, asked_model
-from .output import answers, duration, size
+from .output import answers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

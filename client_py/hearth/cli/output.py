@@ -26,24 +26,3 @@ def table(title: str, *columns: str) -> Table:
         is_number = column.startswith(">")
         made.add_column(column.lstrip(">"), justify="right" if is_number else "left")
     return made
-
-
-def size(nbytes: int) -> str:
-    """1.5 GiB."""
-    amount, unit = float(nbytes), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if amount < 1024:
-            break
-        amount, unit = amount / 1024, larger
-    return f"{amount:.0f} {unit}" if amount >= 100 or unit == "B" else f"{amount:.1f} {unit}"
-
-
-def duration(milliseconds: float) -> str:
-    """320 ms, 4.2 s, 3 h 12 min."""
-    seconds = milliseconds / 1000
-    if seconds < 1:
-        return f"{milliseconds:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    hours, minutes = divmod(int(seconds // 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

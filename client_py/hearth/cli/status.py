@@ -8,8 +8,10 @@ import json
 from rich.table import Table
 
 from .. import client, messages
+from ..devices import device_lines
 from ..models import names_of
-from .output import answers, duration, size, table
+from ..units import duration, size
+from .output import answers, table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,8 @@ def _service(report: messages.StatusReport) -> Table:
     made.add_row("up for", duration(report.uptime_ms))
     made.add_row("worker", worker)
     for device in report.devices:
-        made.add_row(device.kind, f"{device.name}, {size(device.memory_bytes)}")
+        for number, line in enumerate(device_lines(device)):
+            made.add_row("" if number else "device", line)
     made.add_row("requests", f"{report.running} of {report.slots} running, {report.queued} waiting")
     made.add_row("since start", f"{report.served} answered, {report.failed} failed")
     if report.memory_bytes or report.memory_budget_bytes:

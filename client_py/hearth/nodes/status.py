@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .. import errors, messages
+from ..units import size
 from ._answer import show
 from ._schema import Input, Node, Output, Shown
 from ._service import connected
@@ -28,16 +29,16 @@ def report(status: messages.StatusReport) -> str:
     lines = [
         f"{status.server}, up {_duration(status.uptime_ms)}",
         f"engine    {_engine(status)}",
-        *(f"device    {_device(device)}" for device in status.devices),
+        *(line for device in status.devices for line in _device(device)),
         f"requests  {status.running} running, {status.queued} waiting, {status.served} answered,"
         f" {status.failed} failed ({status.slots} at once)",
-        f"memory    service {_size(status.rss_bytes)},"
-        f" {status.arenas} shared areas of {_size(status.arena_bytes)} in all",
+        f"memory    service {size(status.rss_bytes)},"
+        f" {status.arenas} shared areas of {size(status.arena_bytes)} in all",
         *([f"models    {_memory(status)}"] if status.memory_budget_bytes else []),
         *([f"warm      {_warm(status)}"] if status.warm_bytes else []),
     ]
     models = [
-        (m.name, m.family, m.dtype, m.state, _size(m.resident_bytes), m.loads, m.holders)
+        (m.name, m.family, m.dtype, m.state, size(m.resident_bytes), m.loads, m.holders)
         for m in status.models
     ]
     from ..models import names_of  # not while ComfyUI starts
@@ -48,13 +49,13 @@ def report(status: messages.StatusReport) -> str:
             names.get(c.model, c.model) or "service",
             c.name,
             c.entries,
-            _size(c.bytes),
+            size(c.bytes),
             c.hits,
             c.misses,
         )
         for c in status.caches
     ]
-    clients = [(c.client, c.pid, c.open_requests, _size(c.arena_bytes)) for c in status.clients]
+    clients = [(c.client, c.pid, c.open_requests, size(c.arena_bytes)) for c in status.clients]
     lines += _table(("model", "family", "type", "state", "memory", "loads", "holders"), models)
     lines += _table(("cache of", "kind", "entries", "memory", "hits", "misses"), caches)
     lines += _table(("client", "process", "requests", "shared"), clients)
@@ -62,11 +63,11 @@ def report(status: messages.StatusReport) -> str:
 
 
 def _memory(status: messages.StatusReport) -> str:
-    return f"{_size(status.memory_bytes)} of {_size(status.memory_budget_bytes)}"
+    return f"{size(status.memory_bytes)} of {size(status.memory_budget_bytes)}"
 
 
 def _warm(status: messages.StatusReport) -> str:
-    return f"{_size(status.warm_bytes)} of {_size(status.warm_budget_bytes)}, pinned"
+    return f"{size(status.warm_bytes)} of {size(status.warm_budget_bytes)}, pinned"
 
 
 def _engine(status: messages.StatusReport) -> str:
@@ -75,9 +76,11 @@ def _engine(status: messages.StatusReport) -> str:
     return status.worker_state + process + lost
 
 
-def _device(device: messages.Device) -> str:
-    threads = f", {device.threads} threads" if device.threads else ""
-    return f"{device.kind}: {device.name}, {_size(device.memory_bytes)}{threads}"
+def _device(device: messages.Device) -> list[str]:
+    from ..devices import device_lines  # not while ComfyUI starts
+
+    labels = ["device", "", ""]
+    return [f"{label:<10}{line}" for label, line in zip(labels, device_lines(device))]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -88,17 +91,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(head, *cells)]
     padded = ("  ".join(map(str.ljust, row, widths)) for row in [tuple(head), *cells])
     return ["", *(line.rstrip() for line in padded)]
-
-
-def _size(nbytes: int) -> str:
-    """Bytes in the unit that leaves a readable number: 1536 is "1.5 KiB"."""
-    if nbytes < 1024:
-        return f"{nbytes} B"
-    value, units = nbytes / 1024, ["KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value /= 1024
-        del units[0]
-    return f"{value:.1f} {units[0]}"
 
 
 def _duration(milliseconds: int) -> str:
