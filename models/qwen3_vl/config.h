@@ -15,35 +15,22 @@
 #include "models/decoder/description.h"
 #include "models/files/config.h"
 #include "models/files/weight_index.h"
+#include "models/qwen3_tower/config.h"
 #include "shm/base/result.h"
 
 namespace hearth::qwen3_vl {
 
-struct VisionConfig {
-  std::int32_t depth = 0;
-  std::int32_t hidden_size = 0;
-  std::int32_t heads = 16;
-  std::int32_t intermediate_size = 0;
-  std::int32_t patch_size = 16;
-  std::int32_t temporal_patch_size = 2;
-  std::int32_t merge_size = 2;
-  std::int32_t position_rows = 0;  // of the learned table, a square grid
-  std::int32_t out_hidden_size = 0;
-  double rope_theta = 10'000.0;
-  std::vector<std::int64_t> deepstack_layers;  // feature level i is taken after this block
-
-  std::int32_t head_dim() const { return hidden_size / heads; }
-  std::int32_t patch_floats() const { return 3 * temporal_patch_size * patch_size * patch_size; }
-  std::int32_t merged_size() const { return hidden_size * merge_size * merge_size; }
-};
-
 struct Config {
   decoder::Description text;
-  VisionConfig vision;
+  qwen3_tower::VisionConfig vision;
   std::optional<std::int64_t> image_token;  // as config.json has it
   std::vector<std::int64_t> end_tokens;     // likewise; may be empty
   decoder::TensorShapes tensors;            // all that the model needs
 };
+
+// Tensors no other family has together: per-head norms in the text layers, DeepStack mergers in the
+// vision tower.
+bool has_our_names(const files::WeightIndex& index);
 
 // Errors: bad_model naming key or tensor; unsupported for what is of this family but not served:
 // scaled rope, other activations, encoder-only files.

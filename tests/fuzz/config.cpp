@@ -8,7 +8,6 @@
 #include "models/image/patchify.h"
 #include "models/language/defaults.h"
 #include "models/language/text_config.h"
-#include "models/qwen3_vl/layout.h"
 #include "models/text/chat.h"
 #include "tests/fuzz/fuzz.h"
 

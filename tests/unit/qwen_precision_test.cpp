@@ -10,8 +10,8 @@
 
 #include "models/decoder/step.h"
 #include "models/language/text_config.h"
+#include "models/qwen3_tower/vision_weights.h"
 #include "models/qwen3_vl/config.h"
-#include "models/qwen3_vl/vision_weights.h"
 #include "models/text/tokenizer.h"
 #include "models/weights/weights.h"
 #include "tests/unit/folder_for_test.h"
@@ -83,7 +83,7 @@ weights::Checkpoint ember() {
   const auto index = must(files::WeightIndex::read(read.files));
   const Config config = must(read_config(must(language::read_config_json(read.files)), index));
   read.description = config.text;
-  read.before = vision_tensors(config.vision);
+  read.before = qwen3_tower::vision_tensors(config.vision);
   return read;
 }
 

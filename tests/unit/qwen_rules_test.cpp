@@ -9,7 +9,6 @@
 #include "models/language/prompt.h"
 #include "models/language/text_config.h"
 #include "models/qwen3_vl/config.h"
-#include "models/qwen3_vl/layout.h"
 #include "tests/unit/folder_for_test.h"
 #include "tests/unit/model_files_for_test.h"
 

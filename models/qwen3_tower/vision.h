@@ -5,15 +5,15 @@
 #include <memory>
 
 #include "models/image/patchify.h"
-#include "models/qwen3_vl/config.h"
-#include "models/qwen3_vl/vision_weights.h"
+#include "models/qwen3_tower/config.h"
+#include "models/qwen3_tower/vision_weights.h"
 
 namespace hearth::engine {
 struct Compute;
 class Tower;
 }  // namespace hearth::engine
 
-namespace hearth::qwen3_vl {
+namespace hearth::qwen3_tower {
 
 // `weights` points into memory that outlives the tower, and so does the Compute's device memory.
 // `rules` cut patches as `config` says.
@@ -25,4 +25,4 @@ std::unique_ptr<engine::Tower> make_tower(const VisionConfig& config, VisionWeig
 std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,
                                    std::int64_t patches);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::qwen3_tower

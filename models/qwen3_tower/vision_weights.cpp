@@ -1,10 +1,10 @@
-#include "models/qwen3_vl/vision_weights.h"
+#include "models/qwen3_tower/vision_weights.h"
 
 #include <algorithm>
 
-#include "models/qwen3_vl/layout.h"
+#include "models/qwen3_tower/layout.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::qwen3_tower {
 namespace {
 
 constexpr const char* kPatchEmbed = "visual.patch_embed.proj";
@@ -113,4 +113,4 @@ VisionWeights vision_weights(const weights::Weights& loaded, const VisionConfig&
   return placed;
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::qwen3_tower

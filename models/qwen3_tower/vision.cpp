@@ -1,6 +1,6 @@
 // Source: transformers 5.23, Qwen3VLVisionModel (modeling_qwen3_vl.py).
 
-#include "models/qwen3_vl/vision.h"
+#include "models/qwen3_tower/vision.h"
 
 #include <algorithm>
 
@@ -10,12 +10,12 @@
 #include <ATen/ops/layer_norm.h>
 
 #include "models/kernels/formats.h"
-#include "models/qwen3_vl/patch_places.h"
+#include "models/qwen3_tower/patch_places.h"
 #include "models/torch/patch_cutter.h"
 #include "models/torch/tensors.h"
 #include "models/torch/tower_ops.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::qwen3_tower {
 namespace {
 
 // Rows of an MLP that are computed together: what is between its two products stays in a cache.
@@ -189,4 +189,4 @@ std::uint64_t vision_scratch_bytes(const VisionConfig& config, HearthType type,
          engine::PatchCutter::scratch_bytes(config.patch_size, patches);
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::qwen3_tower

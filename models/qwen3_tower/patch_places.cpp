@@ -1,9 +1,9 @@
-#include "models/qwen3_vl/patch_places.h"
+#include "models/qwen3_tower/patch_places.h"
 
 #include <algorithm>
 #include <cmath>
 
-namespace hearth::qwen3_vl {
+namespace hearth::qwen3_tower {
 namespace {
 
 constexpr std::uint8_t kRowAxis = 1;
@@ -98,4 +98,4 @@ PatchPlaces place_patches(const VisionConfig& config,
   return std::move(placer).finish();
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::qwen3_tower

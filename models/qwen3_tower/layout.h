@@ -1,19 +1,19 @@
 // Where the vision tower is in a checkpoint: tensor names and shapes, and what shapes tell.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 
 #include "models/decoder/description.h"
 #include "models/files/weight_index.h"
-#include "models/qwen3_vl/config.h"
+#include "models/qwen3_tower/config.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::qwen3_tower {
 
-// Tensors no other family has together: per-head norms in the text layers, DeepStack-style mergers
-// and learned positions in the vision tower.
-bool has_our_names(const files::WeightIndex& index);
+// Learned positions and an MLP of two linears: no other family's tower has both.
+bool has_tower(const files::WeightIndex& index);
+// Whether features are taken from within the tower, too.
+bool has_deepstack(const files::WeightIndex& index);
 
 // What shapes alone tell; 0 or empty where a tensor is missing.
 struct Shapes {
@@ -27,4 +27,4 @@ std::string block_name(std::int32_t block, std::string_view rest);  // visual.bl
 std::string deepstack_name(std::int32_t level, std::string_view rest);
 decoder::TensorShapes tensors_of(const VisionConfig& vision);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::qwen3_tower

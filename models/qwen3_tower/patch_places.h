@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "models/image/patchify.h"
-#include "models/qwen3_vl/config.h"
+#include "models/qwen3_tower/config.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::qwen3_tower {
 
 // Of all pictures of a pass, one after another, each in merge-block order.
 struct PatchPlaces {
@@ -27,4 +27,4 @@ struct PatchPlaces {
 PatchPlaces place_patches(const VisionConfig& config,
                           std::span<const image::Still* const> pictures);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::qwen3_tower

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "models/decoder/weights.h"
-#include "models/qwen3_vl/config.h"
+#include "models/qwen3_tower/config.h"
 #include "models/weights/weights.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::qwen3_tower {
 
 // LayerNorm; the merger's width is its linear's input (joined patches) or a quarter of it.
 struct VisionNorm {
@@ -46,4 +46,4 @@ std::vector<weights::Tensor> vision_tensors(const VisionConfig& config);
 // `loaded` was planned with vision_tensors(config).
 VisionWeights vision_weights(const weights::Weights& loaded, const VisionConfig& config);
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::qwen3_tower

@@ -1,13 +1,12 @@
-#include "models/qwen3_vl/layout.h"
+#include "models/qwen3_tower/layout.h"
 
 #include <cmath>
 
 #include <fmt/format.h>
 
 #include "models/language/config_numbers.h"
-#include "models/language/text_config.h"
 
-namespace hearth::qwen3_vl {
+namespace hearth::qwen3_tower {
 namespace {
 
 constexpr std::string_view kFirstBlock = "visual.blocks.0.";
@@ -62,10 +61,13 @@ void add_merger(decoder::TensorShapes& shapes, const VisionConfig& vision, const
 
 }  // namespace
 
-bool has_our_names(const files::WeightIndex& index) {
-  return language::has_qk_norm(index) && index.find("visual.pos_embed.weight") != nullptr &&
-         index.find(fmt::format("{}mlp.linear_fc1.weight", kFirstBlock)) != nullptr &&
-         index.find("visual.deepstack_merger_list.0.norm.weight") != nullptr;
+bool has_tower(const files::WeightIndex& index) {
+  return index.find("visual.pos_embed.weight") != nullptr &&
+         index.find(fmt::format("{}mlp.linear_fc1.weight", kFirstBlock)) != nullptr;
+}
+
+bool has_deepstack(const files::WeightIndex& index) {
+  return index.find(deepstack_name(0, "norm.weight")) != nullptr;
 }
 
 Shapes read_shapes(const files::WeightIndex& index) {
@@ -98,4 +100,4 @@ decoder::TensorShapes tensors_of(const VisionConfig& vision) {
   return shapes;
 }
 
-}  // namespace hearth::qwen3_vl
+}  // namespace hearth::qwen3_tower
