@@ -22,12 +22,12 @@ from typing import Any, Literal, TypeVar, overload
 
 from . import errors, messages, models
 from .caller import Caller
-from .chat import Reply
 from .client import Messages
 from .connection import Connection
 from .held import Held
 from .models import Model
 from .pool import Pool
+from .replies import Reply
 from .results import Encoded
 from .retry import encode_request, generate_request
 from .slots import IDLE_S
@@ -61,10 +61,12 @@ class AsyncClient(Caller):
         path_or_files: models.Path | Mapping[str, models.Path],
         dtype: str = "auto",
         *,
+        head: str = "auto",
+        attention: str = "auto",
         interrupted: Interrupted | None = None,
     ) -> Model:
         """As Client.offer_model()."""
-        return await self._run(self._offer(path_or_files, dtype), interrupted)
+        return await self._run(self._offer(path_or_files, dtype, head, attention), interrupted)
 
     @overload
     async def generate(

@@ -119,9 +119,14 @@ class Caller:
         return (yield from self._ask(messages.Status(), messages.StatusReport))
 
     def _offer(
-        self, path_or_files: models.Path | Mapping[str, models.Path], dtype: str
+        self,
+        path_or_files: models.Path | Mapping[str, models.Path],
+        dtype: str,
+        head: str,
+        attention: str,
     ) -> Steps[Model]:
         model = models.find_model(path_or_files, dtype)
+        model.head, model.attention = head, attention
         yield from self._offer_files(model)
         return model
 
@@ -137,9 +142,15 @@ class Caller:
             yield from self._offer_files(model)
 
     def _offer_files(self, model: Model) -> Steps[None]:
-        """The same files and dtype get the same id, however many Models they are offered as."""
+        """The same files and choices get the same id, however many Models they are offered as."""
         connection = yield from self._ready()
-        offer = messages.OfferModel(name=model.name, labels=list(model.files), dtype=model.dtype)
+        offer = messages.OfferModel(
+            name=model.name,
+            labels=list(model.files),
+            dtype=model.dtype,
+            head=model.head,
+            attention=model.attention,
+        )
         exchange = connection.ask(offer, model.open_files())
         offered = yield from end_of(connection, exchange, messages.ModelOffered)
         model.id, model.family, model.warnings = offered.model, offered.family, offered.warnings

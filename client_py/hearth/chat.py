@@ -4,45 +4,17 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import content, errors, messages
 from .held import Held
 from .slots import Slot
 from .tensors import Pixels, is_tensor
-from .wire import MAX_TEXT_BYTES, packed_integers
+from .wire import MAX_TEXT_BYTES
 
 _NO_OPTIONS = ("model", "messages", "layers", "key", "result_key")
 _ROLES = ("system", "user", "assistant")
 _VIDEO = ("video", "fps", "frames")
-
-
-class Reply(NamedTuple):
-    """A whole answer. Token ids include the stop token; `receipt` says where the time went,
-    `token_us` how many microseconds after the one before each token came (0 for the first; empty
-    when the answer was kept from an equal question)."""
-
-    text: str
-    token_ids: list[int]
-    prompt_token_ids: list[int]
-    stop_reason: str  # end_token, stop_string or max_tokens
-    receipt: messages.Receipt
-    warnings: list[str]
-    token_us: list[int]
-
-
-def reply_of(generated: messages.Struct) -> Reply:
-    """The answer in a terminal frame."""
-    assert isinstance(generated, messages.Generated)
-    return Reply(
-        generated.text,
-        packed_integers(generated.token_ids),
-        packed_integers(generated.prompt_token_ids),
-        generated.stop_reason,
-        generated.receipt,
-        generated.warnings,
-        packed_integers(generated.token_us),
-    )
 
 
 class Chat:
@@ -215,6 +187,10 @@ def _checked_value(message: str, name: str, value: Any) -> Any:
             raise errors.BadRequest(f"{name} is {value!r}: use one of {choices}.")
         return value
     kind = type(declared["default"])
+    if kind is str:
+        if not isinstance(value, str):
+            raise errors.BadRequest(f"{name} is a {type(value).__name__}: use a text.")
+        return _checked_text(value, name)
     try:
         number = operator.index(value) if kind is int else kind(value)
     except (TypeError, ValueError) as error:

@@ -27,11 +27,11 @@ from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from . import errors, messages, models
 from .caller import Caller
-from .chat import Reply
 from .errors import HearthError
 from .held import Held as Held
 from .models import Model
 from .pool import Pool
+from .replies import Reply as Reply
 from .results import Encoded as Encoded
 from .retry import Request, encode_request, generate_request
 from .steps import CANCEL_WAIT_S, POLL_S, Interrupted, OnProgress, Steps
@@ -76,6 +76,8 @@ class Client(Caller):
         path_or_files: models.Path | Mapping[str, models.Path],
         dtype: str = "auto",
         *,
+        head: str = "auto",
+        attention: str = "auto",
         interrupted: Interrupted | None = None,
     ) -> Model:
         """Shows a model's files to the service; nothing is loaded yet.
@@ -84,9 +86,11 @@ class Client(Caller):
         are file names as in such a folder ("tokenizer.json" beside a single file's weights).
         dtype: what the weights are kept in: auto (as the checkpoint has them), float32, bfloat16;
         float8, int8 and int4 are rounded to while loading. docs/speed.md says what that costs.
+        head: what the output layer is kept in when dtype rounds: auto (int8) or bfloat16.
+        attention: to find faults with: auto, flash, sdpa or eager (docs/protocol.md).
         Raises BadModel or Unsupported, naming file and reason.
         """
-        return self._run(self._offer(path_or_files, dtype), interrupted)
+        return self._run(self._offer(path_or_files, dtype, head, attention), interrupted)
 
     @overload
     def generate(

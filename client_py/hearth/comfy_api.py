@@ -40,7 +40,14 @@ def v3() -> Any:
     """
     if os.environ.get("HEARTH_FORCE_V1") == "1":
         return None
-    needed = ("ComfyExtension", "io.Schema", "io.ComfyNode", "io.NodeOutput", "io.AnyType")
+    needed = (
+        "ComfyExtension",
+        "io.Schema",
+        "io.ComfyNode",
+        "io.NodeOutput",
+        "io.AnyType",
+        "io.Custom",
+    )
     if any(_lookup("comfy_api.latest", path) is None for path in needed):
         return None
     return importlib.import_module("comfy_api.latest")

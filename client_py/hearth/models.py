@@ -36,14 +36,17 @@ class Model:
     """A model that was offered. Usable on every connection of this process: a connection that has
     not offered it yet does so by itself.
 
-    id: the service's name for exactly these files and this dtype    family: what recognised it
+    id: the service's name for exactly these files and choices    family: what recognised it
     memory: what it takes when it is loaded    warnings: what a careful user should know
+    head, attention: as in Client.offer_model(); what is set before it is offered counts
     """
 
     def __init__(self, files: dict[str, str], name: str, dtype: str) -> None:
         self.files = files
         self.name = name
         self.dtype = dtype
+        self.head = "auto"
+        self.attention = "auto"
         self.id = ""
         self.family = ""
         self.memory = messages.MemoryPlan()

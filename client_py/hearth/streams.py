@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import errors, messages
-from .chat import Reply, reply_of
+from .replies import Reply, reply_of
 from .retry import Request, cut_off
 from .steps import Interrupted, OnProgress
 from .wire import Exchange
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 
 class Answer:
-    """What has arrived of one answer. `text`: what has been read so far."""
+    """What has arrived of one answer. `text`: what has been read so far; `thinking`: the thoughts
+    before it. Of several answers both are the first one's."""
 
     def __init__(
         self, request: Request, interrupted: Interrupted | None, on_progress: OnProgress | None
     ) -> None:
         self.text = ""
+        self.thinking = ""
         self._request: Request | None = request  # until it cannot be sent again
         self._interrupted = interrupted
         self._on_progress = on_progress
@@ -40,9 +42,11 @@ class Answer:
             event = events.popleft()
             if isinstance(event, messages.Progress) and self._on_progress is not None:
                 self._on_progress(event)
-            elif isinstance(event, messages.Token) and event.text:
-                self.text += event.text
-                return event.text
+            elif isinstance(event, messages.Token) and event.text and event.answer == 0:
+                if not event.thinking:
+                    self.text += event.text
+                    return event.text
+                self.thinking += event.text
         outcome = self._exchange.outcome
         if isinstance(outcome, messages.Generated) and outcome.receipt.replayed and not self.text:
             self.text = outcome.text  # its pieces went to the connection that was lost
@@ -63,7 +67,7 @@ class Answer:
         if not isinstance(outcome, errors.HearthError) or not self._request.use_retry(outcome):
             self._request = None
             return None
-        self.text = ""
+        self.text = self.thinking = ""
         return outcome
 
     def _finished(self) -> Reply:

@@ -19,6 +19,7 @@ _INPUTS = {  # attribute of io: (socket type, arguments of its own)
     "Boolean": ("BOOLEAN", (*_WIDGET, "label_on", "label_off")),
     "Combo": ("COMBO", (*_WIDGET, "options", "control_after_generate", "upload", "remote")),
     "Image": ("IMAGE", ()),
+    "Mask": ("MASK", ()),
     "AnyType": ("*", ("extra_dict",)),
 }
 _COMMON = ("display_name", "optional", "tooltip", "lazy")
@@ -38,11 +39,15 @@ def latest(version: str) -> SimpleNamespace:
     """`comfy_api.latest` of that version."""
     new = version != "0.3.64"
     io = SimpleNamespace(ComfyNode=ComfyNode, NodeOutput=NodeOutput)
-    for name, (plain, own) in _INPUTS.items():
+
+    def socket(plain: str, own: tuple[str, ...]) -> SimpleNamespace:
         kind = ANY if plain == "*" else plain
         known = (*_COMMON, *own, *(("advanced", "raw_link", "extra_dict") if new else ()))
-        socket = SimpleNamespace(Input=_input_class(kind, known), Output=_output_class(kind))
-        setattr(io, name, socket)
+        return SimpleNamespace(Input=_input_class(kind, known), Output=_output_class(kind))
+
+    for name, (plain, own) in _INPUTS.items():
+        setattr(io, name, socket(plain, own))
+    io.Custom = lambda kind: socket(kind, ())
     io.Schema = _schema_class({**_SCHEMA, **(_SCHEMA_SINCE_0_33 if new else {})})
     return SimpleNamespace(io=io, ComfyExtension=ComfyExtension)
 

@@ -10,7 +10,8 @@ import json
 from typing import Any
 
 from .. import client, errors, messages
-from ..chat import Reply, checked_options
+from ..chat import checked_options
+from ..replies import Reply
 from .models import MODEL_HELP, add_dtype, asked_model
 
 PROMPT = "Describe this picture."

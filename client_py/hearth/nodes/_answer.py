@@ -9,9 +9,9 @@ from .. import comfy_api
 
 if TYPE_CHECKING:
     from ..aio import AsyncClient
-    from ..chat import Reply
     from ..messages import Progress
     from ..models import Model
+    from ..replies import Reply
 
 _SHOW_EVERY_S = 0.1
 _STAGES = {

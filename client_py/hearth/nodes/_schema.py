@@ -15,7 +15,8 @@ from .. import messages
 
 @dataclass(frozen=True)
 class Input:
-    """One input. `kind` is a socket type: INT, FLOAT, STRING, BOOLEAN, COMBO, IMAGE, * for any."""
+    """One input. `kind` is a socket type: INT, FLOAT, STRING, BOOLEAN, COMBO, IMAGE, MASK, * for
+    any, or one of a pack's own, such as HEARTH_LLM."""
 
     name: str
     kind: str
@@ -39,19 +40,22 @@ def from_contract(name: str, kind: str, **more: Any) -> Input:
 
 @dataclass(frozen=True)
 class Output:
-    """One output socket."""
+    """One output socket. `is_list`: the value is a list, and the nodes behind it run for each of
+    its elements."""
 
     name: str
     kind: str
     tooltip: str
+    is_list: bool = False
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a run gives: a value for each output, and the text that the node itself shows."""
+    """What a run gives: a value for each output, and the text that the node itself shows, if it is
+    one that shows something (`Node.shows`)."""
 
     values: tuple[Any, ...]
-    text: str
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,5 +75,14 @@ class Node:
     outputs: tuple[Output, ...]
     run: Callable[..., Awaitable[Shown]]
     validate: Callable[..., Any] | None = None
+    fingerprint: Callable[..., Any] | None = None
     always_runs: bool = False
+    shows: bool = True
     search_aliases: tuple[str, ...] = ()
+
+
+def fingerprint_of(node: Node) -> Callable[..., Any] | None:
+    """What ComfyUI shall ask before it takes a result from its cache; None: inputs say it all."""
+    if node.always_runs:
+        return lambda **_values: float("nan")  # differs from itself
+    return node.fingerprint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._schema import Input, Node
+from ._schema import Input, Node, fingerprint_of
 
 
 def entry_points(nodes: list[Node]) -> dict[str, object]:
@@ -27,26 +27,27 @@ def node_class(node: Node) -> type:
 
     async def execute(_self: object, **values: Any) -> dict[str, Any]:
         shown = await node.run(**values)
-        return {"ui": {"text": (shown.text,)}, "result": shown.values}
+        return {"ui": {"text": (shown.text,)} if node.shows else {}, "result": shown.values}
 
     body: dict[str, Any] = {
         "__doc__": node.description,
         "INPUT_TYPES": classmethod(input_types),
         "RETURN_TYPES": tuple(output.kind for output in node.outputs),
         "RETURN_NAMES": tuple(output.name for output in node.outputs),
+        "OUTPUT_IS_LIST": tuple(output.is_list for output in node.outputs),
         "OUTPUT_TOOLTIPS": tuple(output.tooltip for output in node.outputs),
         "FUNCTION": "execute",
         "CATEGORY": node.category,
         "DESCRIPTION": node.description,
         "SEARCH_ALIASES": list(node.search_aliases),
-        "OUTPUT_NODE": True,
+        "OUTPUT_NODE": node.shows,
         "execute": execute,
     }
     if node.validate is not None:
         body["VALIDATE_INPUTS"] = classmethod(node.validate)
-    if node.always_runs:
-        # NaN differs from itself, so the result is never taken from the cache.
-        body["IS_CHANGED"] = classmethod(lambda _cls, **_values: float("nan"))
+    fingerprint = fingerprint_of(node)
+    if fingerprint is not None:
+        body["IS_CHANGED"] = classmethod(lambda _cls, **values: fingerprint(**values))
     return type(node.node_id, (), body)
 
 

@@ -6,7 +6,7 @@ import inspect
 import logging
 from typing import Any, Callable
 
-from ._schema import Input, Node
+from ._schema import Input, Node, fingerprint_of
 
 _CLASS_OF_KIND = {
     "INT": "Int",
@@ -15,6 +15,7 @@ _CLASS_OF_KIND = {
     "BOOLEAN": "Boolean",
     "COMBO": "Combo",
     "IMAGE": "Image",
+    "MASK": "Mask",
     "*": "AnyType",
 }
 
@@ -45,7 +46,8 @@ def node_class(node: Node, io: Any) -> type:
 
     async def execute(_cls: type, **values: Any) -> Any:
         shown = await node.run(**values)
-        return io.NodeOutput(*shown.values, ui={"text": (shown.text,)})
+        ui = {"text": (shown.text,)} if node.shows else None
+        return io.NodeOutput(*shown.values, ui=ui)
 
     body: dict[str, Any] = {
         "__doc__": node.description,
@@ -54,17 +56,17 @@ def node_class(node: Node, io: Any) -> type:
     }
     if node.validate is not None:
         body["validate_inputs"] = classmethod(node.validate)
-    if node.always_runs:
-        # NaN differs from itself, so the result is never taken from the cache.
-        body["fingerprint_inputs"] = classmethod(lambda _cls, **_values: float("nan"))
+    fingerprint = fingerprint_of(node)
+    if fingerprint is not None:
+        body["fingerprint_inputs"] = classmethod(lambda _cls, **values: fingerprint(**values))
     return type(node.node_id, (io.ComfyNode,), body)
 
 
 def _schema(node: Node, io: Any) -> Any:
     # An output's id may not be an input's: both live in one name space.
     outputs = [
-        getattr(io, _CLASS_OF_KIND[o.kind]).Output(
-            f"out_{o.name}", display_name=o.name, tooltip=o.tooltip
+        _kind(o.kind, io).Output(
+            f"out_{o.name}", display_name=o.name, tooltip=o.tooltip, is_output_list=o.is_list
         )
         for o in node.outputs
     ]
@@ -75,14 +77,20 @@ def _schema(node: Node, io: Any) -> Any:
         "description": node.description,
         "inputs": [_input(one, io) for one in node.inputs],
         "outputs": outputs,
-        "is_output_node": True,
+        "is_output_node": node.shows,
         "search_aliases": list(node.search_aliases),
     }
     return io.Schema(**_accepted(io.Schema.__init__, given))
 
 
+def _kind(name: str, io: Any) -> Any:
+    """The class for a socket type; those that are not ComfyUI's own are made by name."""
+    known = _CLASS_OF_KIND.get(name)
+    return getattr(io, known) if known else io.Custom(name)
+
+
 def _input(given: Input, io: Any) -> Any:
-    make = getattr(io, _CLASS_OF_KIND[given.kind]).Input
+    make = _kind(given.kind, io).Input
     options = {**given.widget(), "optional": given.optional}
     if given.choices is not None:
         options["options"] = list(given.choices())
