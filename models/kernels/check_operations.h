@@ -61,6 +61,14 @@ inline HearthStatus check(const HearthSwiGlu* call) {
                    call->input_stride >= 2 * call->width && call->output_stride >= call->width);
 }
 
+inline HearthStatus check(const HearthGate* call) {
+  return status_of(call != nullptr && is_known(call->type) &&
+                   (call->gate_type == HEARTH_F32 || call->gate_type == call->type) &&
+                   all_given(call->gate, call->output) && call->rows >= 1 && call->width >= 1 &&
+                   (call->gates == 1 || call->gates == call->width) &&
+                   call->gate_stride >= call->gates && call->output_stride >= call->width);
+}
+
 inline HearthStatus check(const HearthRopeAngles* call) {
   return status_of(
       call != nullptr &&

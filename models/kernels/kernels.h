@@ -66,6 +66,18 @@ typedef struct HearthSwiGlu {
   int64_t output_stride;
 } HearthSwiGlu;
 
+/* output[r, i] *= sigmoid(gate[r, i]), or of gate[r, 0] where there is one for the whole row. */
+typedef struct HearthGate {
+  HearthType type; /* of output */
+  int64_t rows, width;
+  HearthType gate_type; /* F32 or the same */
+  int64_t gates;        /* of a row: width or 1 */
+  const void* gate;     /* [rows, gates] */
+  int64_t gate_stride;
+  void* output; /* [rows, width] */
+  int64_t output_stride;
+} HearthGate;
+
 /* cosine[r, i] = cos(position[axis[i], r] * frequency[i]), and sines. The angle is an fp32 product,
  * as in transformers' rotary embeddings. */
 typedef struct HearthRopeAngles {
@@ -138,7 +150,8 @@ typedef struct HearthGather {
 
 /* --- gated delta rule (hybrid layers) --------------------------------------------------------- */
 
-/* The rows of one call belong to different slots: they are computed side by side. */
+/* The rows of one call belong to different slots: they are computed side by side. A sequence whose
+ * windows and state are zeros is at its beginning. */
 
 /* One token of a depthwise causal convolution of `taps` columns, then SiLU. The window of a row's
  * slot keeps the taps - 1 inputs before and is moved on. */
@@ -150,7 +163,7 @@ typedef struct HearthConvStep {
   const void* weight;  /* [channels, taps] */
   const int32_t* slot; /* [rows]; -1: leave the row alone */
   float* window;       /* [slots, taps - 1, channels], oldest first */
-  void* output;        /* [rows, channels] */
+  void* output;        /* [rows, channels]; may be input */
   int64_t output_stride;
 } HearthConvStep;
 
@@ -295,6 +308,7 @@ typedef struct HearthKernels {
   HearthStatus (*embed)(const HearthEmbed*, void* stream);
   HearthStatus (*rms_norm)(const HearthRmsNorm*, void* stream);
   HearthStatus (*swiglu)(const HearthSwiGlu*, void* stream);
+  HearthStatus (*gate)(const HearthGate*, void* stream);
   HearthStatus (*rope_angles)(const HearthRopeAngles*, void* stream);
   HearthStatus (*rope_write)(const HearthRopeWrite*, void* stream);
   HearthStatus (*attention)(const HearthAttention*, void* stream);

@@ -143,6 +143,28 @@ TEST_P(RowOperations, SwiGluTakesGateAndUpInTurns) {
       shape().tolerance);
 }
 
+TEST_P(RowOperations, GateMultipliesByTheSigmoidOfANumberEachOrOfOneForTheRow) {
+  for (const HearthType gate_type : {HEARTH_F32, shape().type})
+    for (const std::int64_t gates : {std::int64_t{1}, shape().width})
+      expect_equal<HearthGate>(
+          implementation(), &HearthKernels::gate,
+          [&](Memory& memory) {
+            Floats gate = normal_numbers(size(), kSeed + 5, 4.0F);
+            gate[0] = -200.0F;  // e^200 is beyond fp32
+            return HearthGate{.type = shape().type,
+                              .rows = shape().rows,
+                              .width = shape().width,
+                              .gate_type = gate_type,
+                              .gates = gates,
+                              .gate = memory.numbers(gate_type, gate),
+                              .gate_stride = stride(),
+                              .output = memory.numbers(shape().type, normal_numbers(size(), kSeed)),
+                              .output_stride = stride()};
+          },
+          [&](const HearthGate& call) { return read_numbers(call.type, call.output, size()); },
+          shape().tolerance);
+}
+
 // Of bf16 a few results fall on the other side of a rounding border: each is then 2^-8 apart.
 INSTANTIATE_TEST_SUITE_P(Tables, RowOperations,
                          testing::Combine(testing::ValuesIn(implementations_under_test()),
@@ -254,6 +276,19 @@ TEST_P(Operations, RefuseWhatTheyCannotCompute) {
                          .output = &one,
                          .output_stride = 1};
   EXPECT_EQ(table.swiglu(&glu, nullptr), HEARTH_BAD_ARGUMENT) << "no rows";
+  HearthGate gate{.type = HEARTH_F32,
+                  .rows = 1,
+                  .width = 4,
+                  .gate_type = HEARTH_F32,
+                  .gates = 2,
+                  .gate = &one,
+                  .gate_stride = 4,
+                  .output = &one,
+                  .output_stride = 4};
+  EXPECT_EQ(table.gate(&gate, nullptr), HEARTH_BAD_ARGUMENT) << "neither one gate nor all";
+  gate.gates = 4;
+  gate.gate_type = HEARTH_BF16;
+  EXPECT_EQ(table.gate(&gate, nullptr), HEARTH_BAD_ARGUMENT) << "coarser gates than numbers";
   const std::int32_t slot = 0;
   const HearthAttention attention{.type = HEARTH_F32,
                                   .rows = 1,

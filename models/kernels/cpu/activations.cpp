@@ -45,6 +45,14 @@ HearthStatus cpu::swiglu(const HearthSwiGlu* call, void*) {
   return HEARTH_OK;
 }
 
+HearthStatus cpu::gate(const HearthGate* call, void*) {
+  if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
+  const auto gate = row_functions(level()).gate;
+  share(call->rows, 3 * call->width * type_bytes(call->type),
+        [&](std::int64_t row) { gate(*call, row); });
+  return HEARTH_OK;
+}
+
 // fp32 angle, then the library functions of fp32, as transformers on a CPU does. A sine costs about
 // as much as moving 64 bytes.
 HearthStatus cpu::rope_angles(const HearthRopeAngles* call, void*) {

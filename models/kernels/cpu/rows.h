@@ -36,6 +36,7 @@ inline constexpr std::int64_t kMostMaxima = 8192;
 struct RowFunctions {
   void (*rms_norm)(const HearthRmsNorm& call, std::int64_t row);
   void (*swiglu)(const HearthSwiGlu& call, std::int64_t row);
+  void (*gate)(const HearthGate& call, std::int64_t row);
   void (*rope_write)(const HearthRopeWrite& call, std::int64_t row);
   void (*attention_part)(const HearthAttention& call, AttentionPart part);
   // Joins all parts of a row for the query heads of one key head into the output.

@@ -56,6 +56,17 @@ __global__ __launch_bounds__(kThreads) void swiglu_kernel(HearthSwiGlu c) {
         silu(to_float(input[0])) * to_float(input[1]));
 }
 
+template <class T, class G>
+__global__ __launch_bounds__(kThreads) void gate_kernel(HearthGate c) {
+  wait_for_previous();
+  const long long row = blockIdx.x;
+  const long long i = static_cast<long long>(blockIdx.y) * kThreads + threadIdx.x;
+  if (i >= c.width) return;
+  const G* gate = static_cast<const G*>(c.gate) + row * c.gate_stride;
+  T* output = static_cast<T*>(c.output) + row * c.output_stride + i;
+  store(output, to_float(*output) * sigmoid(to_float(gate[c.gates == 1 ? 0 : i])));
+}
+
 __global__ __launch_bounds__(kThreads) void rope_angles_kernel(HearthRopeAngles c) {
   wait_for_previous();
   const long long at = static_cast<long long>(blockIdx.x) * kThreads + threadIdx.x;
@@ -103,6 +114,14 @@ HearthStatus rms_norm(const HearthRmsNorm* call, void* stream) {
 HearthStatus swiglu(const HearthSwiGlu* call, void* stream) {
   if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
   auto* kernel = call->type == HEARTH_F32 ? &swiglu_kernel<float> : &swiglu_kernel<BFloat16>;
+  return launch(each_number(call->width, call->rows), stream, kernel, *call);
+}
+
+HearthStatus gate(const HearthGate* call, void* stream) {
+  if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
+  auto* kernel = call->type == HEARTH_F32        ? &gate_kernel<float, float>
+                 : call->gate_type == HEARTH_F32 ? &gate_kernel<BFloat16, float>
+                                                 : &gate_kernel<BFloat16, BFloat16>;
   return launch(each_number(call->width, call->rows), stream, kernel, *call);
 }
 

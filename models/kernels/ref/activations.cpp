@@ -51,6 +51,18 @@ void swiglu(const HearthSwiGlu& call) {
   }
 }
 
+template <class T, class G>
+void gate(const HearthGate& call) {
+  for (std::int64_t row = 0; row < call.rows; ++row) {
+    const G* gate = static_cast<const G*>(call.gate) + row * call.gate_stride;
+    T* output = static_cast<T*>(call.output) + row * call.output_stride;
+    for (std::int64_t i = 0; i < call.width; ++i) {
+      const double x = to_float(gate[call.gates == 1 ? 0 : i]);
+      store(output + i, static_cast<float>(to_float(output[i]) / (1.0 + std::exp(-x))));
+    }
+  }
+}
+
 template <class T>
 void conv_step(const HearthConvStep& call, std::int64_t row) {
   const T* input = static_cast<const T*>(call.input) + row * call.input_stride;
@@ -86,6 +98,17 @@ HearthStatus ref::rms_norm(const HearthRmsNorm* call, void*) {
 HearthStatus ref::swiglu(const HearthSwiGlu* call, void*) {
   if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
   call->type == HEARTH_F32 ? kernels::swiglu<float>(*call) : kernels::swiglu<BFloat16>(*call);
+  return HEARTH_OK;
+}
+
+HearthStatus ref::gate(const HearthGate* call, void*) {
+  if (const HearthStatus status = check(call); status != HEARTH_OK) return status;
+  if (call->type == HEARTH_F32)
+    kernels::gate<float, float>(*call);
+  else if (call->gate_type == HEARTH_F32)
+    kernels::gate<BFloat16, float>(*call);
+  else
+    kernels::gate<BFloat16, BFloat16>(*call);
   return HEARTH_OK;
 }
 
