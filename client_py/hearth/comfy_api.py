@@ -168,6 +168,11 @@ def model_folders(kind: str) -> list[Path]:
     return [Path(path) for path in paths(kind)]
 
 
+def model_kinds() -> list[str]:
+    """The kinds of models that ComfyUI has folders for, those of other packs included."""
+    return list(_lookup("folder_paths", "folder_names_and_paths") or ())
+
+
 def tokenizer_folder() -> Path | None:
     """Folder of the Qwen2.5 tokenizer that ComfyUI brings along, where it does."""
     root = _lookup("comfy", "__path__")

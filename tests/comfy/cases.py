@@ -340,3 +340,13 @@ def test_a_value_out_of_range_is_refused_when_the_workflow_is_queued(comfy: Any)
     outcome = comfy.run({"1": caption("x", temperature=9.0)})
     assert outcome.status == "rejected"
     assert "bigger than max" in outcome.error
+
+
+def test_the_models_node_says_what_lies_in_the_folders(comfy: Any) -> None:
+    services.make_fake_model(comfy.base / "models/LLM/pickled")
+    weights = comfy.base / "models/LLM/pickled/model.safetensors"
+    weights.replace(weights.with_name("pytorch_model.bin"))
+    outcome = comfy.run({"1": {"class_type": "HearthModels", "inputs": {}}, "2": preview("1")})
+    assert outcome.status == "success", outcome.error
+    assert FAKE in outcome.text("2")
+    assert "pytorch_model.bin" in outcome.text("1")

@@ -31,7 +31,9 @@ from cases_speed import *  # noqa: E402, F403
 from cases_speed import states_of  # noqa: E402
 from real_comfy import RealComfy  # noqa: E402
 
-from hearth import client  # noqa: E402
+from hearth import client, nodes  # noqa: E402
+
+NODES = sorted(node.node_id for node in nodes.all_nodes())
 
 
 @pytest.fixture(
@@ -58,7 +60,7 @@ def test_the_pack_loads_without_a_complaint(comfy: RealComfy) -> None:
 
 
 def test_help_pages_and_example_workflows_are_served(comfy: RealComfy) -> None:
-    for node in ("HearthQwenVL", "HearthStatus"):
+    for node in NODES:
         assert comfy.page(f"/extensions/hearth/docs/{node}.md").startswith("# ")
     templates = json.loads(comfy.page("/workflow_templates"))["hearth"]
     assert sorted(templates) == ["describe_picture", "drawn_square"]
@@ -83,7 +85,7 @@ def test_both_forms_look_the_same_to_the_browser(comfy: RealComfy) -> None:
     """Compares with the form that was tried before in the same checkout, if one was."""
     mine = {
         node: {name: plain(*given) for name, given in comfy.inputs_of(node).items()}
-        for node in ("HearthQwenVL", "HearthStatus")
+        for node in NODES
     }
     assert _declared.setdefault(comfy.checkout, mine) == mine
 

@@ -19,8 +19,10 @@ sys.path[:0] = [str(TESTS), str(TESTS / "comfy")]
 from cases import caption  # noqa: E402
 from fake_comfy import FakeComfy  # noqa: E402
 
+from hearth import nodes  # noqa: E402
+
 FORMS = {"V3": "0", "V1": "1"}
-NODES = {"HearthQwenVL", "HearthStatus"}
+NODES = {node.node_id for node in nodes.all_nodes()}
 
 
 def comfy_of(tmp_path: Path, form: str = "V3", version: str = "0.33") -> FakeComfy:

@@ -1,27 +1,36 @@
 """The models that lie in ComfyUI's model folders, by the names a user picks them by.
 
 A name is the kind of folder and the path inside it: `LLM/Qwen3-VL-2B-Instruct` is a Hugging Face
-folder, `text_encoders/qwen3vl_4b.safetensors` a single file. A bare name (`ember`) is a model that
-the service publishes itself. Only folders are read here: no model file is opened, the service is
-never asked, and an answer is kept for two seconds, because ComfyUI asks several times per workflow.
+folder, `text_encoders/qwen3vl_4b.safetensors` a single file. Of two models with one name the first
+in ComfyUI's own order counts. A bare name (`Qwen3-VL-2B-Instruct`) is the model whose folder is
+called so, else one that the service publishes itself (`ember`). Names come from names of files: no
+model is opened, the service is never asked, and a list is kept for a second, because ComfyUI asks
+several times per workflow. What cannot be picked is kept with its reason; *Hearth Models* shows it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import comfy_api, errors
+from ._model_scan import Found, Scanner
 
 EMBEDDED = "ember"
 
-_KEEP_SECONDS = 2.0
-_DEPTH = 3  # LLM/<owner>/<name>
-_MOST_FOLDERS = 2000  # a link to a whole disk must not stop ComfyUI
+_KEEP_SECONDS = 1.0
+_LANGUAGE_KIND = re.compile(r"llm|vlm|qwen|prompt_generator", re.IGNORECASE)
+_DIFFUSION_KINDS = ("diffusion_models", "diffusers")
 _TOKENIZER = ("vocab.json", "merges.txt", "tokenizer_config.json")
+# In the layout of diffusers: what belongs to `text_encoder` and lies in the folders beside it.
+_BESIDE_AN_ENCODER = {
+    "tokenizer": ("tokenizer.json", *_TOKENIZER, "chat_template.jinja", "chat_template.json"),
+    "processor": ("preprocessor_config.json", "video_preprocessor_config.json"),
+}
 
 
 @dataclass(frozen=True)
@@ -36,117 +45,169 @@ class ModelFolders:
     """The models found in ComfyUI's folders. For one thread at a time, as ComfyUI asks."""
 
     def __init__(self) -> None:
+        self._scanner = Scanner()
         self._found: dict[str, Path] = {}
+        self._refused: list[tuple[str, Found]] = []
         self._fresh_until = float("-inf")
 
     def names(self) -> list[str]:
         """Every name there is to pick: the embedded model first."""
         return [EMBEDDED, *sorted(self._models(), key=str.casefold)]
 
+    def look_again(self) -> None:
+        """What is known is not taken for granted any more."""
+        self._fresh_until = float("-inf")
+
+    def found(self) -> dict[str, Path]:
+        """Name: place of every model that lies in a folder."""
+        return dict(self._models())
+
+    def refused(self) -> list[tuple[str, Found]]:
+        """Name and reason of what looks like a model and cannot be picked."""
+        self._models()
+        return list(self._refused)
+
     def find(self, name: str) -> Source:
         """What to offer to the service for a picked name.
 
         Raises UnknownModel, with what to do, for a path that is in no model folder.
         """
-        if _is_public(name):
+        path = self.path_of(name)
+        if path is None and _is_bare(name):
             return Source(name)
-        path = self._path(name)
         if path is None or not path.exists():
-            raise _missing(name)
+            raise self._missing(name)
         if path.is_dir():
-            return _with_tokenizer({entry.name: entry for entry in path.iterdir()}, path)
-        return _with_tokenizer({path.name: path}, None)
+            files = {entry.name: entry for entry in path.iterdir()}
+            return _with_tokenizer({**_beside_encoder(path), **files}, path, len(files))
+        return _with_tokenizer({path.name: path}, None, 1)
 
     def has(self, name: str) -> bool:
-        """Whether a path is in a model folder; a public name is for the service to judge."""
-        return _is_public(name) or self._path(name) is not None
+        """Whether a path is in a model folder; a bare name is for the service to judge."""
+        return _is_bare(name) or self.path_of(name) is not None
 
-    def _path(self, name: str) -> Path | None:
-        if name not in self._models():
-            self._fresh_until = float("-inf")  # it may have come since the list was made
-        return self._models().get(name)
+    def path_of(self, name: str) -> Path | None:
+        """The folder or file that a name stands for; None for what is in no model folder."""
+        found = self._look_up(name)
+        if found is None and name != EMBEDDED:
+            self.look_again()  # it may have come since the list was made
+            found = self._look_up(name)
+        return found
+
+    def complaint(self, name: str) -> str:
+        """What is wrong with a name that is in no model folder, and what to do."""
+        return str(self._missing(name))
+
+    def _look_up(self, name: str) -> Path | None:
+        models = self._models()
+        if name in models or not _is_bare(name) or name == EMBEDDED:
+            return models.get(name)
+        return next((path for path in models.values() if path.name == name), None)
+
+    def _missing(self, name: str) -> errors.HearthError:
+        reasons = [found.problem for refused, found in self._refused if refused == name]
+        if reasons:
+            return errors.UnknownModel(
+                f"The model {name!r} cannot be used: it {reasons[0]}.",
+                "Fetch what is missing, or pick another model; Hearth Models lists them all.",
+            )
+        return errors.UnknownModel(
+            f"The model {name!r} is in none of ComfyUI's model folders.",
+            "Put its folder (config.json and *.safetensors) into models/LLM, or its single"
+            " .safetensors file into models/text_encoders, or pick another model; Hearth Models"
+            " lists them all.",
+        )
 
     def _models(self) -> dict[str, Path]:
         now = time.monotonic()
         if now >= self._fresh_until:
-            self._found = dict(_search())
+            self._search()
             self._fresh_until = time.monotonic() + _KEEP_SECONDS
         return self._found
 
+    def _search(self) -> None:
+        self._found, self._refused = {}, []
+        self._scanner.begin()
+        for kind, root in _roots(self._scanner):
+            for found in self._scanner.models_below(root, kind in _DIFFUSION_KINDS):
+                name = f"{kind}/{found.path.relative_to(root).as_posix()}"
+                if found.problem:
+                    self._refused.append((name, found))
+                elif name in self._found:
+                    other = Found(
+                        found.path, f"has the name of {self._found[name]}, which is taken"
+                    )
+                    self._refused.append((name, other))
+                else:
+                    self._found[name] = found.path
+        self._scanner.end()
 
-def complaint(name: str) -> str:
-    """What is wrong with a name that is in no model folder, and what to do."""
-    return str(_missing(name))
+
+FOLDERS = ModelFolders()  # of this ComfyUI: every node looks here
 
 
-def _missing(name: str) -> errors.HearthError:
-    return errors.UnknownModel(
-        f"The model {name!r} is in none of ComfyUI's model folders.",
-        "Put its folder (config.json and *.safetensors) into models/LLM, or its single .safetensors"
-        " file into models/text_encoders, or pick another model.",
-    )
-
-
-def _is_public(name: str) -> bool:
+def _is_bare(name: str) -> bool:
     return bool(name) and "/" not in name and not name.endswith(".safetensors")
 
 
-def _search() -> Iterator[tuple[str, Path]]:
-    """Names and paths; of two models with one name, the first in ComfyUI's own order."""
-    seen = set()
-    for kind, root in _roots():
-        for path in _models_below(root, single_files=kind != "diffusion_models"):
-            name = f"{kind}/{path.relative_to(root).as_posix()}"
-            if name not in seen:
-                seen.add(name)
-                yield name, path
-
-
-def _roots() -> list[tuple[str, Path]]:
-    """(kind, folder). ComfyUI declares no folder `LLM`, so it is also looked for beside others."""
+def _roots(scanner: Scanner) -> Iterator[tuple[str, Path]]:
+    """(kind, folder), each folder once. Packs keep language models in folders that ComfyUI does not
+    declare (LLM, VLM, prompt_generator), so those are also looked for beside the declared ones."""
     encoders = comfy_api.model_folders("text_encoders")
-    diffusion = comfy_api.model_folders("diffusion_models")
-    beside = [folder.parent / "LLM" for folder in diffusion + encoders]
-    languages = list(dict.fromkeys(comfy_api.model_folders("LLM") + beside))
-    by_kind = {"LLM": languages, "text_encoders": encoders, "diffusion_models": diffusion}
-    return [(kind, folder) for kind, folders in by_kind.items() for folder in folders]
+    diffusion = {kind: comfy_api.model_folders(kind) for kind in _DIFFUSION_KINDS}
+    declared = [kind for kind in comfy_api.model_kinds() if _LANGUAGE_KIND.search(kind)]
+    languages = [(kind, folder) for kind in declared for folder in comfy_api.model_folders(kind)]
+    around = [
+        folder.parent for folder in (*encoders, *(f for fs in diffusion.values() for f in fs))
+    ]
+    for parent in dict.fromkeys(around):
+        names = [name for name in scanner.folders_in(parent) if _LANGUAGE_KIND.search(name)]
+        languages += [(name, parent / name) for name in sorted(names, key=_llm_first)]
+    roots = [*languages, *(("text_encoders", folder) for folder in encoders)]
+    roots += [(kind, folder) for kind, folders in diffusion.items() for folder in folders]
+    seen = set()
+    for kind, folder in roots:
+        place = os.path.realpath(folder)
+        if place not in seen:
+            seen.add(place)
+            yield kind, folder
 
 
-def _models_below(root: Path, single_files: bool) -> Iterator[Path]:
-    """Folders with config.json and *.safetensors, and such files outside of such folders."""
-    waiting = [(root, 0)]
-    opened = 0
-    while waiting and opened < _MOST_FOLDERS:
-        folder, depth = waiting.pop(0)
-        opened += 1
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:
-            continue  # absent or not ours to read
-        weights = [entry for entry in entries if entry.name.endswith(".safetensors")]
-        if weights and any(entry.name == "config.json" for entry in entries) and folder != root:
-            yield folder
-            continue
-        if single_files:
-            yield from (Path(entry.path) for entry in weights)
-        if depth < _DEPTH:
-            waiting += [
-                (Path(e.path), depth + 1) for e in entries if e.is_dir() and e.name[0] != "."
-            ]
+def _llm_first(name: str) -> tuple[bool, str]:
+    return name != "LLM", name
 
 
-def _with_tokenizer(files: dict[str, Path], folder: Path | None) -> Source:
-    """The model as it lies there, or with ComfyUI's tokenizer where it has none of its own."""
+def _beside_encoder(folder: Path) -> dict[str, Path]:
+    """Tokenizer and processor for `<repository>/text_encoder`; for text_encoder_2, tokenizer_2."""
+    if not folder.name.startswith("text_encoder"):
+        return {}
+    number = folder.name.removeprefix("text_encoder")
+    places = [
+        (folder.parent / (place + number), names) for place, names in _BESIDE_AN_ENCODER.items()
+    ]
+    return {name: at / name for at, names in places for name in names if (at / name).is_file()}
+
+
+def _with_tokenizer(files: dict[str, Path], folder: Path | None, own: int) -> Source:
+    """The model as it lies there, or with a tokenizer from elsewhere where it has none of its own.
+
+    own: how many of the files lie in the folder itself
+    """
     if "tokenizer.json" in files or "vocab.json" in files:
+        if len(files) > own:
+            return Source(_model_files(files))
         return Source(folder) if folder else Source(files)
     theirs = comfy_api.tokenizer_folder()
     if theirs is None:
         return Source(folder) if folder else Source(files)
-    wanted = {label: path for label, path in files.items() if _is_model_file(path)}
     added = {label: theirs / label for label in _TOKENIZER if (theirs / label).exists()}
     where = f"The folder {folder.name}" if folder else f"The file {next(iter(files))}"
     remark = f"{where} has no tokenizer of its own: ComfyUI's Qwen2.5 tokenizer is used."
-    return Source({**added, **wanted}, (remark,))
+    return Source({**added, **_model_files(files)}, (remark,))
+
+
+def _model_files(files: dict[str, Path]) -> dict[str, Path]:
+    return {label: path for label, path in files.items() if _is_model_file(path)}
 
 
 def _is_model_file(path: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import comfy_api, errors
 from ._answer import answer_in_node, show
-from ._model_folders import EMBEDDED, ModelFolders, complaint
+from ._model_folders import EMBEDDED, FOLDERS
 from ._schema import Input, Node, Output, Shown, from_contract
 from ._service import connected
 from ._words import in_words_of_the_node
@@ -44,7 +44,6 @@ PRECISIONS: dict[str, str] = {
     "int4 (4 bit)": "int4",
 }
 
-_FOLDERS = ModelFolders()
 _offered_ids: dict[tuple[str, str], str] = {}  # (picked model, dtype): what the service calls it
 _SAMPLING = (
     from_contract("max_tokens", "INT"),
@@ -59,7 +58,7 @@ _SAMPLING = (
 
 def validate(_cls: type, model: Any = None) -> Any:
     """Any model that is still there may be named, even one that was not when the list was made."""
-    return True if model is None or _FOLDERS.has(model) else complaint(model)
+    return True if model is None or FOLDERS.has(model) else FOLDERS.complaint(model)
 
 
 async def run(
@@ -75,7 +74,7 @@ async def run(
 
     image: IMAGE [pictures, height, width, channels], 0 to 1: all of them become one prompt.
     """
-    source = _FOLDERS.find(model)
+    source = FOLDERS.find(model)
     dtype = _dtype(precision, source.model)
     content = _content(image, custom_prompt, preset_prompt)
     parts = ("custom_prompt",) if image is None else ("image", "custom_prompt")
@@ -170,7 +169,7 @@ NODE = Node(
             "ember is built in (coloured shapes only); the others lie in ComfyUI's model folders"
             " LLM and text_encoders: Hugging Face folders, or single files.",
             {"default": EMBEDDED},
-            choices=_FOLDERS.names,
+            choices=FOLDERS.names,
         ),
         Input(
             "preset_prompt",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 from .. import errors, messages
 from ..units import size
 from ._answer import show
+from ._columns import table
 from ._schema import Input, Node, Output, Shown
 from ._service import connected
 
@@ -56,9 +55,9 @@ def report(status: messages.StatusReport) -> str:
         for c in status.caches
     ]
     clients = [(c.client, c.pid, c.open_requests, size(c.arena_bytes)) for c in status.clients]
-    lines += _table(("model", "family", "type", "state", "memory", "loads", "holders"), models)
-    lines += _table(("cache of", "kind", "entries", "memory", "hits", "misses"), caches)
-    lines += _table(("client", "process", "requests", "shared"), clients)
+    lines += table(("model", "family", "type", "state", "memory", "loads", "holders"), models)
+    lines += table(("cache of", "kind", "entries", "memory", "hits", "misses"), caches)
+    lines += table(("client", "process", "requests", "shared"), clients)
     return "\n".join(lines)
 
 
@@ -81,16 +80,6 @@ def _device(device: messages.Device) -> list[str]:
 
     labels = ["device", "", ""]
     return [f"{label:<10}{line}" for label, line in zip(labels, device_lines(device))]
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Columns as wide as their widest cell, below an empty line; nothing for no rows."""
-    cells = [tuple(str(cell) for cell in row) for row in rows]
-    if not cells:
-        return []
-    widths = [max(map(len, column)) for column in zip(head, *cells)]
-    padded = ("  ".join(map(str.ljust, row, widths)) for row in [tuple(head), *cells])
-    return ["", *(line.rstrip() for line in padded)]
 
 
 def _duration(milliseconds: int) -> str:
