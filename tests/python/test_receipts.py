@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from hearth import messages, receipts
-from hearth.chat import Reply
+from hearth.replies import Reply
 from server import packed_ids
 
 GIB = 1 << 30
