@@ -99,7 +99,7 @@ struct Encoding {
 class Listener {
  public:
   virtual ~Listener() = default;
-  virtual void token(std::string text, std::span<const std::int32_t> ids) = 0;
+  virtual void token(contract::Token piece) = 0;
   virtual void progress(std::string_view stage, std::uint64_t done, std::uint64_t total) = 0;
   virtual void done(contract::Generated reply) = 0;
   virtual void encoded(Encoding result) = 0;

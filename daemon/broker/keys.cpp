@@ -1,5 +1,6 @@
 #include "daemon/broker/keys.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "daemon/broker/schedule.h"
@@ -10,6 +11,10 @@ namespace {
 // Of one token event when an answer is told again. Thousands of small ones would keep the loop from
 // everybody else.
 constexpr std::size_t kSaidBytes = 64 * 1024;
+
+std::size_t bytes_in(const contract::Token& token) {
+  return token.text.size() + token.token_ids.size();
+}
 
 template <class M>
 std::uint64_t hash_of(M& message) {
@@ -56,8 +61,23 @@ bool take_over(Core& core, Job& job, const Job& sent) {
 void replay(Core& core, const Job& sent, const std::string& body) {
   const auto generated = contract::unpack<contract::Generated>(bytes_of(body));
   if (!generated) return core.fail(sent.caller, fail(Code::kInternal, generated.error().what));
-  catch_up(core, sent, {whole_answer(*generated)});
+  catch_up(core, sent, whole_answers(*generated));
   core.finish(sent.caller, OutFrame{contract::Generated::kType, sent.caller.request_id, body, {}});
+}
+
+// An answer's thoughts, then its text. Which token belongs to which is not known any more: the ids
+// go with the text.
+template <class AnswerType>
+void say(std::uint32_t number, const AnswerType& answer, std::vector<contract::Token>& whole) {
+  contract::Token piece;
+  piece.answer = number;
+  piece.thinking = true;
+  piece.text = answer.thinking;
+  if (!piece.text.empty()) whole.push_back(piece);
+  piece.thinking = false;
+  piece.text = answer.text;
+  piece.token_ids = answer.token_ids;
+  whole.push_back(std::move(piece));
 }
 
 std::vector<JobId> left_jobs_of(const Core& core, ConnectionId connection) {
@@ -77,10 +97,11 @@ void catch_up(Core& core, const Job& sent, const std::vector<contract::Token>& s
   for (const contract::Token& token : said) core.event(sent.caller, make_frame(0, token));
 }
 
-contract::Token whole_answer(const contract::Generated& generated) {
-  contract::Token whole;
-  whole.text = generated.text;
-  whole.token_ids = generated.token_ids;
+std::vector<contract::Token> whole_answers(const contract::Generated& generated) {
+  std::vector<contract::Token> whole;
+  say(0, generated, whole);
+  for (std::size_t i = 0; i < generated.others.size(); ++i)
+    say(static_cast<std::uint32_t>(i + 1), generated.others[i], whole);
   return whole;
 }
 
@@ -110,13 +131,13 @@ bool resume(Core& core, const Job& sent) {
 void keep_said(Job& job, const std::string& token_body) {
   auto token = contract::unpack<contract::Token>(bytes_of(token_body));
   if (!token) return;
-  const bool is_full = job.said.empty() || job.said.back().text.size() +
-                                                   job.said.back().token_ids.size() +
-                                                   token->text.size() + token->token_ids.size() >
-                                               kSaidBytes;
-  if (is_full) return job.said.push_back(*std::move(token));
-  job.said.back().text += token->text;
-  job.said.back().token_ids += token->token_ids;
+  const auto last = std::find_if(job.said.rbegin(), job.said.rend(), [&](const auto& said) {
+    return said.answer == token->answer && said.thinking == token->thinking;
+  });
+  const bool has_room = last != job.said.rend() && bytes_in(*last) + bytes_in(*token) <= kSaidBytes;
+  if (!has_room) return job.said.push_back(*std::move(token));
+  last->text += token->text;
+  last->token_ids += token->token_ids;
 }
 
 void leave(Core& core, Job& job) {

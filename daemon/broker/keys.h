@@ -16,8 +16,8 @@ std::uint64_t fingerprint_of(contract::Encode message);
 
 // The events of an answer that was made before: its tensors need not be read, and this was said.
 void catch_up(Core& core, const Job& sent, const std::vector<contract::Token>& said);
-// All that an answer says, as one event.
-contract::Token whole_answer(const contract::Generated& generated);
+// All that a reply's answers say, as few events.
+std::vector<contract::Token> whole_answers(const contract::Generated& generated);
 
 // True: `sent`, whose request is open, was sent before and has been taken care of.
 bool resume(Core& core, const Job& sent);

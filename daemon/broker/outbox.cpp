@@ -15,22 +15,28 @@ FrameHeaderBytes header_of(const OutFrame& frame) {
 }  // namespace
 
 void Outbox::push(OutFrame frame) {
-  if (frame.type == contract::Token::kType && joined_to_last_token(frame)) return;
+  if (frame.type == contract::Token::kType) return push_token(std::move(frame));
   const bool is_crowded = queued_bytes_ > kCrowdedBytes;
   if (frame.type == contract::Progress::kType && is_crowded && put_for_last_progress(frame)) return;
   append(std::move(frame));
 }
 
-bool Outbox::joined_to_last_token(const OutFrame& frame) {
-  const auto last = last_token_.find(frame.request_id);
+void Outbox::push_token(OutFrame frame) {
+  const auto token = contract::unpack<contract::Token>(bytes_of(frame.body));
+  if (!token) return append(std::move(frame)), void();
+  const Voice voice{frame.request_id, token->answer, token->thinking};
+  if (!joined_to_last(voice, *token)) last_token_[voice] = &append(std::move(frame));
+}
+
+bool Outbox::joined_to_last(const Voice& voice, const contract::Token& later) {
+  const auto last = last_token_.find(voice);
   if (last == last_token_.end()) return false;
   Entry& entry = *last->second;
   if (entry.sent_bytes > 0 || entry.frame.body.size() > kJoinedTokenBytes) return false;
   auto earlier = contract::unpack<contract::Token>(bytes_of(entry.frame.body));
-  auto later = contract::unpack<contract::Token>(bytes_of(frame.body));
-  if (!earlier || !later) return false;
-  earlier->text += later->text;
-  earlier->token_ids += later->token_ids;
+  if (!earlier) return false;
+  earlier->text += later.text;
+  earlier->token_ids += later.token_ids;
   change_body(entry, contract::pack(*earlier));
   return true;
 }
@@ -49,22 +55,23 @@ void Outbox::change_body(Entry& entry, std::string body) {
   queued_bytes_ += entry.total_bytes();
 }
 
-void Outbox::append(OutFrame frame) {
+Outbox::Entry& Outbox::append(OutFrame frame) {
   const std::uint8_t type = frame.type;
   const std::uint32_t request_id = frame.request_id;
   entries_.push_back(Entry{header_of(frame), std::move(frame), 0});
   queued_bytes_ += entries_.back().total_bytes();
   if (type == contract::Progress::kType) {
     last_progress_[request_id] = &entries_.back();
-    return;
+  } else if (type != contract::Token::kType) {
+    forget_tokens(request_id);  // what comes later must not overtake this frame
+    // The id may soon belong to another request.
+    if (contract::kind_of_type(type) == contract::Kind::kReply) last_progress_.erase(request_id);
   }
-  if (type == contract::Token::kType) {
-    last_token_[request_id] = &entries_.back();
-    return;
-  }
-  last_token_.erase(request_id);  // what comes later must not overtake this frame
-  // The id may soon belong to another request.
-  if (contract::kind_of_type(type) == contract::Kind::kReply) last_progress_.erase(request_id);
+  return entries_.back();
+}
+
+void Outbox::forget_tokens(std::uint32_t request_id) {
+  std::erase_if(last_token_, [&](const auto& last) { return last.first.request_id == request_id; });
 }
 
 void Outbox::sent(std::size_t n_bytes) {
@@ -72,10 +79,8 @@ void Outbox::sent(std::size_t n_bytes) {
   entry.sent_bytes += n_bytes;
   if (entry.sent_bytes < entry.total_bytes()) return;
   queued_bytes_ -= entry.total_bytes();
-  for (auto* last : {&last_token_, &last_progress_}) {
-    const auto found = last->find(entry.frame.request_id);
-    if (found != last->end() && found->second == &entry) last->erase(found);
-  }
+  std::erase_if(last_token_, [&](const auto& last) { return last.second == &entry; });
+  std::erase_if(last_progress_, [&](const auto& last) { return last.second == &entry; });
   entries_.pop_front();
 }
 

@@ -1,12 +1,14 @@
 // Frames that wait until a peer reads: bounded by coalescing, never by losing an answer.
 //
-// Token events of a request that wait are joined. Over kCrowdedBytes, of a request's progress
-// events only the latest is kept. Over kFullBytes the owner must stop reading from the peer;
-// replies and errors are still accepted.
+// Token events that wait are joined, an answer's text and its thoughts each. Over kCrowdedBytes, of
+// a request's progress events only the latest is kept. Over kFullBytes the owner must stop reading
+// from the peer; replies and errors are still accepted.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <deque>
+#include <map>
 #include <unordered_map>
 
 #include "daemon/broker/message.h"
@@ -40,16 +42,26 @@ class Outbox {
   void clear();
 
  private:
-  bool joined_to_last_token(const OutFrame& frame);
+  // Whose words a token event carries.
+  struct Voice {
+    std::uint32_t request_id = 0;
+    std::uint32_t answer = 0;
+    bool thinking = false;
+    auto operator<=>(const Voice&) const = default;
+  };
+
+  void push_token(OutFrame frame);
+  bool joined_to_last(const Voice& voice, const contract::Token& later);
   bool put_for_last_progress(OutFrame& frame);
   void change_body(Entry& entry, std::string body);
-  void append(OutFrame frame);
+  Entry& append(OutFrame frame);
+  void forget_tokens(std::uint32_t request_id);
 
   std::deque<Entry> entries_;
-  // The newest token event of a request while more may be joined to it, and its newest progress
-  // event until the request ends. They point into entries_, whose elements stay in place until
-  // removed from the front.
-  std::unordered_map<std::uint32_t, Entry*> last_token_;
+  // The newest token event of a voice while more may be joined to it, and a request's newest
+  // progress event until the request ends. They point into entries_, whose elements stay in place
+  // until removed from the front.
+  std::map<Voice, Entry*> last_token_;
   std::unordered_map<std::uint32_t, Entry*> last_progress_;
   std::size_t queued_bytes_ = 0;
 };

@@ -35,7 +35,7 @@ bool recall(Core& core, const Job& sent) {
   if (!answer) return false;
   complete_receipt(core, sent, answer->receipt);
   answer->token_us.clear();
-  catch_up(core, sent, {whole_answer(*answer)});
+  catch_up(core, sent, whole_answers(*answer));
   core.reply(sent.caller, *answer);
   return true;
 }

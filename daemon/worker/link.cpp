@@ -77,13 +77,8 @@ Result<bool> Link::read_bytes(std::span<std::byte> bytes, std::vector<Fd>& fds) 
   return true;
 }
 
-void Link::send_token(std::uint32_t request_id, std::string text,
-                      std::span<const std::int32_t> ids) {
-  contract::Token token;
-  token.text = std::move(text);
-  token.token_ids.resize(ids.size_bytes());
-  if (!ids.empty()) std::memcpy(token.token_ids.data(), ids.data(), ids.size_bytes());
-  post({request_id, contract::Token::kType, {}, std::move(token), {}});
+void Link::send_token(std::uint32_t request_id, contract::Token piece) {
+  post({request_id, contract::Token::kType, {}, std::move(piece), {}});
 }
 
 void Link::send_error(std::uint32_t request_id, const Error& error) {
@@ -103,12 +98,14 @@ void Link::post(Outgoing frame) {
   if (!writing_.empty()) changed_.notify_all();
 }
 
-// Appends tokens to the request's waiting token frame, or replaces its waiting progress.
+// Appends tokens to the waiting frame of the same answer's text or thoughts, or replaces the
+// request's waiting progress.
 bool Link::merge(Outgoing& frame) {
   const bool token = frame.type == contract::Token::kType;
   if (!token && frame.type != contract::Progress::kType) return false;
   const auto waiting = std::find_if(queue_.rbegin(), queue_.rend(), [&](const Outgoing& other) {
-    return other.request_id == frame.request_id && other.type == frame.type;
+    return other.request_id == frame.request_id && other.type == frame.type &&
+           other.token.answer == frame.token.answer && other.token.thinking == frame.token.thinking;
   });
   if (waiting == queue_.rend()) return false;
   if (token) {

@@ -2,9 +2,9 @@
 // blocking.
 //
 // read() belongs to one thread. The senders may be called by any: what the socket does not take at
-// once waits in a queue that one writer thread empties. While it waits, a request's tokens grow
-// together and its older progress is replaced; every other frame is kept as it is. A sender is
-// never blocked by a slow broker.
+// once waits in a queue that one writer thread empties. While it waits, the pieces of an answer's
+// text grow together, those of its thoughts as well, and a request's older progress is replaced;
+// every other frame is kept as it is. A sender is never blocked by a slow broker.
 #pragma once
 
 #include <chrono>
@@ -51,7 +51,7 @@ class Link {
   void send(std::uint32_t request_id, const Message& message, std::vector<Fd> fds = {}) {
     post({request_id, Message::kType, contract::pack(message), {}, std::move(fds)});
   }
-  void send_token(std::uint32_t request_id, std::string text, std::span<const std::int32_t> ids);
+  void send_token(std::uint32_t request_id, contract::Token piece);
   void send_error(std::uint32_t request_id, const Error& error);
 
   // Waits until everything sent is in the socket, at most `limit`.

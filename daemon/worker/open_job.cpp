@@ -93,8 +93,8 @@ void OpenJob::cancel() {
     outlet_.results.cancel(job_->id);  // should its result be waiting there
 }
 
-void OpenJob::token(std::string text, std::span<const std::int32_t> ids) {
-  outlet_.link.send_token(job_->id, std::move(text), ids);
+void OpenJob::token(contract::Token piece) {
+  outlet_.link.send_token(job_->id, std::move(piece));
 }
 
 void OpenJob::progress(std::string_view stage, std::uint64_t done, std::uint64_t total) {

@@ -60,7 +60,7 @@ class OpenJob : public models::Listener, public std::enable_shared_from_this<Ope
   // Link thread. A job that still waits ends here; any other when its thread looks.
   void cancel();
 
-  void token(std::string text, std::span<const std::int32_t> ids) override;
+  void token(contract::Token piece) override;
   void progress(std::string_view stage, std::uint64_t done, std::uint64_t total) override;
   void done(contract::Generated reply) override;
   void encoded(models::Encoding result) override;

@@ -75,7 +75,10 @@ void Sequence::show(std::string text) {
         fmt::format("The answer ends at {} bytes, the most one reply holds.", text_.size()));
   }
   text_ += text;
-  listener_->token(std::move(text), {&answer_ids_.back(), 1});
+  contract::Token piece;
+  piece.text = std::move(text);
+  piece.token_ids = packed({&answer_ids_.back(), 1});
+  listener_->token(std::move(piece));
 }
 
 bool Sequence::is_end(std::int32_t id) const {

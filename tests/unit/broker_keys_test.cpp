@@ -1,4 +1,6 @@
 // Requests that are sent again with their key.
+#include <map>
+
 #include "tests/unit/broker_for_test.h"
 
 namespace hearth::broker {
@@ -147,6 +149,40 @@ TEST_F(KeysTest, WhatWasSaidComesInFewPiecesHoweverManyTokensItHad) {
   }
   EXPECT_EQ(ids.size(), 40'000u);
   EXPECT_LE(pieces, 3u);
+}
+
+// What was said to a request, each voice's words in order: "0t" the first answer's thoughts.
+std::map<std::string, std::string> voices(const FakeClient& to, std::uint32_t request_id) {
+  std::map<std::string, std::string> all;
+  for (const OutFrame& frame : to.of(request_id)) {
+    if (frame.type != contract::Token::kType) continue;
+    const auto piece = contract::unpack<contract::Token>(bytes_of(frame.body));
+    all[std::to_string(piece->answer) + (piece->thinking ? "t" : "")] += piece->text;
+  }
+  return all;
+}
+
+TEST_F(KeysTest, SentAgainThoughtsAndFurtherAnswersStayWhatTheyWere) {
+  send(client, 1, request);
+  for (const char* text : {"a", "b"}) {
+    for (const std::uint32_t answer : {0U, 1U}) {
+      contract::Token piece = token(text);
+      piece.answer = answer;
+      piece.thinking = answer == 0 && *text == 'a';
+      from_worker(last_job(), piece);
+    }
+  }
+  send(client, 2, request);
+  const std::map<std::string, std::string> running = {{"0t", "a"}, {"0", "b"}, {"1", "ab"}};
+  EXPECT_EQ(voices(client, 2), running);
+  contract::Generated reply = generated("b");
+  reply.thinking = "a";
+  reply.others.emplace_back();
+  reply.others[0].text = "ab";
+  reply.others[0].stop_reason = "end_token";
+  from_worker(last_job(), reply);
+  send(client, 3, request);
+  EXPECT_EQ(voices(client, 3), running);
 }
 
 TEST_F(KeysTest, SentAgainWhileItWaitsItKeepsItsPlaceUnderTheNewConnection) {

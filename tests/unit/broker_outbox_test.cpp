@@ -65,6 +65,25 @@ TEST(Outbox, JoinsTokensThatWaitThoughProgressCameBetween) {
   EXPECT_EQ(seen[1].type, contract::Progress::kType);
 }
 
+TEST(Outbox, JoinsAnAnswersThoughtsAndItsTextEachAndNoTwoAnswers) {
+  Outbox outbox;
+  for (int turn = 0; turn < 100; ++turn) {
+    for (std::uint32_t answer = 0; answer < 3; ++answer) {
+      contract::Token piece;
+      piece.text = static_cast<char>('a' + 2 * static_cast<int>(answer) + turn / 50);
+      piece.answer = answer;
+      piece.thinking = turn < 50;
+      outbox.push(make_frame(1, piece));
+    }
+  }
+  std::string texts;
+  for (const Seen& seen : drain(outbox)) {
+    EXPECT_EQ(seen.text, std::string(50, seen.text[0]));
+    texts += seen.text[0];
+  }
+  EXPECT_EQ(texts, "acebdf") << "thoughts first";
+}
+
 TEST(Outbox, JoinsTokensAndKeepsTheLatestProgressForASlowReader) {
   Outbox outbox;
   outbox.push(reply(9, Outbox::kCrowdedBytes + 1));

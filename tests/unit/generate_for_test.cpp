@@ -5,9 +5,10 @@
 
 namespace hearth::generate {
 
-void Recorder::token(std::string text, std::span<const std::int32_t> ids) {
+void Recorder::token(contract::Token piece) {
   EXPECT_EQ(ends, 0);
-  streamed += text;
+  const std::vector<std::int32_t> ids = ids_in(piece.token_ids);
+  (piece.thinking ? streamed_thoughts : streamed) += piece.text;
   streamed_ids.insert(streamed_ids.end(), ids.begin(), ids.end());
 }
 void Recorder::progress(std::string_view stage, std::uint64_t, std::uint64_t) {

@@ -18,7 +18,7 @@ namespace hearth::generate {
 
 class Recorder : public models::Listener {
  public:
-  void token(std::string text, std::span<const std::int32_t> ids) override;
+  void token(contract::Token piece) override;
   void progress(std::string_view stage, std::uint64_t, std::uint64_t) override;
   void done(contract::Generated generated) override;
   void encoded(models::Encoding encoding) override;
@@ -26,6 +26,7 @@ class Recorder : public models::Listener {
 
   int ends = 0;  // terminal calls: must be 1 in the end
   std::string streamed;
+  std::string streamed_thoughts;
   std::vector<std::int32_t> streamed_ids;
   std::vector<std::string> stages;
   std::optional<contract::Generated> reply;

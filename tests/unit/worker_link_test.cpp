@@ -15,14 +15,24 @@
 namespace hearth::worker {
 namespace {
 
+std::string packed(std::int32_t id) {
+  std::string bytes(sizeof id, '\0');
+  std::memcpy(bytes.data(), &id, sizeof id);
+  return bytes;
+}
+
 // Fills the socket until tokens must wait, then reads everything.
 TEST(Link, GrowsTokensTogetherWhileTheSocketIsFull) {
   SocketPair sockets = make_sockets();
   Link worker(std::move(sockets.worker));
   Link broker(std::move(sockets.broker));
   constexpr std::int32_t kTokens = 50000;
-  for (std::int32_t id = 0; id < kTokens; ++id)
-    worker.send_token(1 + id % 2, std::string(1, static_cast<char>('a' + id % 26)), {&id, 1});
+  for (std::int32_t id = 0; id < kTokens; ++id) {
+    contract::Token piece;
+    piece.text = std::string(1, static_cast<char>('a' + id % 26));
+    piece.token_ids = packed(id);
+    worker.send_token(1 + id % 2, std::move(piece));
+  }
   worker.send(1, contract::InputsDone{});
   std::string text[3];
   std::vector<std::int32_t> ids[3];
@@ -43,6 +53,42 @@ TEST(Link, GrowsTokensTogetherWhileTheSocketIsFull) {
   for (int request : {1, 2})
     for (std::size_t at = 0; at < ids[request].size(); ++at)
       ASSERT_EQ(ids[request][at], static_cast<std::int32_t>(2 * at) + request - 1);
+}
+
+// Of two answers by turns, each thinking first: whose a piece is must survive the waiting.
+TEST(Link, KeepsThoughtsFromTextAndAnswersFromEachOther) {
+  SocketPair sockets = make_sockets();
+  Link worker(std::move(sockets.worker));
+  Link broker(std::move(sockets.broker));
+  constexpr std::uint32_t kTokens = 40000;
+  const auto letter = [](std::uint32_t answer, bool thinking) {
+    return static_cast<char>((thinking ? 'a' : 'A') + static_cast<int>(answer));
+  };
+  for (std::uint32_t at = 0; at < kTokens; ++at) {
+    contract::Token piece;
+    piece.answer = at % 2;
+    piece.thinking = at < kTokens / 2;
+    piece.text = letter(piece.answer, piece.thinking);
+    piece.token_ids = packed(1);
+    worker.send_token(1, std::move(piece));
+  }
+  worker.send(1, contract::InputsDone{});
+  std::size_t heard = 0;
+  int frames = 0;
+  bool spoke[2] = {};
+  for (;; ++frames) {
+    auto frame = broker.read();
+    ASSERT_TRUE(frame && *frame);
+    if ((*frame)->header.type == contract::InputsDone::kType) break;
+    const auto token = contract::unpack<contract::Token>((*frame)->body);
+    ASSERT_TRUE(token && token->answer < 2);
+    EXPECT_EQ(token->text, std::string(token->text.size(), letter(token->answer, token->thinking)));
+    EXPECT_FALSE(token->thinking && spoke[token->answer]) << "thoughts come before the text";
+    spoke[token->answer] |= !token->thinking;
+    heard += token->text.size();
+  }
+  EXPECT_EQ(heard, kTokens);
+  EXPECT_LT(frames, static_cast<int>(kTokens) / 10);
 }
 
 TEST(Link, ReplacesProgressThatWaits) {
