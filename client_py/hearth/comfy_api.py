@@ -181,3 +181,9 @@ def tokenizer_folder() -> Path | None:
         if folder.is_dir():
             return folder
     return None
+
+
+def own_folder(kind: str) -> Path | None:
+    """ComfyUI's folder `input` or `output`."""
+    get = _lookup("folder_paths", f"get_{kind}_directory")
+    return Path(get()) if get is not None else None

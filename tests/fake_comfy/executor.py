@@ -101,8 +101,15 @@ class _Workflow:
         values |= {name: done[source][slot] for name, (source, slot) in links.items()}
         self._world.server.last_node_id = node_id
         self._world.interrupt.throw_exception_if_processing_interrupted()
-        self._tasks[node_id] = asyncio.create_task(_call(cls, values, node_id))
+        lists = {n for n, (source, slot) in links.items() if self._gives_list(source, slot)}
+        self._tasks[node_id] = asyncio.create_task(_call_for_each(cls, values, lists, node_id))
         await asyncio.sleep(0)  # a node that never waits is done before the next one starts
+
+    def _gives_list(self, source: str, slot: int) -> bool:
+        cls = self._classes[self._nodes[source]["class_type"]]
+        if issubclass(cls, api.ComfyNode):
+            return bool(cls.GET_SCHEMA().outputs[slot].is_output_list)
+        return bool((*getattr(cls, "OUTPUT_IS_LIST", ()), *[False] * (slot + 1))[slot])
 
     def _key(self, cls: type, node: dict[str, Any], links: dict[str, Any]) -> Any:
         constants = {name: v for name, v in node["inputs"].items() if name not in links}
@@ -116,6 +123,21 @@ class _Workflow:
 
 async def _already(result: Any) -> Any:
     return result
+
+
+async def _call_for_each(
+    cls: type, values: dict[str, Any], lists: set[str], node_id: str
+) -> tuple[tuple[Any, ...], Any]:
+    """Runs a node once, or for each element of the lists that come in; the last values count, and
+    all that was shown."""
+    result: tuple[tuple[Any, ...], Any] = ((), None)
+    shown: dict[str, Any] = {}
+    for index in range(max((len(values[name]) for name in lists), default=1)):
+        given = {n: v[min(index, len(v) - 1)] if n in lists else v for n, v in values.items()}
+        result = await _call(cls, given, node_id)
+        for name, part in (result[1] or {}).items():
+            shown[name] = (*shown.get(name, ()), *part)
+    return result[0], shown or result[1]
 
 
 async def _call(cls: type, values: dict[str, Any], node_id: str) -> tuple[tuple[Any, ...], Any]:

@@ -144,6 +144,8 @@ class FakeModules:
             "comfy_execution.utils": {"get_executing_context": lambda: _CONTEXT.get()},
             "folder_paths": {
                 "models_dir": str(models),
+                "get_input_directory": lambda: str(base / "input"),
+                "get_output_directory": lambda: str(base / "output"),
                 "folder_names_and_paths": self.folders,
                 "get_folder_paths": lambda kind: self.folders[kind][0][:],
             },

@@ -9,12 +9,13 @@ import argparse
 import json
 from typing import Any
 
-from .. import client, errors, messages
+from .. import client, errors, messages, presets
 from ..chat import checked_options
+from ..picture_files import load_picture
 from ..replies import Reply
 from .models import MODEL_HELP, add_dtype, asked_model
 
-PROMPT = "Describe this picture."
+PROMPT = presets.QUESTIONS["Describe"]
 _SAMPLING = (
     "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
     "presence_penalty", "seed",
@@ -36,7 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipt", action="store_true", help="also print where the time went, to stderr"
     )
-    parser.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT}")
+    asked = parser.add_mutually_exclusive_group()
+    asked.add_argument("--prompt", default=PROMPT, help=f"default: {PROMPT}")
+    asked.add_argument(
+        "--preset",
+        choices=presets.QUESTIONS,
+        metavar="NAME",
+        help=f"a ready question: {', '.join(presets.QUESTIONS)}",
+    )
     for name in _SAMPLING:
         declared = messages.widget("generate", name)
         default = 0.0 if name == "temperature" else declared["default"]
@@ -52,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Captions all pictures over one connection."""
     sampling = {name: getattr(options, name) for name in _SAMPLING}
+    prompt = presets.QUESTIONS[options.preset] if options.preset else options.prompt
     try:
         checked_options("generate", sampling)
         pictures = [(path, load_picture(path)) for path in options.pictures]
@@ -60,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     with client.connect(options.socket) as service:
         model = asked_model(service, options)
         for path, picture in pictures:
-            chat = [{"role": "user", "content": [picture, options.prompt]}]
+            chat = [{"role": "user", "content": [picture, prompt]}]
             stream = service.generate(model, chat, True, reuse=options.reuse, **sampling)
             if options.json:
                 _print_json(path, stream.reply)
@@ -69,18 +78,6 @@ def run(options: argparse.Namespace) -> int:
             if options.receipt:
                 _print_receipt(service, stream.reply)
     return 0
-
-
-def load_picture(path: str) -> memoryview:
-    """A picture file as u8 [height, width, channels], upright. Raises OSError."""
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened)
-        has_alpha = "A" in image.mode or "transparency" in image.info
-        image = image.convert("RGBA" if has_alpha else "RGB")
-        shape = (image.height, image.width, len(image.getbands()))
-        return memoryview(image.tobytes()).cast("B", shape)
 
 
 def _print_json(path: str, reply: Reply) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
-from .. import messages
+from .. import errors, messages
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,32 @@ class Input:
         return {**self.options, "tooltip": self.tooltip}
 
 
-def from_contract(name: str, kind: str, **more: Any) -> Input:
-    """The input for `generate.<name>`: default, limits, step and tooltip as declared there."""
-    declared = messages.widget("generate", name)
+def from_contract(
+    name: str, kind: str, *, message: str = "generate", optional: bool = False, **more: Any
+) -> Input:
+    """The input for a field of a message: default, limits, step, choices and tooltip as declared
+    there, unless `more` says otherwise."""
+    declared = {**messages.widget(message, name), **more}
     doc = str(declared.pop("tooltip"))
-    number = {key: value for key, value in declared.items() if value is not None}
-    return Input(name, kind, doc[:1].upper() + doc[1:] + ".", {**number, **more})
+    choices = declared.pop("choices", None)
+    options = {key: value for key, value in declared.items() if value is not None}
+    return Input(
+        name,
+        kind,
+        doc[:1].upper() + doc[1:] + ".",
+        options,
+        choices and (lambda: list(choices)),
+        optional,
+    )
+
+
+def chosen(choices: Mapping[str, str], name: str, what: str) -> str:
+    """What a choice stands for. ComfyUI 0.3.64 does not look whether a V3 node has a choice."""
+    if name not in choices:
+        raise errors.BadRequest(
+            f"{what} has no choice {name!r}.", f"Choose one of: {', '.join(choices)}."
+        )
+    return choices[name]
 
 
 @dataclass(frozen=True)
@@ -78,6 +98,17 @@ class Node:
     fingerprint: Callable[..., Any] | None = None
     always_runs: bool = False
     shows: bool = True
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The given values, and the defaults of optional widgets that a workflow, saved before they
+        were there or written by hand, does not have."""
+        defaults = {
+            one.name: one.options["default"]
+            for one in self.inputs
+            if one.optional and "default" in one.options
+        }
+        return {**defaults, **given}
+
     search_aliases: tuple[str, ...] = ()
 
 

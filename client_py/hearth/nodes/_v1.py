@@ -26,7 +26,7 @@ def node_class(node: Node) -> type:
         }
 
     async def execute(_self: object, **values: Any) -> dict[str, Any]:
-        shown = await node.run(**values)
+        shown = await node.run(**node.complete(values))
         return {"ui": {"text": (shown.text,)} if node.shows else {}, "result": shown.values}
 
     body: dict[str, Any] = {

@@ -45,7 +45,7 @@ def node_class(node: Node, io: Any) -> type:
         return _schema(node, io)
 
     async def execute(_cls: type, **values: Any) -> Any:
-        shown = await node.run(**values)
+        shown = await node.run(**node.complete(values))
         ui = {"text": (shown.text,)} if node.shows else None
         return io.NodeOutput(*shown.values, ui=ui)
 

@@ -1,9 +1,9 @@
-"""Errors as the user of a node reads them: with the names of its inputs and of the picked model."""
+"""Errors in the words of the node that meets them: its inputs, and the model as it was picked."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from .. import errors, messages
@@ -20,31 +20,38 @@ _NEXT = {
 
 
 @contextlib.contextmanager
-def in_words_of_the_node(model: str, source: Source, parts: Sequence[str]) -> Iterator[None]:
-    """What is raised inside says which input is meant, and stands on the node: some browsers show
-    the text of an error only behind a button.
-
-    model: as it was picked    parts: the inputs that the message's parts came from, in order
-    """
+def in_words_of_the_node(model: str, source: Source) -> Iterator[None]:
+    """What is raised inside names the model as it was picked, and stands on the node: some browsers
+    show the text of an error only behind a button."""
     try:
         yield
     except errors.HearthError as error:
-        told = _told(error, model, source, parts)
+        told = _told(error, model, source)
         show(str(told))
         raise told from error
 
 
-def _told(
-    error: errors.HearthError, model: str, source: Source, parts: Sequence[str]
-) -> errors.HearthError:
+@contextlib.contextmanager
+def naming_inputs(parts: Mapping[str, str]) -> Iterator[None]:
+    """What is raised inside says which input is meant. parts: "messages[0].content[1]": input."""
+    try:
+        yield
+    except errors.HearthError as error:
+        what = error.what
+        for part, name in parts.items():
+            what = what.replace(part, name)
+        if what == error.what:
+            raise
+        raise error.reworded(what, error.hint) from error
+
+
+def _told(error: errors.HearthError, model: str, source: Source) -> errors.HearthError:
     if error.code == "unknown_model" and isinstance(source.model, str):
         return error.reworded(
             f"The service publishes no model {model!r}.",
             "Pick another one from the list, or publish it: hearthd --model NAME=FOLDER.",
         )
     what, hint = error.what, error.hint
-    for index, name in enumerate(parts):
-        what = what.replace(f"messages[0].content[{index}]", name)
     if error.code in _ABOUT_FILES:
         what = " ".join([f"{model}: {what}", *source.remarks])
         if hint == messages.ERRORS[error.code][1]:

@@ -1,0 +1,91 @@
+"""Conversations: what was said so far, as it travels by sockets and stays between runs."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from .. import errors
+
+CHAT = "HEARTH_CHAT"  # socket type: a Conversation
+_MOST_KEPT = 32  # conversations by name; the one that was continued least recently goes first
+
+Turn = dict[str, Any]  # {"role": …, "content": [texts, pictures, …]}, as the client takes it
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns in order; nobody changes one."""
+
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def system(self) -> str:
+        """What the model was told to be, or an empty text."""
+        first = self.turns[0] if self.turns else {"role": ""}
+        return str(first["content"][0]) if first["role"] == "system" else ""
+
+    @property
+    def exchanges(self) -> tuple[Turn, ...]:
+        """All turns but the system's."""
+        return self.turns[1:] if self.system else self.turns
+
+    def asked(self, content: list[Any], system: str = "") -> list[Turn]:
+        """The chat with one more question. `system`: in place of the one it had, unless empty."""
+        system = system.strip() or self.system
+        head = [{"role": "system", "content": [system]}] if system else []
+        return [*head, *self.exchanges, {"role": "user", "content": content}]
+
+    def shortened(self, most: int) -> Conversation:
+        """Only the newest so many exchanges: the oldest question and its answer go first."""
+        starts = [i for i, turn in enumerate(self.exchanges) if turn["role"] == "user"]
+        if len(starts) <= most:
+            return self
+        head = self.turns[: len(self.turns) - len(self.exchanges)]
+        return Conversation((*head, *self.exchanges[starts[len(starts) - most] :]))
+
+    def transcript(self) -> str:
+        """All of it as text. Pictures are only mentioned."""
+        return "\n\n".join(
+            f"{_WHO[turn['role']]}: {_words(turn['content'])}" for turn in self.turns
+        )
+
+
+_WHO = {"system": "System", "user": "You", "assistant": "Model"}
+
+
+def _words(content: list[Any]) -> str:
+    return " ".join(part if isinstance(part, str) else "[picture]" for part in content)
+
+
+def given(history: Any) -> Conversation:
+    """What the socket brings; an empty conversation when nothing is connected."""
+    if history is None:
+        return Conversation()
+    if not isinstance(history, Conversation):
+        raise errors.BadRequest(
+            f"history is a {type(history).__name__}.", "Connect the output history of such a node."
+        )
+    return history
+
+
+def answered(chat: list[Turn], text: str) -> Conversation:
+    """The chat and the model's answer to it."""
+    return Conversation((*chat, {"role": "assistant", "content": [text]}))
+
+
+_kept: OrderedDict[str, Conversation] = OrderedDict()
+
+
+def kept(name: str) -> Conversation:
+    """What was said under this name since ComfyUI started."""
+    return _kept.get(name, Conversation())
+
+
+def keep(name: str, conversation: Conversation) -> None:
+    """Until ComfyUI ends, or until too many others have been continued since."""
+    _kept[name] = conversation
+    _kept.move_to_end(name)
+    while len(_kept) > _MOST_KEPT:
+        _kept.popitem(last=False)
