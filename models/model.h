@@ -58,6 +58,21 @@ struct Device {
   std::uint32_t threads = 0;  // cpu: compute threads
 };
 
+// A file that keeps rounded weights as they lie in memory, so that the next load need not round them
+// again. Written and read by a load; which weights it is for, only the load can tell.
+struct WeightsFile {
+  enum class Outcome {
+    kUnused,   // nothing is rounded, or it could not be written
+    kRead,     // the weights are from it
+    kWritten,  // it holds them, whole
+    kDamaged   // it held something else; the load has failed and can be tried without it
+  };
+  std::shared_ptr<const Fd> fd;
+  bool writes = false;  // it is empty, and to be written
+  Outcome outcome = Outcome::kUnused;
+  std::uint64_t nbytes = 0;  // kWritten: its size
+};
+
 struct LoadOptions {
   // Of offer_model: auto, float32, bfloat16, or what the decoder's linears are rounded to while
   // they load: float8, int8, int4 (everything else is bfloat16 then).
@@ -66,6 +81,7 @@ struct LoadOptions {
   std::uint32_t slots = 1;  // sequences that run at once
   std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> on_progress;
   const std::atomic<bool>* cancelled = nullptr;  // polled between tensors; may be null
+  WeightsFile* weights_file = nullptr;           // its outcome is set; may be null
 };
 
 // One generate or encode request inside the worker. Shared by the threads it passes; only

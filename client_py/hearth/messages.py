@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 2
 OLDEST_PROTOCOL_VERSION = 2
-SCHEMA_HASH = "7b44e7597bb7e729"
+SCHEMA_HASH = "2720493900f8af55"
 
 S = TypeVar("S", bound="Struct")
 
@@ -2040,6 +2040,55 @@ class ForgetImage(Struct):
         self.model = model
 
 
+class WeightsCache(Struct):
+    """Precedes load_model of a model whose weights are rounded: the file that keeps them on disk, beyond this process.
+
+    model: id
+    writes: true: the file is empty and to be written; false: it holds them
+    """
+
+    NAME = "weights_cache"
+    TYPE = 79
+    KIND = "link"
+    REQUIRED = ("model", "writes")
+    __slots__ = ("model", "writes")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        writes: bool,
+    ) -> None:
+        self.model = model
+        self.writes = writes
+
+
+class WeightsCached(Struct):
+    """From the worker: what became of the file of weights_cache. Follows load_model's answer.
+
+    model: id
+    outcome: damaged: what it held was not what was written, or of other weights, and the model's own files were read
+    nbytes: written: size of the file
+    """
+
+    NAME = "weights_cached"
+    TYPE = 80
+    KIND = "link"
+    REQUIRED = ("model", "outcome")
+    __slots__ = ("model", "outcome", "nbytes")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        outcome: str,
+        nbytes: int = 0,
+    ) -> None:
+        self.model = model
+        self.outcome = outcome
+        self.nbytes = nbytes
+
+
 BY_TYPE: dict[int, type[Struct]] = {
     1: Hello,
     2: Welcome,
@@ -2094,6 +2143,8 @@ BY_TYPE: dict[int, type[Struct]] = {
     76: CacheReport,
     77: RestModel,
     78: ForgetImage,
+    79: WeightsCache,
+    80: WeightsCached,
 }
 
 # Code: (what it means, what the user can do, whether to try again)

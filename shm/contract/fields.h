@@ -942,6 +942,30 @@ struct Fields<ForgetImage> {
   }
 };
 
+template <>
+struct Fields<WeightsCache> {
+  static constexpr std::string_view kName = "weights_cache";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "writes", .required = true}, m.writes);
+  }
+};
+
+template <>
+struct Fields<WeightsCached> {
+  static constexpr std::string_view kName = "weights_cached";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view outcome_choices[] = {"read", "written", "damaged", "unused"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "outcome", .required = true, .choices = outcome_choices}, m.outcome);
+    visit(Rule{.name = "nbytes", .required = false}, m.nbytes);
+  }
+};
+
 // Calls visit.operator()<Message>() for every message.
 template <class Visit>
 void each_message(Visit&& visit) {
@@ -998,6 +1022,8 @@ void each_message(Visit&& visit) {
   visit.template operator()<CacheReport>();
   visit.template operator()<RestModel>();
   visit.template operator()<ForgetImage>();
+  visit.template operator()<WeightsCache>();
+  visit.template operator()<WeightsCached>();
 }
 
 }  // namespace hearth::contract

@@ -62,6 +62,8 @@ std::string_view name_of_type(std::uint8_t type) {
     case 76: return "cache_report";
     case 77: return "rest_model";
     case 78: return "forget_image";
+    case 79: return "weights_cache";
+    case 80: return "weights_cached";
     default: return "unknown";
   }
 }
@@ -72,15 +74,15 @@ Kind kind_of_type(std::uint8_t type) {
     case 3: case 7: case 9: case 11: case 15: case 17: case 19: case 21: case 23: case 25: case 27: case 29: case 36: case 38: case 40: return Kind::kReply;
     case 6: case 8: case 10: case 14: case 16: case 18: case 20: case 22: case 24: case 26: case 28: case 32: case 37: case 39: return Kind::kRequest;
     case 33: case 34: case 35: return Kind::kEvent;
-    case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 72: case 73: case 74: case 75: case 76: case 77: case 78: return Kind::kLink;
+    case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 72: case 73: case 74: case 75: case 76: case 77: case 78: case 79: case 80: return Kind::kLink;
     default: return Kind::kUnknown;
   }
 }
 
 bool may_carry_descriptors(std::uint8_t type) {
   switch (type) {
-    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 26: case 27: case 28: case 29: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 39: case 40: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: case 75: case 76: case 77: case 78: return false;
-    case 9: case 12: case 16: case 65: case 67: case 71: return true;
+    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 26: case 27: case 28: case 29: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 39: case 40: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: case 75: case 76: case 77: case 78: case 80: return false;
+    case 9: case 12: case 16: case 65: case 67: case 71: case 79: return true;
     default: return false;
   }
 }
@@ -191,5 +193,9 @@ template std::string pack(const RestModel&);
 template Result<RestModel> unpack(std::span<const std::byte>);
 template std::string pack(const ForgetImage&);
 template Result<ForgetImage> unpack(std::span<const std::byte>);
+template std::string pack(const WeightsCache&);
+template Result<WeightsCache> unpack(std::span<const std::byte>);
+template std::string pack(const WeightsCached&);
+template Result<WeightsCached> unpack(std::span<const std::byte>);
 
 }  // namespace hearth::contract

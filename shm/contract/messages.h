@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 2;
 inline constexpr std::uint32_t kOldestProtocolVersion = 2;
-inline constexpr std::string_view kSchemaHash = "7b44e7597bb7e729";
+inline constexpr std::string_view kSchemaHash = "2720493900f8af55";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -718,6 +718,23 @@ struct ForgetImage {
   static constexpr std::uint8_t kType = 78;
   std::string model;  // id
   friend bool operator==(const ForgetImage&, const ForgetImage&) = default;
+};
+
+// Precedes load_model of a model whose weights are rounded: the file that keeps them on disk, beyond this process.
+struct WeightsCache {
+  static constexpr std::uint8_t kType = 79;
+  std::string model;  // id
+  bool writes = false;  // true: the file is empty and to be written; false: it holds them
+  friend bool operator==(const WeightsCache&, const WeightsCache&) = default;
+};
+
+// From the worker: what became of the file of weights_cache. Follows load_model's answer.
+struct WeightsCached {
+  static constexpr std::uint8_t kType = 80;
+  std::string model;  // id
+  std::string outcome;  // damaged: what it held was not what was written, or of other weights, and the model's own files were read
+  std::uint64_t nbytes = 0;  // written: size of the file
+  friend bool operator==(const WeightsCached&, const WeightsCached&) = default;
 };
 
 // The message's body: one msgpack map, keys in the order above, absent optionals left out. Trusts
