@@ -22,11 +22,12 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 CHECKOUTS = [Path(path) for path in os.environ["COMFYUI_DIR"].split(os.pathsep)]
 pytest.importorskip("aiohttp")
-pytest.register_assert_rewrite("cases", "cases_speed")
+pytest.register_assert_rewrite("cases", "cases_pack", "cases_speed")
 
 import hearthd_for_test as services  # noqa: E402
 from cases import *  # noqa: E402, F403
 from cases import caption, picture, wait_until  # noqa: E402
+from cases_pack import *  # noqa: E402, F403
 from cases_speed import *  # noqa: E402, F403
 from cases_speed import states_of  # noqa: E402
 from real_comfy import RealComfy  # noqa: E402
@@ -63,10 +64,18 @@ def test_help_pages_and_example_workflows_are_served(comfy: RealComfy) -> None:
     for node in NODES:
         assert comfy.page(f"/extensions/hearth/docs/{node}.md").startswith("# ")
     templates = json.loads(comfy.page("/workflow_templates"))["hearth"]
-    assert sorted(templates) == ["describe_picture", "drawn_square"]
+    shipped = (services.ROOT / "example_workflows").glob("*.json")
+    assert sorted(templates) == sorted(path.stem for path in shipped)
     for name in templates:
         page = comfy.page(f"/api/workflow_templates/hearth/{name}.json")
         assert json.loads(page)["nodes"]
+
+
+def test_translations_are_served(comfy: RealComfy) -> None:
+    defined = json.loads(comfy.page("/i18n"))["en"]["nodeDefs"]
+    assert set(NODES) <= set(defined)
+    for node in NODES:
+        assert set(defined[node]["inputs"]) == set(comfy.inputs_of(node))
 
 
 def test_the_button_that_unloads_models_reaches_the_service(comfy: RealComfy, service: Any) -> None:

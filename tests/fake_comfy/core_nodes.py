@@ -28,7 +28,15 @@ def core_nodes(input_folder: Path) -> dict[str, type]:
             picture = torch.from_numpy(pixels / 255.0)[None]  # [1, height, width, 3]
             return picture, torch.zeros(picture.shape[:3])
 
-    others = (EmptyImage, ImageBatch, ImageCompositeMasked, PreviewAny)
+    others = (
+        EmptyImage,
+        ImageBatch,
+        ImageCompositeMasked,
+        MaskToImage,
+        PreviewAny,
+        PreviewImage,
+        SolidMask,
+    )
     return {cls.__name__: cls for cls in (LoadImage, *others)}
 
 
@@ -84,3 +92,38 @@ class PreviewAny:
 
     def main(self, source: Any) -> dict[str, Any]:
         return {"ui": {"text": (str(source),)}, "result": (str(source),)}
+
+
+class MaskToImage:
+    RETURN_TYPES, FUNCTION = ("IMAGE",), "mask_to_image"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"mask": ("MASK", {})}}
+
+    def mask_to_image(self, mask: torch.Tensor) -> tuple[torch.Tensor]:
+        return (mask[..., None].expand(-1, -1, -1, 3),)
+
+
+class PreviewImage:
+    RETURN_TYPES, FUNCTION = (), "preview"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        return {"required": {"images": ("IMAGE", {})}}
+
+    def preview(self, images: torch.Tensor) -> dict[str, Any]:
+        return {"ui": {"images": [list(picture.shape) for picture in images]}}
+
+
+class SolidMask:
+    RETURN_TYPES, FUNCTION = ("MASK",), "solid"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        size = ("INT", {"default": 512, "min": 1, "max": 16384})
+        value = ("FLOAT", {"default": 1.0, "min": 0.0, "max": 1.0})
+        return {"required": {"value": value, "width": size, "height": size}}
+
+    def solid(self, value: float, width: int, height: int) -> tuple[torch.Tensor]:
+        return (torch.full((1, height, width), value),)

@@ -12,10 +12,11 @@ import pytest
 pytest.importorskip("torch")
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "comfy")]
-pytest.register_assert_rewrite("cases", "cases_speed")
+pytest.register_assert_rewrite("cases", "cases_pack", "cases_speed")
 
 import hearthd_for_test as services  # noqa: E402
 from cases import *  # noqa: E402, F403
+from cases_pack import *  # noqa: E402, F403
 from cases_speed import *  # noqa: E402, F403
 from fake_comfy import FakeComfy  # noqa: E402
 

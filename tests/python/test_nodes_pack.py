@@ -207,7 +207,8 @@ def test_every_node_has_a_help_page_that_names_its_inputs(tmp_path: Path) -> Non
             assert set(comfy.inputs_of(node)) <= named
 
 
-def test_help_pages_and_translations_are_those_of_the_node_tables() -> None:
-    command = [sys.executable, str(ROOT / "client_py/node_pages.py"), "--check"]
+@pytest.mark.parametrize("program", ["node_pages.py", "node_examples.py"])
+def test_what_is_made_from_the_node_tables_is_up_to_date(program: str) -> None:
+    command = [sys.executable, str(ROOT / "client_py" / program), "--check"]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (checked.returncode, checked.stdout) == (0, "")

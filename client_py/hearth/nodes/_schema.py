@@ -27,7 +27,8 @@ class Input:
 
     def widget(self) -> dict[str, Any]:
         """What ComfyUI calls the input's options, tooltip included."""
-        return {**self.options, "tooltip": self.tooltip}
+        lines = {"multiline": False} if self.kind == "STRING" and "default" in self.options else {}
+        return {**lines, **self.options, "tooltip": self.tooltip}
 
 
 def from_contract(
