@@ -218,6 +218,7 @@ void measure_sampling() {
     slot.most_steps = 1 << 30;
     slot.temperature = s.temperature;
     slot.top_p = s.top_p;
+    slot.typical_p = 1.0F;
     slot.top_k = s.top_k;
     slot.repetition_penalty = 1.0F;
     slot.presence_penalty = s.presence;
@@ -230,6 +231,7 @@ void measure_sampling() {
                             .slot = &number,
                             .slots = &slot,
                             .counts = counts.data(),
+                            .masks = nullptr,
                             .first = 0,
                             .ring = ring.data(),
                             .ring_size = 16,

@@ -9,6 +9,7 @@
 
 #include "models/decoder/step_rehearsal.h"
 #include "models/kernels/formats.h"
+#include "models/kernels/settings.h"
 
 namespace hearth::decoder {
 namespace {
@@ -91,6 +92,8 @@ Result<void> Step::write_sampling(const generate::Place& place, const generate::
   slot.min_p = static_cast<float>(sampling.min_p);
   slot.repetition_penalty = static_cast<float>(sampling.repetition_penalty);
   slot.presence_penalty = static_cast<float>(sampling.presence_penalty);
+  slot.frequency_penalty = static_cast<float>(sampling.frequency_penalty);
+  slot.typical_p = static_cast<float>(sampling.typical_p);
   slot.top_k = sampling.top_k;
   // Further end ids are left to the host, which looks at every token anyway.
   slot.end_count =
@@ -107,6 +110,16 @@ Result<void> Step::write_counts(std::int32_t slot, const generate::TokenPrompt& 
   return memory_.write(
       fixed_.counts.as<std::uint16_t>() + static_cast<std::size_t>(slot) * scratch_counts_.size(),
       scratch_counts_.data(), scratch_counts_.size() * sizeof(std::uint16_t));
+}
+
+Result<void> Step::set_mask(std::int32_t slot, std::span<const std::uint32_t> mask) {
+  const auto words = static_cast<std::size_t>(kernels::mask_words(description_.vocabulary_size));
+  if (!mask.empty() && mask.size() != words)
+    return fail(Code::kInternal, fmt::format("a mask of {} words for {}", mask.size(), words));
+  const std::uint32_t masked = mask.empty() ? 0 : 1;
+  CHECK_OK(memory_.write(fixed_.masks.as<std::uint32_t>() + static_cast<std::size_t>(slot) * words,
+                         mask.data(), mask.size_bytes()));
+  return memory_.write(&(fixed_.slots.as<HearthSlot>() + slot)->masked, &masked, sizeof masked);
 }
 
 Result<void> Step::feed(const Feed& feed) {
@@ -239,6 +252,7 @@ Result<void> Step::draw(std::int64_t rows, const void* hidden, bool first) {
                             .slot = fixed_.rows.slot,
                             .slots = fixed_.slots.as<HearthSlot>(),
                             .counts = fixed_.counts.as<std::uint16_t>(),
+                            .masks = fixed_.masks.as<std::uint32_t>(),
                             .first = first ? 1 : 0,
                             .ring = fixed_.ring.as<HearthSampled>(),
                             .ring_size = kRingEntries,

@@ -53,6 +53,8 @@ class Step {
   // Readies a slot: page table, sampling, penalties' counts of the prompt; copies a shared page.
   Result<void> begin(const generate::Place& place, const generate::PageCopy& copy,
                      const generate::TokenPrompt& prompt, std::int32_t position_delta);
+  // As generate::Decoder::set_mask.
+  Result<void> set_mask(std::int32_t slot, std::span<const std::uint32_t> mask);
   // Runs prompt tokens. The last one's hidden state waits for draw_first().
   Result<void> feed(const Feed& feed);
   // The hidden state of the prompt's last token, from the last feed() or from elsewhere on the

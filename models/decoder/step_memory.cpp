@@ -2,6 +2,7 @@
 
 #include "models/decoder/rope.h"
 #include "models/kernels/formats.h"
+#include "models/kernels/settings.h"
 
 namespace hearth::decoder {
 namespace {
@@ -11,7 +12,8 @@ constexpr std::size_t kRowIntegers = 6 * HEARTH_MAX_ROWS;  // slot, token, index
 // Every block with its size: one list, so that the plan of bytes and the allocation cannot differ.
 struct Sizes {
   std::array<std::size_t, kBuffers> buffers{};
-  std::size_t slots, counts, tables, frequencies, axes, attention, sample, rows, ring, ring_head;
+  std::size_t slots, counts, masks, tables, frequencies, axes, attention, sample, rows, ring,
+      ring_head;
 
   Sizes(const Description& description, HearthType type, const StepLimits& limits) {
     const LayerDescription& layer = description.layers.front();
@@ -25,6 +27,9 @@ struct Sizes {
     }
     slots = slot_count * sizeof(HearthSlot);
     counts = slot_count * vocabulary * sizeof(std::uint16_t);
+    masks = slot_count *
+            static_cast<std::size_t>(kernels::mask_words(description.vocabulary_size)) *
+            sizeof(std::uint32_t);
     tables = slot_count * static_cast<std::size_t>(table_stride(limits)) * sizeof(std::int32_t);
     frequencies = half * sizeof(float);
     axes = half;
@@ -37,8 +42,8 @@ struct Sizes {
   }
 
   std::uint64_t sum() const {
-    std::uint64_t bytes =
-        slots + counts + tables + frequencies + axes + attention + sample + rows + ring + ring_head;
+    std::uint64_t bytes = slots + counts + masks + tables + frequencies + axes + attention +
+                          sample + rows + ring + ring_head;
     for (const std::size_t buffer : buffers) bytes += buffer;
     return bytes;
   }
@@ -75,6 +80,7 @@ Result<StepMemory> StepMemory::create(DeviceMemory& memory, const Description& d
   }
   TRY(made.slots, memory.allocate(sizes.slots));
   TRY(made.counts, memory.allocate(sizes.counts));
+  TRY(made.masks, memory.allocate(sizes.masks));
   TRY(made.tables, memory.allocate(sizes.tables));
   TRY(made.frequencies, memory.allocate(sizes.frequencies));
   TRY(made.axes, memory.allocate(sizes.axes));

@@ -45,6 +45,7 @@ struct StepMemory {
   std::array<DeviceBlock, kBuffers> buffers;  // [HEARTH_MAX_ROWS, width]
   DeviceBlock slots;                          // HearthSlot [slots]
   DeviceBlock counts;                         // u16 [slots, vocabulary]
+  DeviceBlock masks;                          // u32 [slots, (vocabulary + 31) / 32]
   DeviceBlock tables;                         // i32 [slots, pages of the longest context]
   DeviceBlock frequencies;                    // f32 [head_dim / 2]
   DeviceBlock axes;                           // u8 [head_dim / 2]

@@ -36,7 +36,7 @@ Result<void> StepRehearsal::reset() {
     slots[i].seed = i;
     slots[i].temperature = number % 2 == 0 ? 0.0F : 0.7F;  // both ways of drawing
     slots[i].top_p = 0.8F;
-    slots[i].repetition_penalty = 1.0F;
+    slots[i].repetition_penalty = slots[i].typical_p = 1.0F;
     slots[i].top_k = 20;
     tables[i * stride + static_cast<std::size_t>(length / HEARTH_PAGE_TOKENS)] =
         (number + 1) % limits_.pages;

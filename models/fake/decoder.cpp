@@ -26,6 +26,7 @@ float spread(std::uint64_t id, std::uint64_t position, std::uint64_t last) {
   return 3.0F * static_cast<float>(x >> 40) / static_cast<float>(1U << 24);
 }
 
+constexpr std::size_t kMaskWords = (kVocabularySize + 31) / 32;
 constexpr std::size_t kRingEntries = 1024;   // a power of two, more than the slots' rows
 constexpr std::uint16_t kInPrompt = 0x8000;  // of HearthSample::counts
 
@@ -54,6 +55,8 @@ HearthSlot state_of(const Prompt& prompt, std::uint32_t sequence) {
   state.min_p = static_cast<float>(sampling.min_p);
   state.repetition_penalty = static_cast<float>(sampling.repetition_penalty);
   state.presence_penalty = static_cast<float>(sampling.presence_penalty);
+  state.frequency_penalty = static_cast<float>(sampling.frequency_penalty);
+  state.typical_p = static_cast<float>(sampling.typical_p);
   state.top_k = sampling.top_k;
   state.end_count =
       static_cast<std::int32_t>(std::min<std::size_t>(prompt.end_ids.size(), HEARTH_MAX_END_IDS));
@@ -100,6 +103,7 @@ Decoder::Decoder(const Config& config, std::int32_t slots)
       logits_(slots_.size() * kVocabularySize),
       states_(slots_.size()),
       counts_(slots_.size() * kVocabularySize),
+      masks_(slots_.size() * kMaskWords),
       ring_(std::max(kRingEntries, std::bit_ceil(4 * slots_.size()))),
       workspace_(hearth_sample_workspace_bytes(slots, kVocabularySize)) {}
 
@@ -170,6 +174,17 @@ std::int32_t Decoder::cached_pictures(std::int32_t index) const {
       }));
 }
 
+Result<void> Decoder::set_mask(models::OnEngine, std::int32_t slot,
+                               std::span<const std::uint32_t> mask) {
+  if (!mask.empty() && mask.size() != kMaskWords)
+    return fail(Code::kInternal, fmt::format("A mask has {} words.", mask.size()));
+  const auto index = static_cast<std::size_t>(slot);
+  std::copy(mask.begin(), mask.end(),
+            masks_.begin() + static_cast<std::ptrdiff_t>(index * kMaskWords));
+  states_[index].masked = mask.empty() ? 0 : 1;
+  return {};
+}
+
 Result<void> Decoder::prefill(models::OnEngine, const generate::Chunk& chunk) {
   Slot& slot = slots_[static_cast<std::size_t>(chunk.slot)];
   const Script& script = slot.prompt->script;
@@ -236,6 +251,7 @@ Result<void> Decoder::draw(std::span<const std::int32_t> slots, bool first) {
                           .slot = slots.data(),
                           .slots = states_.data(),
                           .counts = counts_.data(),
+                          .masks = masks_.data(),
                           .first = first ? 1 : 0,
                           .ring = ring_.data(),
                           .ring_size = static_cast<std::int64_t>(ring_.size()),

@@ -36,6 +36,8 @@ class Decoder : public generate::Decoder {
   Result<void> begin(models::OnEngine, const generate::Place& place, const generate::PageCopy& copy,
                      const generate::TokenPrompt& prompt) override;
   std::int32_t cached_pictures(std::int32_t slot) const override;
+  Result<void> set_mask(models::OnEngine, std::int32_t slot,
+                        std::span<const std::uint32_t> mask) override;
   Result<void> prefill(models::OnEngine, const generate::Chunk& chunk) override;
   Result<void> step(models::OnEngine, std::span<const std::int32_t> slots) override;
   Result<std::span<const generate::Sampled>> collect(models::OnEngine,
@@ -71,6 +73,7 @@ class Decoder : public generate::Decoder {
   std::vector<float> logits_;          // [rows, kVocabularySize]
   std::vector<HearthSlot> states_;     // by slot
   std::vector<std::uint16_t> counts_;  // [slots, kVocabularySize]
+  std::vector<std::uint32_t> masks_;   // [slots, words of a mask]
   std::vector<HearthSampled> ring_;
   std::uint64_t ring_head_ = 0;
   std::uint64_t collected_ = 0;  // of the ring

@@ -154,6 +154,11 @@ class Decoder {
     static_cast<void>(slot);
     return 0;
   }
+  // From the slot's next draw on only tokens of the mask are drawn: token t where bit t % 32 of
+  // word t / 32 is set, which at least one is. Empty: any token, as after begin(). The mask is
+  // copied.
+  virtual Result<void> set_mask(models::OnEngine, std::int32_t slot,
+                                std::span<const std::uint32_t> mask) = 0;
   // Runs a chunk, in order, from cached_tokens on. The last one draws the answer's first token,
   // unless the prompt has taps.
   virtual Result<void> prefill(models::OnEngine, const Chunk& chunk) = 0;

@@ -212,10 +212,12 @@ typedef struct HearthSlot {
   float temperature;  /* 0: greedy, the lowest id among equals */
   float top_p, min_p; /* 1 and 0: off */
   float repetition_penalty, presence_penalty, frequency_penalty; /* 1, 0 and 0: off */
+  float typical_p;                                               /* 1: off */
   int32_t top_k;                                                 /* 0: off */
   int32_t end_count;
   int32_t end_ids[HEARTH_MAX_END_IDS];
-  int32_t reserved[5];
+  uint32_t masked; /* 1: only ids of the slot's mask are drawn */
+  int32_t reserved[3];
 } HearthSlot;
 
 /* What a step's rows compute on, from their slots: token, index (-1 when done), position. */
@@ -245,8 +247,11 @@ typedef struct HearthSampled {
 } HearthSampled;
 
 /* Draws one token for each row as transformers does: repetition, presence and frequency penalty;
- * then, when temperature > 0: temperature, top-k (ties of the k-th stay), top-p (the token that
- * crosses stays), min-p, softmax, one draw. Philox4x32-10 keyed as HearthSlot says (philox.h).
+ * ids that the slot's mask leaves out become impossible; then, when temperature > 0: temperature,
+ * top-k (ties of the k-th stay), top-p (the token that crosses stays), min-p, typical (of the ids
+ * in the order of |surprise - entropy| those that together reach typical_p, ties of the last
+ * staying; Meister et al., arXiv 2202.00666), softmax, one draw. Philox4x32-10 keyed as HearthSlot
+ * says (philox.h). All logits must be finite, those of masked ids too.
  * Moves the slot on (token, length, step, flags), counts the token, and appends `rows` entries to
  * the ring, in order of the rows. `first` marks a prompt's end: length stays (the prompt's last
  * token is in the cache, the new one is not). */
@@ -257,8 +262,10 @@ typedef struct HearthSample {
   const int32_t* slot; /* [rows] */
   HearthSlot* slots;
   uint16_t* counts; /* [slots, vocabulary]: bit 15 the prompt has the id, below: times answered */
-  int32_t first;    /* 1: after a prompt, 0: after a step */
-  HearthSampled* ring; /* [ring_size], a power of two; on the GPU mapped host memory */
+  const uint32_t* masks; /* [slots, (vocabulary + 31) / 32]: id i is bit i % 32 of word i / 32; at
+                            least one is set in a masked slot's. Null: no slot is masked */
+  int32_t first;         /* 1: after a prompt, 0: after a step */
+  HearthSampled* ring;   /* [ring_size], a power of two; on the GPU mapped host memory */
   int64_t ring_size;
   uint64_t* ring_head; /* entries ever written; entry n lies at n % ring_size */
   void* workspace;     /* hearth_sample_workspace_bytes() */

@@ -18,4 +18,19 @@ HEARTH_ANYWHERE inline bool penalises(const HearthSlot& slot) {
          slot.frequency_penalty != 0.0F;
 }
 
+HEARTH_ANYWHERE inline std::int64_t mask_words(std::int64_t vocabulary) {
+  return (vocabulary + 31) / 32;
+}
+
+// The mask of a slot; null when it has none.
+HEARTH_ANYWHERE inline const std::uint32_t* mask_of(const HearthSample& call, std::int32_t slot) {
+  if (call.masks == nullptr || call.slots[slot].masked == 0) return nullptr;
+  return call.masks + slot * mask_words(call.vocabulary);
+}
+
+// Whether the mask, which may be null, leaves the id out.
+HEARTH_ANYWHERE inline bool is_masked(const std::uint32_t* mask, std::int64_t id) {
+  return mask != nullptr && (mask[id / 32] >> (id % 32) & 1) == 0;
+}
+
 }  // namespace hearth::kernels

@@ -156,7 +156,7 @@ Result<void> lay_out(const Chat& chat, std::span<const TensorView> tensors, cons
   const auto start = models::Clock::now();
   TRY(const image::PictureRules pictures, limited(chat, rules.pictures));
   TRY(const std::vector<text::Piece> pieces,
-      text::lay_out_chat(rules.layout, chat.messages, chat.generation_prompt));
+      text::lay_out_chat(rules.layout, chat.messages, {chat.generation_prompt}));
   if (count_media(pieces) != tensors.size())
     return fail(Code::kBadRequest, fmt::format("the messages name {} pictures, {} were sent",
                                                count_media(pieces), tensors.size()));

@@ -35,7 +35,7 @@ Result<PromptRules> read_rules(const models::ModelFiles& files, const Blueprint&
   PromptRules rules;
   rules.layout = blueprint.layout;
   TRY(const std::string chat_template, text::read_chat_template(files));
-  rules.layout.trims_thoughts = text::trims_thoughts(chat_template);
+  rules.layout = text::layout_by_template(rules.layout, chat_template);
   TRY(rules.tokenizer, text::Tokenizer::load(files));
   if (rules.tokenizer->size() > blueprint.text.vocabulary_size)
     return fail(Code::kBadModel,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,25 @@ struct Piece {
   std::size_t media = 0;
 };
 
+// What a request asks of thoughts; kAuto: as the template has it when nobody asks.
+enum class Thinking { kAuto, kOn, kOff };
+
+// How a prompt that shall be answered deals with thoughts.
+enum class Thoughts {
+  kNone,     // the model has none
+  kItself,   // the model begins them, or does not
+  kOpened,   // "<think>\n" ends the prompt
+  kSkipped,  // a closed, empty thought ends the prompt
+};
+
+// What a template makes of each wish; absent: it has no way to do so.
+struct ThoughtRules {
+  Thoughts automatic = Thoughts::kNone;
+  std::optional<Thoughts> on = {};
+  std::optional<Thoughts> off = Thoughts::kNone;
+  friend bool operator==(const ThoughtRules&, const ThoughtRules&) = default;
+};
+
 // What the ChatML of one family has that others do not.
 struct ChatLayout {
   std::string_view name = "Qwen3-VL";    // for warnings
@@ -36,16 +56,27 @@ struct ChatLayout {
   bool pictures = true;                  // false: text only
   // Of an assistant's turn before the last user's only what follows </think> is laid out (Qwen3).
   bool trims_thoughts = false;
+  bool trims_turns = false;  // white space around each turn goes (Qwen3.5)
+  ThoughtRules thoughts = {};
+};
+
+// How a prompt of this layout deals with thoughts. Errors: unsupported when it cannot do as asked.
+Result<Thoughts> thoughts_of(const ChatLayout& layout, Thinking wanted);
+
+// What follows a chat's last turn.
+struct ChatEnd {
+  bool generation_prompt = true;  // an assistant's header
+  Thoughts thoughts = Thoughts::kNone;
 };
 
 // ChatML as the family's own template lays it out: the system turn, pictures of user turns in
-// content order, then the assistant's header if an answer shall follow. No two text pieces are
-// neighbours.
-// Errors: bad_request for a system turn that is not the first, for pictures outside user turns and
-// for no message at all; unsupported for video, and for pictures where the layout has none.
+// content order, then the assistant's header and what it says of thoughts if an answer shall
+// follow. No two text pieces are neighbours. Errors: bad_request for a system turn that is not the
+// first, for pictures outside user turns and for no message at all; unsupported for video, and for
+// pictures where the layout has none.
 Result<std::vector<Piece>> lay_out_chat(const ChatLayout& layout,
                                         std::span<const contract::ChatMessage> messages,
-                                        bool generation_prompt = true);
+                                        const ChatEnd& end = {});
 
 // What transformers' apply_chat_template(tokenize=False, add_generation_prompt=…) gives.
 std::string render(std::span<const Piece> pieces);
@@ -63,8 +94,9 @@ Result<std::string> read_chat_template(const models::ModelFiles& files);
 
 // Whether `chat_template` is known to give exactly lay_out_chat()'s text.
 bool is_known_template(std::string_view chat_template);
-// Whether it is Qwen3's own, which leaves thoughts of earlier turns out.
-bool trims_thoughts(std::string_view chat_template);
+// A family's layout as this template has it: what it does with thoughts and white space. A template
+// that is not known is searched for what the published ones say of thoughts.
+ChatLayout layout_by_template(ChatLayout layout, std::string_view chat_template);
 
 // For Generated.warnings: one sentence when the checkpoint's template is unknown or missing, so
 // that the family's layout was used instead; empty otherwise. Errors: bad_model.

@@ -63,6 +63,10 @@ class SlotDecoder : public generate::Decoder {
                      const generate::TokenPrompt& prompt) override;
   Result<bool> encode_picture(models::OnEngine, std::int32_t slot) override;
   std::int32_t cached_pictures(std::int32_t slot) const override;
+  Result<void> set_mask(models::OnEngine, std::int32_t slot,
+                        std::span<const std::uint32_t> mask) override {
+    return step_->set_mask(slot, mask);
+  }
   Result<void> prefill(models::OnEngine, const generate::Chunk& chunk) override;
   Result<void> step(models::OnEngine, std::span<const std::int32_t> slots) override;
   Result<std::span<const generate::Sampled>> collect(models::OnEngine,

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <span>
 #include <tuple>
@@ -36,15 +37,6 @@ TEST(Philox, StaysBelowOneAndDependsOnEveryPartOfItsKey) {
     EXPECT_GE(philox_uniform(9, 0, step), 0.0);
     EXPECT_LT(philox_uniform(9, 0, step), 1.0);
   }
-}
-
-std::map<std::int32_t, double> normalised(std::span<const Candidate> candidates) {
-  double total = 0.0;
-  for (const Candidate& candidate : candidates) total += candidate.weight;
-  std::map<std::int32_t, double> probabilities;
-  for (const Candidate& candidate : candidates)
-    if (candidate.weight > 0.0F) probabilities[candidate.id] = candidate.weight / total;
-  return probabilities;
 }
 
 // A case of tests/data/generate/sampling.json. Its -infinity becomes a number that no penalty and
@@ -89,38 +81,8 @@ TEST_P(TransformersCases, LeaveTheSameIdsWithTheSameProbabilities) {
 
 INSTANTIATE_TEST_SUITE_P(Fp32, TransformersCases, testing::Values(1e-6));
 
-class Sampler : public testing::TestWithParam<Implementation> {
- protected:
-  // One draw with these settings, not a first one.
-  std::int32_t pick(const Sampling& sampling) const {
-    const auto use = GetParam().use();
-    HostMemory memory;
-    Sampled sampled(memory, {sampling});
-    return sampled.run(GetParam(), memory).at(0).token;
-  }
-
-  // Draws of `count` answers with these settings, by the table and by the plain loops. Their
-  // weights differ in the last bits, so a draw on the border between two ids may, too: rarely.
-  void expect_draws_as_plain(const Sampling& sampling, std::uint32_t count) const {
-    const auto fewer = static_cast<std::uint32_t>(fewer_repetitions());
-    count = (count + fewer - 1) / fewer;
-    const auto use = GetParam().use();
-    HostMemory memory;
-    std::vector<Sampling> rows(count, sampling);
-    for (std::uint32_t i = 0; i < count; ++i) rows[i].slot.answer_index = i;
-    Sampled tested(memory, rows), expected(memory, rows);
-    const auto got = tested.run(GetParam(), memory);
-    const auto wanted = expected.run({"ref", hearth_kernels_ref()}, memory);
-    std::uint32_t apart = 0;
-    for (std::uint32_t i = 0; i < count; ++i) apart += got[i].token != wanted[i].token;
-    EXPECT_LE(apart, count / 200) << "of " << count;
-  }
-};
-INSTANTIATE_TEST_SUITE_P(Tables, Sampler, testing::ValuesIn([] {
-                           std::vector<Implementation> all = implementations_under_test();
-                           all.insert(all.begin(), {"ref", hearth_kernels_ref()});
-                           return all;
-                         }()),
+class Sampler : public SamplerTest {};
+INSTANTIATE_TEST_SUITE_P(Tables, Sampler, testing::ValuesIn(samplers_under_test()),
                          implementation_name);
 
 TEST_P(Sampler, DrawsWhatTransformersLeaves) {

@@ -49,7 +49,7 @@ TEST(Chat, RendersWhatTransformersRendersFromTheOfficialTemplate) {
   }
 }
 
-// A family's layout and what its published template makes of the same chats.
+// A family's layout; what its published template makes of the same chats is known.
 struct Published {
   const char* name;
   ChatLayout layout;
@@ -57,11 +57,21 @@ struct Published {
 
 struct Template : testing::TestWithParam<Published> {};
 
-TEST_P(Template, GivesTheTextOfTheFamilysLayout) {
+Thinking thinking_of(const nlohmann::json& options) {
+  if (!options.contains("enable_thinking")) return Thinking::kAuto;
+  return options["enable_thinking"] == true ? Thinking::kOn : Thinking::kOff;
+}
+
+// Options beside thinking are none that a request has.
+bool is_comparable(const nlohmann::json& options) {
+  return options.empty() || (options.size() == 1 && options.contains("enable_thinking"));
+}
+
+TEST_P(Template, GivesTheTextOfTheFamilysLayoutThinkingOrNot) {
   const auto fixture = models::read_fixture("text/family_chats.json");
   int compared = 0;
   for (const auto& entry : fixture["cases"]) {
-    if (entry["template"] != GetParam().name || !entry["options"].empty()) continue;
+    if (entry["template"] != GetParam().name || !is_comparable(entry["options"])) continue;
     const auto& chat = fixture["chats"][entry["chat"].get<std::size_t>()];
     std::vector<ChatMessage> messages;
     bool has_video = false;
@@ -70,10 +80,13 @@ TEST_P(Template, GivesTheTextOfTheFamilysLayout) {
       messages.push_back(message_of(message));
     }
     if (has_video) continue;
-    const bool answers = messages.back().role == "user";
-    const auto pieces = lay_out_chat(GetParam().layout, messages, answers);
+    const auto thoughts = thoughts_of(GetParam().layout, thinking_of(entry["options"]));
+    ASSERT_TRUE(thoughts) << thoughts.error().what;
+    const ChatEnd end{messages.back().role == "user", *thoughts};
+    const auto pieces = lay_out_chat(GetParam().layout, messages, end);
     ASSERT_TRUE(pieces) << pieces.error().what;
-    EXPECT_EQ(render(*pieces), entry["rendered"].get<std::string>()) << "chat " << entry["chat"];
+    EXPECT_EQ(render(*pieces), entry["rendered"].get<std::string>())
+        << "chat " << entry["chat"] << entry["options"];
     ++compared;
   }
   EXPECT_GE(compared, 7);
@@ -82,18 +95,76 @@ TEST_P(Template, GivesTheTextOfTheFamilysLayout) {
 constexpr std::string_view kAssistant = "You are a helpful assistant.";
 constexpr std::string_view kQwen =
     "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.";
+constexpr ThoughtRules kMayThink = {Thoughts::kItself, Thoughts::kItself, Thoughts::kSkipped};
+constexpr ThoughtRules kAlways = {Thoughts::kOpened, Thoughts::kOpened, std::nullopt};
+constexpr ThoughtRules kUnlessOff = {Thoughts::kOpened, Thoughts::kOpened, Thoughts::kSkipped};
+constexpr ThoughtRules kOnlyWhenOn = {Thoughts::kSkipped, Thoughts::kOpened, Thoughts::kSkipped};
+
+ChatLayout layout_of(bool pictures, bool trims_thoughts, bool trims_turns, ThoughtRules thoughts) {
+  ChatLayout layout;
+  layout.pictures = pictures;
+  layout.trims_thoughts = trims_thoughts;
+  layout.trims_turns = trims_turns;
+  layout.thoughts = thoughts;
+  return layout;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Chat, Template,
     testing::Values(Published{"qwen3_vl", {}},
                     Published{"qwen2_5_vl", {.default_system = kAssistant}},
                     Published{"qwen2_5", {.default_system = kQwen, .pictures = false}},
-                    Published{"qwen3", {.pictures = false, .trims_thoughts = true}},
-                    Published{"qwen3_instruct_2507", {.pictures = false}}),
+                    Published{"qwen3", layout_of(false, true, false, kMayThink)},
+                    Published{"qwen3_instruct_2507", {.pictures = false}},
+                    Published{"qwen3_5_think", layout_of(true, true, true, kUnlessOff)},
+                    Published{"qwen3_5_nothink", layout_of(true, true, true, kOnlyWhenOn)},
+                    Published{"qwen3_6", layout_of(true, true, true, kUnlessOff)}),
     [](const auto& info) { return std::string(info.param.name); });
+
+TEST(ChatThoughts, AreRefusedWhereATemplateHasNoWayToThem) {
+  const auto never = thoughts_of({}, Thinking::kOn);
+  ASSERT_FALSE(never);
+  EXPECT_EQ(never.error().code, Code::kUnsupported);
+  EXPECT_NE(never.error().what.find("does not think"), std::string::npos);
+  EXPECT_EQ(*thoughts_of({}, Thinking::kOff), Thoughts::kNone);
+  const ChatLayout always = layout_of(true, false, false, kAlways);
+  EXPECT_EQ(*thoughts_of(always, Thinking::kAuto), Thoughts::kOpened);
+  const auto refused = thoughts_of(always, Thinking::kOff);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnsupported);
+  EXPECT_NE(refused.error().what.find("always thinks"), std::string::npos);
+}
+
+TEST(ChatThoughts, OfAnUnknownTemplateFollowFromItsWords) {
+  const auto rules = [](std::string_view chat_template) {
+    return layout_by_template({}, chat_template).thoughts;
+  };
+  const std::string header = R"({{- '<|im_start|>assistant\n' }})";
+  const std::string opened = R"({{- '<|im_start|>assistant\n<think>\n' }})";
+  EXPECT_EQ(rules(header), ThoughtRules());
+  EXPECT_EQ(rules(""), ThoughtRules());
+  EXPECT_EQ(rules(opened), kAlways);
+  EXPECT_EQ(rules(header + R"({% if enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }})"),
+            kMayThink);
+  EXPECT_EQ(rules(opened + "{% if enable_thinking is false %}"), kUnlessOff);
+  EXPECT_EQ(rules(R"({% if enable_thinking is true %}{{ '<think>\n' }}{% else %})"), kOnlyWhenOn);
+}
+
+TEST(Chat, TrimsTurnsOfEveryWhiteSpaceThatPythonKnows) {
+  ChatLayout layout;
+  layout.trims_turns = true;
+  const std::vector<ChatMessage> messages = {
+      {"user", {text_part("\u3000 \x1F"), text_part("a \u00A0b"), text_part(" \u2003\r\n")}},
+      {"assistant", {text_part(" \t ")}}};
+  const auto pieces = lay_out_chat(layout, messages, {.generation_prompt = false});
+  ASSERT_TRUE(pieces);
+  EXPECT_EQ(render(*pieces),
+            "<|im_start|>user\na \u00A0b<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n");
+}
 
 TEST(Chat, WithoutAGenerationPromptItEndsWithItsLastTurn) {
   const std::vector<ChatMessage> messages = {{"user", {text_part("a")}}};
-  const auto pieces = lay_out_chat(kLayout, messages, false);
+  const auto pieces = lay_out_chat(kLayout, messages, {.generation_prompt = false});
   ASSERT_TRUE(pieces) << pieces.error().what;
   EXPECT_EQ(render(*pieces), "<|im_start|>user\na<|im_end|>\n");
 }

@@ -1,9 +1,10 @@
 // Which ids of a row the processors leave.
 //
-// They are described by bounds (Kept), not by a list: a least score (top-k), and a lightest id in
-// the order of weight (top-p, min-p). Bounds come from the best ids, sorted in shared memory; where
-// those are too few (a flat distribution), from bisection over the whole vocabulary. Weights are
-// exp(score - best score), so every comparison is between numbers of one scale.
+// They are described by bounds (Kept), not by a list: a least score (top-k), a lightest id in the
+// order of weight (top-p, min-p), and a distance from the mean score (typical). Bounds come from
+// the best ids, sorted in shared memory; where those are too few (a flat distribution), from
+// bisection over the whole vocabulary. Weights are exp(score - best score), so every comparison is
+// between numbers of one scale.
 #pragma once
 
 #include "models/kernels/cuda/sample.cuh"
@@ -24,6 +25,7 @@ struct Kept {
   float least_score;
   float lightest;  // an id this light stays up to last_id, a lighter one goes
   int last_id;
+  float mean, furthest;  // score - best score stays within `furthest` of `mean`
 };
 
 struct PickShared {
@@ -69,6 +71,7 @@ __device__ float weight_of(const Row& row, float score) {
 __device__ bool is_kept(const Row& row, const Kept& kept, int id) {
   const float score = row.scores[id];
   if (score < kept.least_score) return false;
+  if (fabsf(score - row.peak - kept.mean) > kept.furthest) return false;
   const float weight = weight_of(row, score);
   return weight > kept.lightest || (weight == kept.lightest && id <= kept.last_id);
 }
@@ -112,8 +115,8 @@ __device__ unsigned bisect(const Function& enough) {
   return found;
 }
 
-// Leaves at least the `wanted` best ids, sorted, in shared.key, or all there are; gives how many
-// there are, more than kMostCandidates if they do not fit.
+// Leaves at least the `wanted` best ids that are not masked, sorted, in shared.key, or all there
+// are; gives how many there are, more than kMostCandidates if they do not fit.
 __device__ int collect_best(const Row& row, PickShared& shared, int wanted) {
   shared.key[threadIdx.x] = key_of(row.slices[threadIdx.x].best, threadIdx.x);
   if (threadIdx.x == 0) shared.count = 0;
@@ -124,11 +127,11 @@ __device__ int collect_best(const Row& row, PickShared& shared, int wanted) {
   for (int i = threadIdx.x; i < kMostCandidates; i += kPickThreads) shared.key[i] = kNoKey;
   __syncthreads();
   for (int slice = warp_of(); slice < kSlices; slice += kPickWarps) {
-    if (row.slices[slice].best < bound) continue;
+    if (row.slices[slice].best < bound || row.slices[slice].best == -INFINITY) continue;
     const IdRange ids = ids_of_slice(row.vocabulary, slice);
     for (int id = ids.first + lane_of(); id < ids.end; id += kWarp) {
       const float score = row.scores[id];
-      if (score < bound) continue;
+      if (score < bound || score == -INFINITY) continue;
       const unsigned place = atomicAdd(&shared.count, 1u);
       if (place < kMostCandidates) shared.key[place] = key_of(score, id);
     }
@@ -143,6 +146,7 @@ __device__ int collect_best(const Row& row, PickShared& shared, int wanted) {
 
 // The score that top-k asks for. `count` ids lie sorted in shared.key.
 __device__ float least_of_top_k(const Row& row, PickShared& shared, int top_k, int count) {
+  if (count < min(top_k, kMostTopK)) return -INFINITY;  // these are all that is not masked
   if (count <= kMostCandidates && top_k <= count) return key_score(shared.key[top_k - 1]);
   const unsigned order = bisect([&](unsigned least) {
     return sum_over(row, shared, [&](int, float score) {
@@ -223,9 +227,37 @@ __device__ void nucleus_of_all(const Row& row, PickShared& shared, double total,
   kept->last_id = static_cast<int>(min(not_needed, static_cast<unsigned>(row.vocabulary) - 1));
 }
 
+// Of what is kept, the ids with the most typical scores. A score less the best one is the logarithm
+// of a weight, so that its distance from the mean is that of surprise and entropy.
+__device__ void keep_typical(const Row& row, PickShared& shared, float typical_p, Kept* kept) {
+  const Kept before = *kept;
+  const auto weight_in = [&](int id, float score) {
+    return is_kept(row, before, id) ? weight_of(row, score) : 0.0f;
+  };
+  const double total = sum_over(row, shared, weight_in);
+  const double sum = sum_over(row, shared, [&](int id, float score) {
+    const float weight = weight_in(id, score);
+    return weight > 0.0f ? weight * (score - row.peak) : 0.0f;
+  });
+  Kept tried = before;
+  tried.mean = static_cast<float>(sum / total);
+  const double wanted = static_cast<double>(typical_p) * total;
+  // As bits, the distance behind the largest that does not suffice.
+  const unsigned bits = bisect([&](unsigned distance) {
+    if (distance >= __float_as_uint(INFINITY)) return false;
+    tried.furthest = __uint_as_float(distance - 1);
+    const double reached = sum_over(row, shared, [&](int id, float score) {
+      return is_kept(row, tried, id) ? weight_of(row, score) : 0.0f;
+    });
+    return !(reached > 0.0 && reached >= wanted);
+  });
+  tried.furthest = __uint_as_float(bits);
+  *kept = tried;
+}
+
 // What the processors leave.
 __device__ Kept keep(const Row& row, PickShared& shared, const HearthSlot& slot) {
-  Kept kept{-INFINITY, 0.0f, 0x7fffffff};
+  Kept kept{-INFINITY, 0.0f, 0x7fffffff, 0.0f, INFINITY};
   const bool has_top_k = slot.top_k > 0 && slot.top_k < row.vocabulary;
   const bool has_top_p = slot.top_p < 1.0f;
   int count = 0;
@@ -256,6 +288,7 @@ __device__ Kept keep(const Row& row, PickShared& shared, const HearthSlot& slot)
     kept.lightest = min_p;
     kept.last_id = 0x7fffffff;
   }
+  if (slot.typical_p < 1.0f) keep_typical(row, shared, slot.typical_p, &kept);
   return kept;
 }
 

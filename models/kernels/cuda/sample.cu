@@ -44,6 +44,7 @@ __global__ __launch_bounds__(kScoreThreads) void score_kernel(HearthSample c) {
   const HearthSlot& slot = c.slots[c.slot[row]];
   const float* logits = c.logits + row * c.logits_stride;
   const unsigned short* counts = c.counts + c.slot[row] * c.vocabulary;
+  const std::uint32_t* mask = mask_of(c, c.slot[row]);
   const SampleRow out = sample_row(c, row);
   const int number = static_cast<int>(blockIdx.y) * kScoreWarps + warp_of();
   const IdRange ids = ids_of_slice(c.vocabulary, number);
@@ -54,7 +55,7 @@ __global__ __launch_bounds__(kScoreThreads) void score_kernel(HearthSample c) {
   }
   for (int id = ids.first + lane_of(); id < ids.end; id += kWarp) {
     const float logit = __ldcs(logits + id);
-    const float score = score_of(slot, logit, counts[id]);
+    const float score = is_masked(mask, id) ? -INFINITY : score_of(slot, logit, counts[id]);
     out.scores[id] = score;
     slice.finite &= (__float_as_uint(logit) & 0x7f800000u) != 0x7f800000u;
     if (is_better(score, id, slice.best, slice.id)) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "models/kernels/check_operations.h"
 #include "models/kernels/philox.h"
@@ -20,6 +21,7 @@ namespace {
 
 float score_of(const HearthSample& call, std::int64_t row, std::int64_t id) {
   const HearthSlot& slot = call.slots[call.slot[row]];
+  if (is_masked(mask_of(call, call.slot[row]), id)) return -std::numeric_limits<float>::infinity();
   const std::uint16_t count = call.counts[call.slot[row] * call.vocabulary + id];
   float score = call.logits[row * call.logits_stride + id];
   if (count != 0)
@@ -95,6 +97,35 @@ void keep_likely(Lists& lists, float min_p) {
                 lists.kept;
 }
 
+// In the order of how far their surprise lies from the expected one, those up to the id with which
+// typical_p is reached, and its equals. Scores are logarithms of the weights but for a constant, so
+// their distance from the mean score is the same. Masked ids are infinitely far.
+void keep_typical(Lists& lists, float typical_p) {
+  if (typical_p >= 1.0F) return;
+  double total = 0.0;
+  double sum = 0.0;
+  for (std::int64_t i = 0; i < lists.count; ++i) {
+    const Candidate& candidate = lists.kept[i];
+    if (candidate.weight <= 0.0F) continue;
+    total += candidate.weight;
+    sum += double{candidate.weight} * candidate.score;
+  }
+  const double mean = sum / total;
+  const auto distance = [&](const Candidate& c) { return std::abs(double{c.score} - mean); };
+  std::copy(lists.kept, lists.kept + lists.count, lists.sorted);
+  std::sort(lists.sorted, lists.sorted + lists.count,
+            [&](const Candidate& a, const Candidate& b) { return distance(a) < distance(b); });
+  double reached = 0.0;
+  std::int64_t last = 0;
+  while (last + 1 < lists.count &&
+         (reached += lists.sorted[last].weight) < double{typical_p} * total)
+    ++last;
+  const double furthest = distance(lists.sorted[last]);
+  lists.count = std::remove_if(lists.kept, lists.kept + lists.count,
+                               [&](const Candidate& c) { return distance(c) > furthest; }) -
+                lists.kept;
+}
+
 std::int32_t draw(std::span<const Candidate> candidates, double uniform) {
   double total = 0.0;
   for (const Candidate& candidate : candidates) total += candidate.weight;
@@ -139,6 +170,7 @@ std::span<const Candidate> ref::candidates(const HearthSample& call, std::int64_
   weigh(lists);
   keep_nucleus(lists, slot.top_p);
   keep_likely(lists, slot.min_p);
+  keep_typical(lists, slot.typical_p);
   return {lists.kept, static_cast<std::size_t>(lists.count)};
 }
 
