@@ -31,6 +31,7 @@ def make(kind, **inputs):
         "HearthBatchCaption": {**asking, "folder": "", "preset_prompt": "Describe",
                                "custom_prompt": "", "prefix": "", "suffix": "", "existing": "skip",
                                "recursive": False},
+        "HearthFindObjects": {**asking, "what": "every cat"},
         "HearthModel": {"model": "ember", "keep_loaded": True},
         "HearthUnload": {"model": "all idle models"},
     }  # fmt: skip

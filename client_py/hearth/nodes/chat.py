@@ -64,9 +64,10 @@ async def _pictures(service: AsyncClient, inputs: dict[str, Any]) -> list[Part]:
     ]
 
 
-def fingerprint(conversation: Any = "", **_constants: Any) -> Any:
-    """A conversation that is kept goes on with every run: nothing of it comes from the cache."""
-    return float("nan") if str(conversation or "").strip() else ""
+def fingerprint(conversation: Any = None, **_constants: Any) -> Any:
+    """A conversation that is kept goes on with every run: nothing of it comes from the cache. None:
+    its name comes by a link, and is not known yet."""
+    return float("nan") if conversation is None or str(conversation).strip() else ""
 
 
 NODE = Node(
