@@ -31,6 +31,7 @@ from typing import Any, Callable
 from urllib.parse import quote
 
 from . import errors, hub_transfer
+from .hub_models import ORIGIN
 from .hub_transfer import HubFile
 from .units import amount
 
@@ -142,21 +143,36 @@ def fetch(
     stop = cancelled or threading.Event()
     target = Path(into) / listing.repository.rpartition("/")[2]
     if target.exists():
-        return target
+        return _known(target, listing.repository)
     owner_name = listing.repository.replace("/", "--")
     work = Path(into) / INCOMPLETE / f"{owner_name}@{listing.revision[:12]}"
     work.mkdir(parents=True, exist_ok=True)
     with _only_one(work.parent / f"{owner_name}.lock", stop):
         if target.exists():
-            return target
+            return _known(target, listing.repository)
         progress = Progress(sum(_present(work, file) for file in listing.files), listing.nbytes)
         _check_room(work, progress.total - progress.done, listing.repository)
         for file in sorted(listing.files, key=lambda file: file.nbytes):
             if not (work / file.name).exists():
                 _bring(listing, file, work, progress, (on_progress or _ignore, stop))
+        origin = f"{listing.repository}@{listing.revision}"
+        (work / ORIGIN).write_text(origin, encoding="utf-8")
         os.rename(work, target)
         for stale in work.parent.glob(f"{owner_name}@*"):
             shutil.rmtree(stale, ignore_errors=True)
+    return target
+
+
+def _known(target: Path, repository: str) -> Path:
+    """The folder that is there already, unless it says that it came from another repository."""
+    origin = target / ORIGIN
+    if origin.exists():
+        owner = origin.read_text(encoding="utf-8").partition("@")[0]
+        if owner != repository:
+            raise errors.BadRequest(
+                f"{target} holds {owner}, not {repository}.",
+                "Rename that folder and run this again.",
+            )
     return target
 
 

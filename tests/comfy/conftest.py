@@ -2,4 +2,6 @@
 
 import os
 
-collect_ignore = [] if os.environ.get("COMFYUI_DIR") else ["test_real_comfy.py"]
+collect_ignore = (
+    [] if os.environ.get("COMFYUI_DIR") else ["test_real_comfy.py", "test_real_others.py"]
+)

@@ -1,6 +1,7 @@
 """Models from a hub: what arrives, what is refused, and what an interrupted fetch leaves."""
 
 import builtins
+import json
 import os
 import threading
 import time
@@ -8,7 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from hearth import errors, hub, hub_transfer
+from hearth import cli, errors, hub, hub_transfer
+from hearth.hub_models import KNOWN, ORIGIN
 from hub_server import COMMIT, Hub
 
 pytest.importorskip("huggingface_hub")
@@ -48,7 +50,7 @@ def fetched(into, **options):
 
 
 def bytes_of(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ORIGIN}
 
 
 def leftovers(into):
@@ -258,3 +260,33 @@ def test_a_crash_leaves_the_model_unlisted_and_the_lock_free(server, tmp_path, m
     assert [path.name for path in tmp_path.iterdir()] == [hub.INCOMPLETE]
     monkeypatch.setattr(hub.os, "rename", own)
     assert set(bytes_of(fetched(tmp_path))) == WANTED
+
+
+def test_a_folder_of_another_repository_is_not_taken_for_this_one(server, tmp_path):
+    fetched(tmp_path)
+    server.repositories["else/Tiny-VL"] = dict(FILES)
+    with pytest.raises(errors.BadRequest, match="holds owner/Tiny-VL"):
+        hub.fetch(hub.look_up("else/Tiny-VL"), tmp_path)
+
+
+def test_the_listed_repositories_are_names_that_folders_can_be_told_apart_by():
+    assert all(hub.is_repository(name) for name in KNOWN)
+    assert len({model.name for model in KNOWN.values()}) == len(KNOWN)
+    assert all(model.nbytes > 1e9 / 2 for model in KNOWN.values())
+
+
+def test_the_command_tells_size_and_licence_and_fetches_only_when_told_to(server, tmp_path, capsys):
+    command = ["fetch-model", REPOSITORY, "--into", str(tmp_path / "models")]
+    assert cli.main(command) == 0
+    shown = capsys.readouterr().out
+    assert "1.1 MB" in shown and "apache-2.0" in shown and "--yes" in shown
+    assert not (tmp_path / "models").exists()
+    assert cli.main([*command, "--yes", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["folder"] == str(tmp_path / "models/Tiny-VL")
+    assert set(bytes_of(tmp_path / "models/Tiny-VL")) == WANTED
+
+
+def test_the_command_says_what_is_wrong(server, tmp_path, capsys):
+    assert cli.main(["fetch-model", "no/body", "--into", str(tmp_path)]) == 1
+    assert "no/body" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from .. import errors
 from ..version import VERSION
 
-COMMANDS = ("caption", "load", "free", "status")
+COMMANDS = ("caption", "load", "free", "status", "fetch-model")
 EXIT_ERROR, EXIT_USAGE, EXIT_NOT_REACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"hearth {VERSION}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f".{name}", __name__)
+        module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
         summary = (module.__doc__ or name).splitlines()[0]
         command = commands.add_parser(name, help=summary, description=summary)
         command.add_argument("--socket", metavar="PATH", help="where the service listens")

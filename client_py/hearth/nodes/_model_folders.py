@@ -3,9 +3,11 @@
 A name is the kind of folder and the path inside it: `LLM/Qwen3-VL-2B-Instruct` is a Hugging Face
 folder, `text_encoders/qwen3vl_4b.safetensors` a single file. Of two models with one name the first
 in ComfyUI's own order counts. A bare name (`Qwen3-VL-2B-Instruct`) is the model whose folder is
-called so, else one that the service publishes itself (`ember`). Names come from names of files: no
-model is opened, the service is never asked, and a list is kept for a second, because ComfyUI asks
-several times per workflow. What cannot be picked is kept with its reason; *Hearth Models* shows it.
+called so, else one that the service publishes itself (`ember`). `Qwen/Qwen3-VL-2B-Instruct`, as the
+hub writes it, is that folder too, and can be fetched where it is missing. Names come from names of
+files: no model is opened, the service is never asked, and a list is kept for a second, because
+ComfyUI asks several times per workflow. What cannot be picked is kept with its reason; *Hearth
+Models* shows it.
 """
 
 from __future__ import annotations
@@ -18,13 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import comfy_api, errors
+from ..hub_models import KNOWN, ORIGIN
 from ._model_scan import Found, Scanner
 
 EMBEDDED = "ember"
 
 _KEEP_SECONDS = 1.0
 _LANGUAGE_KIND = re.compile(r"llm|vlm|qwen|prompt_generator", re.IGNORECASE)
+_REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 _DIFFUSION_KINDS = ("diffusion_models", "diffusers")
+_DECLARED = ("LLM", "text_encoders", *_DIFFUSION_KINDS)
 _TOKENIZER = ("vocab.json", "merges.txt", "tokenizer_config.json")
 # In the layout of diffusers: what belongs to `text_encoder` and lies in the folders beside it.
 _BESIDE_AN_ENCODER = {
@@ -46,6 +51,7 @@ class ModelFolders:
 
     def __init__(self) -> None:
         self._scanner = Scanner()
+        self._roots: list[tuple[str, Path]] = []
         self._found: dict[str, Path] = {}
         self._refused: list[tuple[str, Found]] = []
         self._fresh_until = float("-inf")
@@ -73,7 +79,7 @@ class ModelFolders:
         Raises UnknownModel, with what to do, for a path that is in no model folder.
         """
         path = self.path_of(name)
-        if path is None and _is_bare(name):
+        if path is None and is_bare(name):
             return Source(name)
         if path is None or not path.exists():
             raise self._missing(name)
@@ -83,8 +89,21 @@ class ModelFolders:
         return _with_tokenizer({path.name: path}, None, 1)
 
     def has(self, name: str) -> bool:
-        """Whether a path is in a model folder; a bare name is for the service to judge."""
-        return _is_bare(name) or self.path_of(name) is not None
+        """Whether a path is in a model folder; a bare name is for the service to judge, one of
+        the hub's can be fetched."""
+        return is_bare(name) or self.path_of(name) is not None or self.is_repository(name)
+
+    def choices(self) -> list[str]:
+        """`names`, and the repositories of the hub whose models could be fetched."""
+        here = {path.name for path in self._models().values()}
+        missing = [known.repository for known in KNOWN.values() if known.name not in here]
+        return [*self.names(), *missing]
+
+    def is_repository(self, name: str) -> bool:
+        """Whether a name is one of the hub's, owner/name, and of no folder of ours."""
+        self._models()
+        is_name = bool(_REPOSITORY.fullmatch(name)) and ".." not in name
+        return is_name and not name.endswith(".safetensors") and self._has_owner(name)
 
     def path_of(self, name: str) -> Path | None:
         """The folder or file that a name stands for; None for what is in no model folder."""
@@ -100,9 +119,19 @@ class ModelFolders:
 
     def _look_up(self, name: str) -> Path | None:
         models = self._models()
-        if name in models or not _is_bare(name) or name == EMBEDDED:
+        if name in models or name == EMBEDDED:
             return models.get(name)
-        return next((path for path in models.values() if path.name == name), None)
+        owner, _, last = name.rpartition("/")
+        if owner and not self._has_owner(name):
+            return None
+        same = (path for path in models.values() if path.name == last)
+        return next((path for path in same if not owner or _origin(path) in ("", name)), None)
+
+    def _has_owner(self, name: str) -> bool:
+        """Whether a name is owner/name as the hub writes it, and not kind/name as we do."""
+        owner, _, rest = name.partition("/")
+        kinds = {*_DECLARED, *(kind for kind, _ in self._roots)}
+        return name in KNOWN or ("/" not in rest and owner not in kinds)
 
     def _missing(self, name: str) -> errors.HearthError:
         reasons = [found.problem for refused, found in self._refused if refused == name]
@@ -128,7 +157,8 @@ class ModelFolders:
     def _search(self) -> None:
         self._found, self._refused = {}, []
         self._scanner.begin()
-        for kind, root in _roots(self._scanner):
+        self._roots = list(_roots(self._scanner))
+        for kind, root in self._roots:
             for found in self._scanner.models_below(root, kind in _DIFFUSION_KINDS):
                 name = f"{kind}/{found.path.relative_to(root).as_posix()}"
                 if found.problem:
@@ -146,7 +176,8 @@ class ModelFolders:
 FOLDERS = ModelFolders()  # of this ComfyUI: every node looks here
 
 
-def _is_bare(name: str) -> bool:
+def is_bare(name: str) -> bool:
+    """Whether a name says nothing of a place."""
     return bool(name) and "/" not in name and not name.endswith(".safetensors")
 
 
@@ -171,6 +202,14 @@ def _roots(scanner: Scanner) -> Iterator[tuple[str, Path]]:
         if place not in seen:
             seen.add(place)
             yield kind, folder
+
+
+def _origin(path: Path) -> str:
+    """The repository that a folder was fetched from, as `hearth.hub` wrote it; empty if unknown."""
+    try:
+        return (path / ORIGIN).read_text(encoding="utf-8").partition("@")[0]
+    except (OSError, ValueError):
+        return ""
 
 
 def _llm_first(name: str) -> tuple[bool, str]:

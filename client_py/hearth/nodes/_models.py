@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import comfy_api, errors
+from ._fetch import DOWNLOAD_IF_MISSING, find_or_fetch
 from ._model_folders import EMBEDDED, FOLDERS
 from ._schema import Input, chosen, from_contract
 from ._service import connected
@@ -42,6 +43,7 @@ class Llm:
     head: str = "auto"
     attention: str = "auto"
     keep_loaded: bool = True
+    download_if_missing: bool = False
 
 
 class Lent(NamedTuple):
@@ -67,9 +69,10 @@ def model_input() -> Input:
         "model",
         "COMBO",
         "ember is built in (coloured shapes only); the others lie in ComfyUI's model folders"
-        " LLM and text_encoders: Hugging Face folders, or single files.",
+        " (Hearth Models lists them). Names with an owner, as Qwen/Qwen3-VL-2B-Instruct, are not"
+        " here yet: download_if_missing fetches them.",
         {"default": EMBEDDED},
-        choices=FOLDERS.names,
+        choices=FOLDERS.choices,
     )
 
 
@@ -104,6 +107,10 @@ def attention_input() -> Input:
     return from_contract("attention", "COMBO", message="offer_model", optional=True, advanced=True)
 
 
+def download_input() -> Input:
+    return DOWNLOAD_IF_MISSING
+
+
 def validate(_cls: type, model: Any = None) -> Any:
     """Any model that is still there may be named, even one that was not when the list was made."""
     return True if model is None or FOLDERS.has(model) else FOLDERS.complaint(model)
@@ -124,7 +131,7 @@ def picked(llm: Llm | None, model: str, **choices: Any) -> Llm:
 async def lent(llm: Llm) -> AsyncIterator[Lent]:
     """The model, offered to the service, while the block lasts. Errors from inside name it as it
     was picked, and stand on the node."""
-    source = FOLDERS.find(llm.model)
+    source = await find_or_fetch(llm.model, llm.download_if_missing)
     with in_words_of_the_node(llm.model, source):
         choices = _choices(llm, source.model)
         async with connected() as service:

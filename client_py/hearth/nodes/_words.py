@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from .. import errors, messages
+from ..hub_models import repository_for
 from ._answer import show
+from ._fetch import not_allowed
 
 if TYPE_CHECKING:
     from ._model_folders import Source
@@ -47,6 +49,9 @@ def naming_inputs(parts: Mapping[str, str]) -> Iterator[None]:
 
 def _told(error: errors.HearthError, model: str, source: Source) -> errors.HearthError:
     if error.code == "unknown_model" and isinstance(source.model, str):
+        repository = repository_for(model)
+        if repository is not None:
+            return not_allowed(repository)
         return error.reworded(
             f"The service publishes no model {model!r}.",
             "Pick another one from the list, or publish it: hearthd --model NAME=FOLDER.",

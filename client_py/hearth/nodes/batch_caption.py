@@ -88,6 +88,7 @@ async def run(
     keep_loaded: bool,
     llm: Any = None,
     precision: str = "auto",
+    download_if_missing: bool = False,
     **inputs: Any,
 ) -> Shown:
     """Captions what has no text file yet, or everything."""
@@ -95,7 +96,13 @@ async def run(
     jobs, problems = await _in_thread(files.jobs_in, root, output, inputs["recursive"])
     todo, before = await _in_thread(_sorted_out, jobs, inputs["existing"])
     todo = todo[: inputs["limit"] or None]
-    picked = models.picked(llm, model, precision=precision, keep_loaded=keep_loaded)
+    picked = models.picked(
+        llm,
+        model,
+        precision=precision,
+        keep_loaded=keep_loaded,
+        download_if_missing=download_if_missing,
+    )
     async with models.lent(picked) as lent:
         work = _Work(lent, inputs, root, Screen(max(1, len(todo)), False), len(todo), dict(before))
         work.problems += problems
@@ -232,6 +239,7 @@ NODE = Node(
         from_contract("top_k", "INT", optional=True, advanced=True),
         from_contract("repetition_penalty", "FLOAT", optional=True, advanced=True),
         from_contract("thinking", "COMBO", optional=True, advanced=True),
+        models.download_input(),
     ),
     outputs=(
         Output("summary", "STRING", "What was done, and what could not be."),

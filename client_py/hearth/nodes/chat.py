@@ -23,6 +23,7 @@ async def run(
     keep_loaded: bool,
     llm: Any = None,
     precision: str = "auto",
+    download_if_missing: bool = False,
     history: Any = None,
     conversation: str = "",
     **inputs: Any,
@@ -32,7 +33,13 @@ async def run(
         raise errors.BadRequest("message is empty.", "Write what you want to say.")
     before = _before(history, conversation.strip(), bool(inputs["reset"]))
     before = before.shortened(int(inputs["max_turns"]) - 1)
-    picked = models.picked(llm, model, precision=precision, keep_loaded=keep_loaded)
+    picked = models.picked(
+        llm,
+        model,
+        precision=precision,
+        keep_loaded=keep_loaded,
+        download_if_missing=download_if_missing,
+    )
     async with models.lent(picked) as lent:
         question = Question((*await _pictures(lent.service, inputs), Part("message", message)))
         sampling = sampling_of(inputs)
@@ -119,6 +126,7 @@ NODE = Node(
         models.keep_loaded_input(),
         models.precision_input(),
         *thinking_inputs(),
+        models.download_input(),
     ),
     outputs=(
         Output("text", "STRING", "The answer, and nothing but the answer."),

@@ -47,6 +47,7 @@ async def run(
     keep_loaded: bool,
     llm: Any = None,
     precision: str = "auto",
+    download_if_missing: bool = False,
     strict: bool = False,
     **inputs: Any,
 ) -> Shown:
@@ -61,7 +62,13 @@ async def run(
     sampling = sampling_of(inputs)
     if strict:
         sampling["json_schema"] = json.dumps(_FORM)
-    picked = models.picked(llm, model, precision=precision, keep_loaded=keep_loaded)
+    picked = models.picked(
+        llm,
+        model,
+        precision=precision,
+        keep_loaded=keep_loaded,
+        download_if_missing=download_if_missing,
+    )
     async with models.lent(picked) as lent:
         _, replies = await ask(lent, questions, sampling, Conversation())
     found = [boxes.places_in(r, q.pictures, 0) for q, r in zip(questions, replies)]
@@ -136,6 +143,7 @@ NODE = Node(
             optional=True,
         ),
         *pixel_inputs(),
+        models.download_input(),
     ),
     outputs=(
         *boxes.OUTPUTS,

@@ -10,11 +10,12 @@ async def run(
     model: str,
     keep_loaded: bool,
     precision: str = "auto",
+    download_if_missing: bool = False,
     head: str = "auto",
     attention: str = "auto",
 ) -> Shown:
     """Nothing is loaded here: the service loads a model when it is first asked."""
-    return Shown((models.Llm(model, precision, head, attention, keep_loaded),))
+    return Shown((models.Llm(model, precision, head, attention, keep_loaded, download_if_missing),))
 
 
 NODE = Node(
@@ -29,6 +30,7 @@ NODE = Node(
         models.precision_input(),
         models.head_input(),
         models.attention_input(),
+        models.download_input(),
     ),
     outputs=(Output("llm", models.LLM, "For the input llm of the other nodes."),),
     run=run,

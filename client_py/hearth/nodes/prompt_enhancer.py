@@ -22,6 +22,7 @@ async def run(
     keep_loaded: bool,
     llm: Any = None,
     precision: str = "auto",
+    download_if_missing: bool = False,
     **inputs: Any,
 ) -> Shown:
     """Asks the service to rewrite the prompt."""
@@ -29,7 +30,13 @@ async def run(
         raise errors.BadRequest("prompt is empty.", "Write a few words that shall become a prompt.")
     system = instructions(inputs["style"], inputs["language"], inputs["instruction"])
     question = Question((Part("prompt", prompt),))
-    picked = models.picked(llm, model, precision=precision, keep_loaded=keep_loaded)
+    picked = models.picked(
+        llm,
+        model,
+        precision=precision,
+        keep_loaded=keep_loaded,
+        download_if_missing=download_if_missing,
+    )
     async with models.lent(picked) as lent:
         _, replies = await ask(lent, [question], sampling_of(inputs), Conversation(), system)
     text = replies[0].text.strip()
@@ -99,6 +106,7 @@ NODE = Node(
         from_contract("top_k", "INT", optional=True, advanced=True),
         from_contract("repetition_penalty", "FLOAT", optional=True, advanced=True),
         from_contract("thinking", "COMBO", optional=True, advanced=True),
+        models.download_input(),
     ),
     outputs=(Output("prompt", "STRING", "The new prompt, and nothing but the prompt."),),
     run=run,

@@ -16,14 +16,25 @@ _BATCHES = "A batch becomes one prompt with several pictures."
 
 
 async def run(
-    model: str, keep_loaded: bool, llm: Any = None, precision: str = "auto", **inputs: Any
+    model: str,
+    keep_loaded: bool,
+    llm: Any = None,
+    precision: str = "auto",
+    download_if_missing: bool = False,
+    **inputs: Any,
 ) -> Shown:
     """Asks the service for one answer.
 
     image, image2: IMAGE [pictures, height, width, channels], 0 to 1: all become one prompt.
     """
     questions = questions_of(inputs)
-    picked = models.picked(llm, model, precision=precision, keep_loaded=keep_loaded)
+    picked = models.picked(
+        llm,
+        model,
+        precision=precision,
+        keep_loaded=keep_loaded,
+        download_if_missing=download_if_missing,
+    )
     async with models.lent(picked) as lent:
         _, replies = await ask(lent, questions, sampling_of(inputs), Conversation())
     text = replies[0].text
@@ -60,6 +71,7 @@ NODE = Node(
         models.keep_loaded_input(),
         models.precision_input(),
         *video_inputs()[:2],
+        models.download_input(),
     ),
     outputs=(Output("text", "STRING", "The answer, and nothing but the answer."),),
     run=run,

@@ -29,6 +29,7 @@ async def run(
     keep_loaded: bool,
     llm: Any = None,
     precision: str = "auto",
+    download_if_missing: bool = False,
     head: str = "auto",
     attention: str = "auto",
     history: Any = None,
@@ -40,7 +41,13 @@ async def run(
     questions, sampling, before = questions_of(inputs), sampling_of(inputs), given(history)
     _check_beams(sampling)
     picked = models.picked(
-        llm, model, precision=precision, head=head, attention=attention, keep_loaded=keep_loaded
+        llm,
+        model,
+        precision=precision,
+        head=head,
+        attention=attention,
+        keep_loaded=keep_loaded,
+        download_if_missing=download_if_missing,
     )
     async with models.lent(picked) as lent:
         chats, replies = await ask(lent, questions, sampling, before, system_prompt)
@@ -156,6 +163,7 @@ NODE = Node(
         models.precision_input(),
         models.head_input(),
         models.attention_input(),
+        models.download_input(),
     ),
     outputs=_OUTPUTS,
     run=run,

@@ -1,0 +1,48 @@
+"""What meets other programs inside real ComfyUIs: the hub, other packs' workflows, core's nodes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "python")]
+CHECKOUTS = [Path(path) for path in os.environ["COMFYUI_DIR"].split(os.pathsep)]
+pytest.importorskip("aiohttp")
+pytest.importorskip("huggingface_hub")
+pytest.register_assert_rewrite("cases_others")
+
+import hearthd_for_test as services  # noqa: E402
+from cases import service  # noqa: E402, F401
+from cases_others import *  # noqa: E402, F403
+from cases_others import hub  # noqa: E402, F401
+from real_comfy import RealComfy  # noqa: E402
+
+from hub_server import Hub  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def any_service(comfy: Any) -> Iterator[services.Service]:
+    if services.hearthd() is None:
+        pytest.skip("no hearthd is built; HEARTH_BIN names the folder of one")
+    owned = services.Service(comfy.base / "hearth.sock")
+    yield owned
+    owned.stop()
+
+
+@pytest.fixture(scope="module", params=CHECKOUTS, ids=lambda path: path.name)
+def comfy(request: Any, hub: Hub, tmp_path_factory: Any) -> Iterator[RealComfy]:  # noqa: F811
+    base = tmp_path_factory.mktemp("comfy")
+    services.make_fake_model(base / "models/LLM/fake")
+    env = {
+        "HEARTH_SOCKET": str(base / "hearth.sock"),
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_OFFLINE": "0",
+    }
+    with RealComfy(request.param, services.ROOT, base, env) as running:
+        yield running
