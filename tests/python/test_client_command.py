@@ -10,7 +10,7 @@ import numpy
 import pytest
 from PIL import Image
 
-from hearth import messages
+from hearth import messages, presets
 from server import fails, replies, silent, wait_until
 
 
@@ -50,6 +50,14 @@ def test_a_picture_is_described(service, picture):
     assert prompt.text == "Describe this picture."
     assert tensor.tensor.shape == [4, 6, 3]
     assert service.peer.arena_bytes(tensor.tensor) == b"\xff\0\0" * 24
+
+
+def test_a_preset_is_asked_by_its_name(service, picture):
+    run("caption", picture, "--preset", "One sentence", "--socket", service.path)
+    (request,) = service.peer.messages_of(messages.Generate)
+    assert request.messages[0].content[1].text == presets.QUESTIONS["One sentence"]
+    code, _, err = run("caption", picture, "--preset", "Shout", "--socket", service.path)
+    assert code == 2 and "'Tags'" in err
 
 
 def test_several_pictures_are_several_answers(service, picture, tmp_path):
