@@ -27,7 +27,7 @@ from .connection import Connection
 from .held import Held
 from .models import Model
 from .pool import Pool
-from .replies import Reply
+from .replies import Reply, TokenCount
 from .results import Encoded
 from .retry import encode_request, generate_request
 from .slots import IDLE_S
@@ -167,6 +167,17 @@ class AsyncClient(Caller):
     async def unload(self, model: Model | str) -> bool:
         """As Client.unload()."""
         return await self._run(self._unload(model))
+
+    async def count_tokens(
+        self,
+        model: Model | str,
+        messages: Messages,
+        *,
+        interrupted: Interrupted | None = None,
+        **options: Any,
+    ) -> TokenCount:
+        """As Client.count_tokens()."""
+        return await self._run(self._count_tokens(model, messages, options), interrupted)
 
     async def plan(self, model: Model | str) -> messages.LoadPlan:
         """As Client.plan()."""

@@ -7,14 +7,16 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from . import content, errors, messages, models
-from .chat import pixels_of
+from .chat import Chat, checked_options
 from .connection import Connection, dial, socket_paths
 from .held import Held
+from .media import medium_of
 from .models import Model
 from .placing import drop_arenas, held, placed
+from .replies import TokenCount, count_of
 from .results import Encoded
 from .retry import Request, reconnected
 from .slots import IDLE_S
@@ -176,12 +178,22 @@ class Caller:
         exchange = connection.ask(messages.PlanLoad(model=name))
         return (yield from end_of(connection, exchange, messages.LoadPlan))
 
+    def _count_tokens(
+        self, model: Model | str, turns: object, options: dict[str, Any]
+    ) -> Steps[TokenCount]:
+        chat = Chat(turns)
+        chat.outline()
+        options = checked_options("count_tokens", options)
+        connection, name = yield from self._knowing(model)
+        message = messages.CountTokens(model=name, messages=chat.messages, **options)
+        exchange = connection.ask(message)
+        return count_of((yield from end_of(connection, exchange, messages.TokensCounted)))
+
     def _free_memory(self, nbytes: int) -> Steps[messages.MemoryFreed]:
         return (yield from self._ask(messages.FreeMemory(nbytes=nbytes), messages.MemoryFreed))
 
     def _put(self, picture: object) -> Steps[Held]:
-        pixels, fps = pixels_of(picture, "picture")
-        kept = Held(pixels, fps)
+        kept = Held(medium_of(picture, "picture"))
         connection = yield from self._ready()
         (yield from held(connection, kept)).release()
         return kept

@@ -8,13 +8,18 @@ from typing import Any
 
 from . import content, errors, messages
 from .held import Held
+from .media import medium_of
 from .slots import Slot
 from .tensors import Pixels, is_tensor
 from .wire import MAX_TEXT_BYTES
 
 _NO_OPTIONS = ("model", "messages", "layers", "key", "result_key")
+_KINDS: dict[str, type[messages.Struct]] = {
+    "generate": messages.Generate,
+    "encode": messages.Encode,
+    "count_tokens": messages.CountTokens,
+}
 _ROLES = ("system", "user", "assistant")
-_VIDEO = ("video", "fps", "frames")
 
 
 class Chat:
@@ -56,6 +61,15 @@ class Chat:
             _describe(pixels, parts, slot.arena, offset)
             yield from pixels.write(slot.memory, offset)
             offset += pixels.nbytes
+
+    def outline(self) -> None:
+        """Says how large the pictures are, in tensors that lie nowhere: for count_tokens."""
+        held = zip((held.pixels for held in self.held), self._held_parts)
+        for pixels, parts in [*held, *self._placed]:
+            _describe(pixels, parts, 0, 0)
+            for part in parts:
+                assert part.tensor is not None
+                part.tensor.offset = part.tensor.nbytes = 0
 
     def place_held(self, index: int, slot: Slot) -> None:
         """The held picture of this index lies in `slot`."""
@@ -99,42 +113,14 @@ class Chat:
         if isinstance(value, Held):
             if value.is_closed:
                 raise errors.BadRequest(f"{name} was closed.", "Put the picture again.")
-            parts = _parts_of(value.pixels, value.fps)
+            parts = value.medium.parts()
             self.held.append(value)
             self._held_parts.append(parts)
             return parts
-        pixels, fps = pixels_of(value, name)
-        parts = _parts_of(pixels, fps)
-        self._placed.append((pixels, parts))
+        medium = medium_of(value, name)
+        parts = medium.parts()
+        self._placed.append((medium.pixels, parts))
         return parts
-
-
-def pixels_of(value: object, name: str) -> tuple[Pixels, float]:
-    """A picture, batch or video as a caller writes it, and the video's frames per second as it will
-    be sent. Raises BadRequest or BadPicture."""
-    if is_tensor(value):
-        return Pixels(value, name), 0.0
-    if not isinstance(value, Mapping) or "video" not in value or not set(value) <= set(_VIDEO):
-        raise errors.BadRequest(
-            f"{name} is a {type(value).__name__}.",
-            "Use texts, pictures (torch tensors, numpy arrays), what put() returned, and "
-            '{"video": tensor, "fps": n, "frames": at most so many of them}.',
-        )
-    if not is_tensor(value["video"]):
-        raise errors.BadRequest(f"{name}: video is no torch tensor or numpy array.")
-    pixels = Pixels(value["video"], f"{name}.video", is_video=True)
-    fps, frames = float(value.get("fps") or 0.0), value.get("frames")
-    if frames is not None:
-        if not isinstance(frames, int) or frames < 1:
-            raise errors.BadRequest(f"{name}: frames is {frames!r}.", "Use a number from 1 on.")
-        fps /= pixels.sample(frames)
-    return pixels, fps
-
-
-def _parts_of(pixels: Pixels, fps: float) -> list[messages.ContentPart]:
-    if pixels.is_video:
-        return [messages.ContentPart(kind="video", fps=fps)]
-    return [messages.ContentPart(kind="image") for _ in range(pixels.tensors)]
 
 
 def _describe(
@@ -164,9 +150,9 @@ def _checked_text(text: str, name: str) -> str:
 
 
 def checked_options(message: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of `generate` or `encode` as plain values. Raises BadRequest for unknown names and
-    bad values."""
-    kind = messages.Generate if message == "generate" else messages.Encode
+    """Options of `generate`, `encode` or `count_tokens` as plain values. Raises BadRequest for
+    unknown names and bad values."""
+    kind = _KINDS[message]
     known = [name for name in kind.__slots__ if name not in _NO_OPTIONS]
     unknown = [name for name in given if name not in known]
     if unknown:

@@ -9,11 +9,12 @@
             print(piece, end="", flush=True)
 
 Pictures are torch tensors or numpy arrays, u8 or float 0..1, [height, width, channels],
-[height, width] or a batch of them; `{"video": [frames, height, width, channels], "fps": 24.0,
-"frames": 16}` is a video of which at most 16 frames, evenly spaced, are sent; put() keeps a picture
-in shared memory for many requests. A client belongs to one thread; shared() hands clients out to
-threads. What fails raises a HearthError: one class for each error code, such as NotReachable, each
-saying what to do.
+[height, width] or a batch of them; `{"image": picture, "max_pixels": 500_000}` has limits of its
+own. `{"video": [frames, height, width, channels], "fps": 24.0}` is a video of which two frames a
+second are sent, with `"frames": 16` at most 16, evenly spaced; `"indices": [...]` says that these
+frames were chosen already (docs/video.md). put() keeps a picture in shared memory for many
+requests. A client belongs to one thread; shared() hands clients out to threads. What fails raises a
+HearthError: one class for each error code, such as NotReachable, each saying what to do.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from .held import Held as Held
 from .models import Model
 from .pool import Pool
 from .replies import Reply as Reply
+from .replies import TokenCount as TokenCount
 from .results import Encoded as Encoded
 from .retry import Request, encode_request, generate_request
 from .steps import CANCEL_WAIT_S, POLL_S, Interrupted, OnProgress, Steps
@@ -203,6 +205,22 @@ class Client(Caller):
     def unload(self, model: Model | str) -> bool:
         """Gives up our hold. Returns whether the model is still in memory, for others."""
         return self._run(self._unload(model))
+
+    def count_tokens(
+        self,
+        model: Model | str,
+        messages: Messages,
+        *,
+        interrupted: Interrupted | None = None,
+        **options: Any,
+    ) -> TokenCount:
+        """What a chat would take of a model's context. The model need not be loaded, and no pixel
+        is copied or sent: only the sizes of pictures and videos count.
+
+        options: thinking, min_pixels, max_pixels, as in generate(). Raises as generate() does, but
+        a chat that is too long is only counted.
+        """
+        return self._run(self._count_tokens(model, messages, options), interrupted)
 
     def plan(self, model: Model | str) -> messages.LoadPlan:
         """What loading a model would take, whether it fits, and which idle models would leave."""

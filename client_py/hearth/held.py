@@ -11,8 +11,8 @@ import weakref
 from collections import deque
 
 from . import content, errors
+from .media import Medium
 from .slots import Slot
-from .tensors import Pixels
 from .wire import Releasable
 
 
@@ -23,9 +23,9 @@ class Held:
     it any more.
     """
 
-    def __init__(self, pixels: Pixels, fps: float) -> None:
-        self.pixels = pixels
-        self.fps = fps
+    def __init__(self, medium: Medium) -> None:
+        self.medium = medium
+        self.pixels = medium.pixels
         self.key = b""  # of its content, known when it was first written
         self.is_closed = False
         self._places: weakref.WeakKeyDictionary[HeldSlots, weakref.finalize[..., Held]] = (

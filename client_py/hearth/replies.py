@@ -44,6 +44,25 @@ class Reply(NamedTuple):
         return [self.text, *(other.text for other in self.others)]
 
 
+class TokenCount(NamedTuple):
+    """What a chat would take of the context, which prompt and answer share."""
+
+    prompt_tokens: int  # of the whole prompt
+    image_tokens: int  # of these, of pictures and videos
+    context_tokens: int
+    pictures: tuple[messages.SeenPicture, ...]  # as the model would see them, in order
+
+
+def count_of(counted: messages.TokensCounted) -> TokenCount:
+    """The numbers in a reply."""
+    return TokenCount(
+        counted.prompt_tokens,
+        counted.image_tokens,
+        counted.context_tokens,
+        tuple(counted.pictures),
+    )
+
+
 def reply_of(generated: messages.Struct) -> Reply:
     """The answer in a terminal frame."""
     assert isinstance(generated, messages.Generated)

@@ -76,18 +76,10 @@ class Pixels:
         self._source = _as_four_dimensions(source, package, name)
         self._picked: Sequence[int] = range(self.shape[0])
 
-    def sample(self, frames: int) -> float:
-        """Keeps at most so many frames, evenly spaced from the first to the last, as
-        numpy.linspace picks them. Returns how many frames of the source each step takes."""
-        count = self.shape[0]
-        if frames >= count:
-            return 1.0
-        step = (count - 1) / (frames - 1) if frames > 1 else float(count)
-        self._picked = [min(int(index * step), count - 1) for index in range(frames)]
-        if frames > 1:
-            self._picked[-1] = count - 1
-        self.shape = [frames, *self.shape[1:]]
-        return step
+    def pick(self, indices: Sequence[int]) -> None:
+        """Keeps these pictures or frames only."""
+        self._picked = indices
+        self.shape = [len(indices), *self.shape[1:]]
 
     @property
     def tensors(self) -> int:

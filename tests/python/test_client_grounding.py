@@ -121,5 +121,5 @@ def test_no_text_makes_it_fail():
     pieces = ["[", "{", "}", "]", '"bbox_2d"', ":", ",", "1", "-2", "(3,4)", '"label"', "é", "\\"]
     for _ in range(2000):
         find("".join(draw.choices(pieces, k=draw.randrange(30))))
-    for deep in ("[" * 100_000, "[{" * 50_000, '{"bbox_2d":' * 2000, "(1,2)," * 20_000):
+    for deep in ("[" * 100_000, "[{" * 10_000, '{"bbox_2d":' * 2000, "(1,2)," * 20_000):
         find(deep)

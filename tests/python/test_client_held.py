@@ -83,7 +83,7 @@ def test_equal_pictures_share_their_memory_whatever_they_are_made_of(client, ser
 def test_other_pictures_and_shapes_have_their_own_memory(client):
     held = [client.put(p) for p in (PICTURE, OTHER, PICTURE.reshape(6, 8, 3), PICTURE[None])]
     assert written(client) == 192 * 3
-    held.append(client.put({"video": PICTURE[None]}))
+    held.append(client.put({"video": PICTURE[None], "fps": 1}))
     assert written(client) == 192 * 4
 
 

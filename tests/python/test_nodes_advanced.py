@@ -266,6 +266,22 @@ def test_a_bad_choice_is_named_before_anything_is_sent(comfy, service, inputs, c
     assert asked(service) == []
 
 
+@pytest.mark.parametrize(
+    "inputs, indices",
+    [({"frame_indices": "1, 3-4"}, [1, 3, 4]), ({"frames": 3}, [0, 2, 4]), ({}, [0, 1, 2, 3, 4])],
+)
+def test_frames_of_a_video_keep_their_numbers(comfy, service, inputs, indices):
+    frames = torch.arange(5)[:, None, None, None].expand(5, 8, 8, 3) / 255
+    workflow = {
+        "0": give(comfy, "Source", frames),
+        "1": make(NODE, video=["0", 0], fps=12.0, **inputs),
+    }
+    assert comfy.run(workflow).status == "success"
+    part = asked(service)[0].messages[-1].content[0]
+    assert (part.kind, part.fps, part.frame_indices) == ("video", 12.0, indices)
+    assert list(service.peer.arena_bytes(part.tensor)[:: 8 * 8 * 3]) == indices
+
+
 def test_thoughts_are_shown_until_the_first_word(comfy, service):
     def think(peer, frame, request):
         thought = messages.Token(text="round …", token_ids=b"", thinking=True)

@@ -96,7 +96,7 @@ def video_part(name: str, batch: Any, fps: float, frames: int, frame_indices: st
     video: dict[str, Any] = {"video": batch, "fps": fps}
     picked = frames_named(frame_indices, len(batch))
     if picked:
-        video["frame_indices"] = picked
+        video |= {"video": batch[picked], "indices": picked}
     else:
         video["frames"] = frames
     return Part(name, video, size=_size(batch))
