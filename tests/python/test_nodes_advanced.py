@@ -293,3 +293,25 @@ def test_thoughts_are_shown_until_the_first_word(comfy, service):
     outcome = comfy.run({"1": make(NODE)})
     assert outcome.texts[0] == ("1", "Thinking …\n\nround …")
     assert outcome.texts[-1] == ("1", "a red circle")
+
+
+@pytest.mark.parametrize(
+    "given, complaint",
+    [
+        ("1000, x", "max_pixels_each has 'x'"),
+        (",".join(["1"] * 9), "max_pixels_each has 9 numbers for 8 sockets"),
+    ],
+)
+def test_budgets_that_are_none_are_named(comfy, service, given, complaint):
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(1, 8, 8, 3)),
+        "1": make(NODE, image=["0", 0], max_pixels_each=given),
+    }
+    outcome = comfy.run(workflow)
+    assert outcome.error_type == "BadRequest" and complaint in outcome.error
+
+
+def test_a_wrong_socket_is_named(comfy, service):
+    workflow = {"0": give(comfy, "Wrong", "ember", "HEARTH_LLM"), "1": make(NODE, llm=["0", 0])}
+    outcome = comfy.run(workflow)
+    assert outcome.error_type == "BadRequest" and "llm is a str" in outcome.error

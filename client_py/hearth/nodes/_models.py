@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import comfy_api, errors
@@ -116,10 +116,11 @@ def validate(_cls: type, model: Any = None) -> Any:
     return True if model is None or FOLDERS.has(model) else FOLDERS.complaint(model)
 
 
-def picked(llm: Llm | None, model: str, **choices: Any) -> Llm:
-    """What the socket brings, or else what the node's own widgets say."""
+def picked(inputs: Mapping[str, Any]) -> Llm:
+    """What the socket llm brings, or else what the node's own widgets say."""
+    llm = inputs.get("llm")
     if llm is None:
-        return Llm(model, **choices)
+        return Llm(**{one.name: inputs[one.name] for one in fields(Llm) if one.name in inputs})
     if not isinstance(llm, Llm):
         raise errors.BadRequest(
             f"llm is a {type(llm).__name__}.", "Connect the output of the node Model (Hearth)."

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .. import errors
-from ._schema import Input
 
 SOCKETS = ("image", *(f"image{number}" for number in range(2, 9)))
 ONE_PROMPT, EACH, VIDEO = "one prompt", "one answer each", "video"
@@ -19,11 +17,13 @@ FRAMES, FPS = 16, 24.0
 class Part:
     """One value of a question: a text, picture, batch or video, and the input that it is from.
 
+    pictures: how many the model sees of it; a video is one
     left, top: where it lies in the picture of `size` (width, height) that it was cut from
     """
 
     name: str
     value: Any
+    pictures: int = 0
     left: int = 0
     top: int = 0
     size: tuple[int, int] = (0, 0)
@@ -42,7 +42,7 @@ class Question:
     @property
     def pictures(self) -> list[Part]:
         """One for each picture or video that the model sees, in order."""
-        return [part for part in self.parts if part.size != (0, 0) for _ in range(_count(part))]
+        return [part for part in self.parts for _ in range(part.pictures)]
 
     def names(self, turn: int) -> dict[str, str]:
         """What the client calls the parts, when they are the chat's turn of this number: the
@@ -52,54 +52,15 @@ class Question:
         }
 
 
-def picture_inputs(count: int, batches: str) -> tuple[Input, ...]:
-    """The sockets `image`, `image2`, …; `batches` says what becomes of one."""
-    first = Input("image", "IMAGE", f"One picture or a batch. {batches}", optional=True)
-    more = (
-        Input(name, "IMAGE", "Another picture or batch, seen after those above.", optional=True)
-        for name in SOCKETS[1:count]
-    )
-    return (first, *more)
-
-
-def video_inputs() -> tuple[Input, ...]:
-    """How frames are picked from a video, and when they were seen."""
-    return (
-        Input(
-            "fps",
-            "FLOAT",
-            "Videos: frames per second of the batch that comes in. The model is told at which"
-            " second it sees what.",
-            {"default": FPS, "min": 0.01, "max": 1000.0, "step": 0.01, "advanced": True},
-            optional=True,
-        ),
-        Input(
-            "frames",
-            "INT",
-            "Videos: at most so many frames, evenly spaced, are looked at.",
-            {"default": FRAMES, "min": 1, "max": 1024, "advanced": True},
-            optional=True,
-        ),
-        Input(
-            "frame_indices",
-            "STRING",
-            "Videos: exactly these frames instead, counted from 0, rising, such as 0, 12, 24-30."
-            " Empty: evenly spaced ones.",
-            {"default": "", "advanced": True},
-            optional=True,
-        ),
-    )
-
-
 def video_part(name: str, batch: Any, fps: float, frames: int, frame_indices: str) -> Part:
     """A batch as a video: evenly spaced frames, or those that are named."""
-    video: dict[str, Any] = {"video": batch, "fps": fps}
     picked = frames_named(frame_indices, len(batch))
+    video: dict[str, Any] = {"video": batch, "fps": fps}
     if picked:
-        video |= {"video": batch[picked], "indices": picked}
-    else:
+        video.update(video=batch[picked], indices=picked)
+    elif frames:
         video["frames"] = frames
-    return Part(name, video, size=_size(batch))
+    return Part(name, video, 1, size=_size(batch))
 
 
 def frames_named(text: str, count: int) -> list[int]:
@@ -124,15 +85,40 @@ def frames_named(text: str, count: int) -> list[int]:
     return found
 
 
-def picture_parts(name: str, batch: Any, mask: Any = None, margin: int = 0) -> list[Part]:
-    """A picture or batch as one part; with a mask, what it covers of each picture as one each."""
+def picture_parts(
+    name: str, batch: Any, mask: Any = None, margin: int = 0, max_pixels: int = 0
+) -> list[Part]:
+    """A picture or batch as one part; with a mask, what it covers of each picture as one each.
+    max_pixels: 0: the request's."""
+    size = _size(batch)
     if mask is None:
-        return [Part(name, batch, size=_size(batch))]
+        count = len(batch) if len(batch.shape) == 4 else 1
+        return [Part(name, _limited(batch, max_pixels), count, size=size)]
     from ..crops import crop_to_mask
 
-    size = _size(batch)
     crops = crop_to_mask(batch, mask, margin)
-    return [Part(name, crop.picture, crop.left, crop.top, size) for crop in crops]
+    return [
+        Part(name, _limited(crop.picture, max_pixels), 1, crop.left, crop.top, size)
+        for crop in crops
+    ]
+
+
+def _limited(picture: Any, max_pixels: int) -> Any:
+    return {"image": picture, "max_pixels": max_pixels} if max_pixels else picture
+
+
+def budgets_of(text: str) -> dict[str, int]:
+    """`1000000, , 200000`: the most pixels of each socket, in order. Raises BadRequest."""
+    items = [item.strip() for item in text.split(",")] if text.strip() else []
+    wrong = [item for item in items if item and not item.isdecimal()]
+    if wrong or len(items) > len(SOCKETS):
+        raise errors.BadRequest(
+            f"max_pixels_each has {wrong[0]!r}."
+            if wrong
+            else f"max_pixels_each has {len(items)} numbers for {len(SOCKETS)} sockets.",
+            "Write numbers in the order of the sockets, such as 1000000, 0, 200000.",
+        )
+    return {name: int(item or 0) for name, item in zip(SOCKETS, items)}
 
 
 def one_by_one(sockets: dict[str, Any]) -> list[dict[str, Any]]:
@@ -153,11 +139,6 @@ def one_by_one(sockets: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for index in range(longest)
     ]
-
-
-def _count(part: Part) -> int:
-    shape: Sequence[int] = getattr(part.value, "shape", ())
-    return int(shape[0]) if len(shape) == 4 else 1
 
 
 def _size(batch: Any) -> tuple[int, int]:

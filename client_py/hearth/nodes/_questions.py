@@ -18,36 +18,18 @@ from ._pictures import (
     VIDEO,
     Part,
     Question,
+    budgets_of,
     one_by_one,
     picture_parts,
     video_part,
 )
-from ._schema import Input, chosen
+from ._schema import chosen
 from ._words import naming_inputs
 
 if TYPE_CHECKING:
     from ..replies import Reply
     from ._conversations import Conversation
     from ._models import Lent
-
-
-def preset_input() -> Input:
-    return Input(
-        "preset_prompt",
-        "COMBO",
-        "What to ask. Not used when custom_prompt is filled in.",
-        {"default": next(iter(presets.QUESTIONS))},
-        choices=lambda: list(presets.QUESTIONS),
-    )
-
-
-def custom_input() -> Input:
-    return Input(
-        "custom_prompt",
-        "STRING",
-        "Your own question. When it is not empty, it replaces the preset.",
-        {"default": "", "multiline": True, "placeholder": "Your own question"},
-    )
 
 
 def questions_of(inputs: Mapping[str, Any]) -> list[Question]:
@@ -66,12 +48,14 @@ def _question(
 ) -> Question:
     """Pictures first, then the question: the order in which Qwen models are trained."""
     parts: list[Part] = []
+    budgets = budgets_of(str(inputs.get("max_pixels_each", "")))
     for name, batch in sockets.items():
         if as_video:
             parts.append(_video(name, batch, inputs))
         else:
             mask = inputs.get("mask") if name == SOCKETS[0] else None
-            parts += picture_parts(name, batch, mask, int(inputs.get("mask_margin", 0)))
+            margin, most = int(inputs.get("mask_margin", 0)), budgets.get(name, 0)
+            parts += picture_parts(name, batch, mask, margin, most)
     if inputs.get("video") is not None:
         parts.append(_video("video", inputs["video"], inputs))
     return Question((*parts, text))

@@ -9,7 +9,7 @@ from .. import errors, presets
 from . import _caption_files as files
 from . import _models as models
 from ._answer import Screen, show, side_by_side
-from ._questions import custom_input, preset_input
+from ._question_inputs import custom_input, preset_input
 from ._sampling import pixel_inputs, sampling_of, seed_input
 from ._schema import Input, Node, Output, Shown, chosen, from_contract
 
@@ -82,28 +82,13 @@ class _Work:
         return f"{prefix}{reply.text.strip()}{suffix}"
 
 
-async def run(
-    model: str,
-    folder: str,
-    keep_loaded: bool,
-    llm: Any = None,
-    precision: str = "auto",
-    download_if_missing: bool = False,
-    **inputs: Any,
-) -> Shown:
+async def run(**inputs: Any) -> Shown:
     """Captions what has no text file yet, or everything."""
-    root, output = _folders(folder, inputs["output_folder"])
+    root, output = _folders(inputs["folder"], inputs["output_folder"])
     jobs, problems = await _in_thread(files.jobs_in, root, output, inputs["recursive"])
     todo, before = await _in_thread(_sorted_out, jobs, inputs["existing"])
     todo = todo[: inputs["limit"] or None]
-    picked = models.picked(
-        llm,
-        model,
-        precision=precision,
-        keep_loaded=keep_loaded,
-        download_if_missing=download_if_missing,
-    )
-    async with models.lent(picked) as lent:
+    async with models.lent(models.picked(inputs)) as lent:
         work = _Work(lent, inputs, root, Screen(max(1, len(todo)), False), len(todo), dict(before))
         work.problems += problems
         await side_by_side([lambda job=job: work.caption(job) for job in todo], inputs["at_once"])

@@ -8,7 +8,8 @@ from .. import comfy_api, errors
 from . import _conversations as conversations
 from . import _models as models
 from ._answer import show
-from ._pictures import SOCKETS, Part, Question, picture_inputs
+from ._pictures import SOCKETS, Part, Question
+from ._question_inputs import history_input, picture_inputs
 from ._questions import ask, warnings_of, with_notes
 from ._sampling import sampling_of, seed_input, thinking_inputs
 from ._schema import Input, Node, Output, Shown, from_contract
@@ -17,37 +18,21 @@ if TYPE_CHECKING:
     from ..aio import AsyncClient
 
 
-async def run(
-    model: str,
-    message: str,
-    keep_loaded: bool,
-    llm: Any = None,
-    precision: str = "auto",
-    download_if_missing: bool = False,
-    history: Any = None,
-    conversation: str = "",
-    **inputs: Any,
-) -> Shown:
+async def run(**inputs: Any) -> Shown:
     """One more turn."""
+    message, name = inputs["message"], inputs["conversation"].strip()
     if not message.strip():
         raise errors.BadRequest("message is empty.", "Write what you want to say.")
-    before = _before(history, conversation.strip(), bool(inputs["reset"]))
+    before = _before(inputs.get("history"), name, bool(inputs["reset"]))
     before = before.shortened(int(inputs["max_turns"]) - 1)
-    picked = models.picked(
-        llm,
-        model,
-        precision=precision,
-        keep_loaded=keep_loaded,
-        download_if_missing=download_if_missing,
-    )
-    async with models.lent(picked) as lent:
+    async with models.lent(models.picked(inputs)) as lent:
         question = Question((*await _pictures(lent.service, inputs), Part("message", message)))
         sampling = sampling_of(inputs)
         chats, replies = await ask(lent, [question], sampling, before, inputs["system_prompt"])
     text = replies[0].text
     now = conversations.answered(chats[0], text)
-    if conversation.strip():
-        conversations.keep(conversation.strip(), now)
+    if name:
+        conversations.keep(name, now)
     shown = with_notes(now.transcript(), warnings_of(lent, replies))
     show(shown)
     return Shown((text, now, now.transcript(), replies[0].thinking), shown)
@@ -85,7 +70,7 @@ NODE = Node(
     " give the conversation a name: then every run of this node is one more turn of it.",
     inputs=(
         *picture_inputs(4, "A batch is several pictures of one message."),
-        Input("history", conversations.CHAT, "What was said before.", optional=True),
+        history_input(),
         models.llm_input(),
         models.model_input(),
         Input(

@@ -40,18 +40,9 @@ _FORM = {
 _COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4", "#f032e6", "#9a6324")
 
 
-async def run(
-    image: Any,
-    what: str,
-    model: str,
-    keep_loaded: bool,
-    llm: Any = None,
-    precision: str = "auto",
-    download_if_missing: bool = False,
-    strict: bool = False,
-    **inputs: Any,
-) -> Shown:
+async def run(**inputs: Any) -> Shown:
     """Asks about each picture of the batch, several at once."""
+    image, what = inputs["image"], inputs["what"]
     if not what.strip():
         raise errors.BadRequest("what is empty.", "Write what to look for, such as every cat.")
     text = Part("what", _ASK.replace("{what}", what.strip()))
@@ -60,16 +51,9 @@ async def run(
         for one in one_by_one({"image": image})
     ]
     sampling = sampling_of(inputs)
-    if strict:
+    if inputs["strict"]:
         sampling["json_schema"] = json.dumps(_FORM)
-    picked = models.picked(
-        llm,
-        model,
-        precision=precision,
-        keep_loaded=keep_loaded,
-        download_if_missing=download_if_missing,
-    )
-    async with models.lent(picked) as lent:
+    async with models.lent(models.picked(inputs)) as lent:
         _, replies = await ask(lent, questions, sampling, Conversation())
     found = [boxes.places_in(r, q.pictures, 0) for q, r in zip(questions, replies)]
     problems = [problem for one in found for problem in one.problems]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import _models as models
 from ._schema import Node, Output, Shown
 
 
-async def run(
-    model: str,
-    keep_loaded: bool,
-    precision: str = "auto",
-    download_if_missing: bool = False,
-    head: str = "auto",
-    attention: str = "auto",
-) -> Shown:
+async def run(**inputs: Any) -> Shown:
     """Nothing is loaded here: the service loads a model when it is first asked."""
-    return Shown((models.Llm(model, precision, head, attention, keep_loaded, download_if_missing),))
+    return Shown((models.picked(inputs),))
 
 
 NODE = Node(

@@ -16,28 +16,14 @@ from ._schema import Input, Node, Output, Shown, chosen, from_contract
 _OWN = "Own instruction"
 
 
-async def run(
-    model: str,
-    prompt: str,
-    keep_loaded: bool,
-    llm: Any = None,
-    precision: str = "auto",
-    download_if_missing: bool = False,
-    **inputs: Any,
-) -> Shown:
+async def run(**inputs: Any) -> Shown:
     """Asks the service to rewrite the prompt."""
+    prompt = inputs["prompt"]
     if not prompt.strip():
         raise errors.BadRequest("prompt is empty.", "Write a few words that shall become a prompt.")
     system = instructions(inputs["style"], inputs["language"], inputs["instruction"])
     question = Question((Part("prompt", prompt),))
-    picked = models.picked(
-        llm,
-        model,
-        precision=precision,
-        keep_loaded=keep_loaded,
-        download_if_missing=download_if_missing,
-    )
-    async with models.lent(picked) as lent:
+    async with models.lent(models.picked(inputs)) as lent:
         _, replies = await ask(lent, [question], sampling_of(inputs), Conversation(), system)
     text = replies[0].text.strip()
     shown = with_notes(text, warnings_of(lent, replies))

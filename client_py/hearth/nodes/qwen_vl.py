@@ -7,35 +7,27 @@ from typing import Any
 from . import _models as models
 from ._answer import show
 from ._conversations import Conversation
-from ._pictures import picture_inputs, video_inputs
-from ._questions import ask, custom_input, preset_input, questions_of, warnings_of, with_notes
+from ._question_inputs import (
+    custom_input,
+    picture_inputs,
+    preset_input,
+    video_input,
+    video_inputs,
+)
+from ._questions import ask, questions_of, warnings_of, with_notes
 from ._sampling import sampling_of, seed_input
-from ._schema import Input, Node, Output, Shown, from_contract
+from ._schema import Node, Output, Shown, from_contract
 
 _BATCHES = "A batch becomes one prompt with several pictures."
 
 
-async def run(
-    model: str,
-    keep_loaded: bool,
-    llm: Any = None,
-    precision: str = "auto",
-    download_if_missing: bool = False,
-    **inputs: Any,
-) -> Shown:
+async def run(**inputs: Any) -> Shown:
     """Asks the service for one answer.
 
     image, image2: IMAGE [pictures, height, width, channels], 0 to 1: all become one prompt.
     """
     questions = questions_of(inputs)
-    picked = models.picked(
-        llm,
-        model,
-        precision=precision,
-        keep_loaded=keep_loaded,
-        download_if_missing=download_if_missing,
-    )
-    async with models.lent(picked) as lent:
+    async with models.lent(models.picked(inputs)) as lent:
         _, replies = await ask(lent, questions, sampling_of(inputs), Conversation())
     text = replies[0].text
     shown = with_notes(text, warnings_of(lent, replies))
@@ -51,12 +43,7 @@ NODE = Node(
     " in the hearth service: loaded once, kept for the next run, shared by every ComfyUI.",
     inputs=(
         *picture_inputs(2, _BATCHES),
-        Input(
-            "video",
-            "IMAGE",
-            "A video as a batch of its frames, from any node that loads one.",
-            optional=True,
-        ),
+        video_input(),
         models.llm_input(),
         models.model_input(),
         preset_input(),

@@ -10,8 +10,21 @@ from . import _models as models
 from . import _stats as stats
 from ._answer import show
 from ._conversations import CHAT, answered, given
-from ._pictures import BATCH_MODES, Question, picture_inputs, video_inputs
-from ._questions import ask, custom_input, preset_input, questions_of, warnings_of, with_notes
+from ._pictures import Question
+from ._question_inputs import (
+    batch_mode_input,
+    budgets_input,
+    custom_input,
+    history_input,
+    mask_input,
+    mask_margin_input,
+    picture_inputs,
+    preset_input,
+    system_input,
+    video_input,
+    video_inputs,
+)
+from ._questions import ask, questions_of, warnings_of, with_notes
 from ._sampling import (
     choice_inputs,
     form_inputs,
@@ -24,36 +37,19 @@ from ._sampling import (
 from ._schema import Input, Node, Output, Shown, from_contract
 
 
-async def run(
-    model: str,
-    keep_loaded: bool,
-    llm: Any = None,
-    precision: str = "auto",
-    download_if_missing: bool = False,
-    head: str = "auto",
-    attention: str = "auto",
-    history: Any = None,
-    system_prompt: str = "",
-    boxes_of: int = 1,
-    **inputs: Any,
-) -> Shown:
+async def run(**inputs: Any) -> Shown:
     """Asks the service: one question, or one for each picture of a batch."""
-    questions, sampling, before = questions_of(inputs), sampling_of(inputs), given(history)
-    _check_beams(sampling)
-    picked = models.picked(
-        llm,
-        model,
-        precision=precision,
-        head=head,
-        attention=attention,
-        keep_loaded=keep_loaded,
-        download_if_missing=download_if_missing,
+    questions, sampling, before = (
+        questions_of(inputs),
+        sampling_of(inputs),
+        given(inputs.get("history")),
     )
-    async with models.lent(picked) as lent:
-        chats, replies = await ask(lent, questions, sampling, before, system_prompt)
+    _check_beams(sampling)
+    async with models.lent(models.picked(inputs)) as lent:
+        chats, replies = await ask(lent, questions, sampling, before, inputs["system_prompt"])
         measured = stats.outputs_of(replies, lent.service.welcome)
     places = [
-        boxes.places_in(reply, question.pictures, _picture_of(questions, boxes_of))
+        boxes.places_in(reply, question.pictures, _picture_of(questions, inputs["boxes_of"]))
         for question, reply in zip(questions, replies)
     ]
     problems = [problem for one in places for problem in one.problems]
@@ -82,39 +78,16 @@ def _picture_of(questions: list[Question], boxes_of: int) -> int:
 
 _SOCKETS = (
     *picture_inputs(8, "batch_mode says what a batch becomes."),
-    Input(
-        "mask",
-        "MASK",
-        "What it covers of `image` is cut out and shown to the model instead of the whole.",
-        optional=True,
-    ),
-    Input(
-        "video",
-        "IMAGE",
-        "A video as a batch of its frames, from any node that loads one.",
-        optional=True,
-    ),
-    Input("history", CHAT, "What was said before, from another node's history.", optional=True),
+    mask_input(),
+    video_input(),
+    history_input(),
     models.llm_input(),
 )
 _PICTURES = (
-    Input(
-        "batch_mode",
-        "COMBO",
-        "What a batch of pictures becomes: one prompt with all of them; one answer each, computed"
-        " side by side; or the frames of a video.",
-        {"default": BATCH_MODES[0]},
-        choices=lambda: BATCH_MODES,
-        optional=True,
-    ),
+    batch_mode_input(),
     *pixel_inputs(),
-    Input(
-        "mask_margin",
-        "INT",
-        "Pixels around what the mask covers that are shown as well.",
-        {"default": 0, "min": 0, "max": 4096, "advanced": True},
-        optional=True,
-    ),
+    budgets_input(),
+    mask_margin_input(),
     *video_inputs(),
     Input(
         "boxes_of",
@@ -145,12 +118,7 @@ NODE = Node(
         models.model_input(),
         preset_input(),
         custom_input(),
-        Input(
-            "system_prompt",
-            "STRING",
-            "Who the model shall be and how it shall answer. Empty: as its own template has it.",
-            {"default": "", "multiline": True, "placeholder": "System prompt"},
-        ),
+        system_input(),
         from_contract("max_tokens", "INT"),
         from_contract("temperature", "FLOAT"),
         seed_input(),

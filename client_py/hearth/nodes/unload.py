@@ -17,7 +17,7 @@ ALL = "all idle models"
 async def run(model: str, trigger: Any = None, llm: Any = None) -> Shown:
     """Gives memory back. What is at work stays until it has answered."""
     if llm is not None or model != ALL:
-        text = await _one(models.picked(llm, model))
+        text = await _one(models.picked({"llm": llm, "model": model}))
     else:
         async with connected() as service:
             freed = await service.free_memory(interrupted=comfy_api.interrupted)
