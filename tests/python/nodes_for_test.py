@@ -33,6 +33,8 @@ def make(kind, **inputs):
                                "recursive": False},
         "HearthFindObjects": {**asking, "what": "every cat"},
         "HearthModel": {"model": "ember", "keep_loaded": True},
+        "HearthTokenEstimate": {"model": "ember", "preset_prompt": "Describe", "max_tokens": 64,
+                                "custom_prompt": "What?", "system_prompt": ""},
         "HearthUnload": {"model": "all idle models"},
     }  # fmt: skip
     return {"class_type": kind, "inputs": {**usual.get(kind, {}), **inputs}}

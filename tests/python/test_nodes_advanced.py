@@ -315,3 +315,29 @@ def test_a_wrong_socket_is_named(comfy, service):
     workflow = {"0": give(comfy, "Wrong", "ember", "HEARTH_LLM"), "1": make(NODE, llm=["0", 0])}
     outcome = comfy.run(workflow)
     assert outcome.error_type == "BadRequest" and "llm is a str" in outcome.error
+
+
+def test_each_socket_may_have_a_pixel_budget_of_its_own(comfy, service):
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(2, 8, 8, 3)),
+        "1": make(NODE, image=["0", 0], image2=["0", 0], max_pixels_each="5000", max_pixels=900),
+    }
+    assert comfy.run(workflow).status == "success"
+    (request,) = asked(service)
+    parts = request.messages[0].content[:4]
+    assert [part.max_pixels for part in parts] == [5000, 5000, 0, 0]
+    assert request.max_pixels == 900
+
+
+def test_a_batch_may_be_the_frames_of_a_video(comfy, service):
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(48, 8, 8, 3)),
+        "1": make(NODE, image=["0", 0], batch_mode="video", frames=4, fps=12.0),
+        "2": make(NODE, video=["0", 0], frames=0, fps=12.0, seed=9),
+    }
+    assert comfy.run(workflow).status == "success"
+    first, second = sorted(asked(service), key=lambda request: request.seed)
+    (part, _) = first.messages[0].content
+    assert (part.kind, part.fps, part.tensor.shape) == ("video", 12.0, [4, 8, 8, 3])
+    assert part.frame_indices == [0, 16, 31, 47]
+    assert len(second.messages[0].content[0].frame_indices) == 8  # two for each of four seconds
