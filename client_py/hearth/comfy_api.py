@@ -187,3 +187,25 @@ def own_folder(kind: str) -> Path | None:
     """ComfyUI's folder `input` or `output`."""
     get = _lookup("folder_paths", f"get_{kind}_directory")
     return Path(get()) if get is not None else None
+
+
+def installed_nodes() -> frozenset[str]:
+    """The types of nodes that this ComfyUI has."""
+    return frozenset(_lookup("nodes", "NODE_CLASS_MAPPINGS") or ())
+
+
+def on_prompt(rewrite: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Has every workflow that is queued go through this function first, where ComfyUI can."""
+    add = _lookup("server", "PromptServer.instance.add_on_prompt_handler")
+    if add is not None:
+        add(rewrite)
+
+
+async def register_replacement(**replacement: Any) -> None:
+    """Tells ComfyUI that a node of ours takes the place of a missing one; versions before 0.33
+    know no such thing."""
+    make = _lookup("comfy_api.latest", "io.NodeReplace")
+    api = _lookup("comfy_api.latest", "ComfyAPI")
+    replacing = getattr(api(), "node_replacement", None) if make and api else None
+    if replacing is not None:
+        await replacing.register(make(**replacement))

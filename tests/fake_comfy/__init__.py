@@ -82,6 +82,8 @@ class FakeComfy:
         outcome = Outcome()
         server = self.world.server
         server.client_id, first, began = "browser", len(server.sent), now()
+        self.world.installed.update(self.nodes)
+        workflow = server.trigger_on_prompt({"prompt": workflow})["prompt"]
         complaints = self._executor.check(workflow)
         if complaints:
             outcome.status, outcome.error, outcome.seconds = "rejected", complaints, now() - began

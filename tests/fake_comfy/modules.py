@@ -73,6 +73,15 @@ class PromptServer:
         self.client_id: str | None = None
         self.last_node_id: str | None = None
         self.sent: list[tuple[float, str, Any, str | None]] = []
+        self.on_prompt_handlers: list[Any] = []
+
+    def add_on_prompt_handler(self, handler: Any) -> None:
+        self.on_prompt_handlers.append(handler)
+
+    def trigger_on_prompt(self, queued: dict[str, Any]) -> dict[str, Any]:
+        for handler in self.on_prompt_handlers:
+            queued = handler(queued)
+        return queued
 
     def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
         self.sent.append((time.perf_counter(), event, data, sid))
@@ -125,6 +134,7 @@ class FakeModules:
         self.interrupt, self.server = Interrupt(version), PromptServer()
         self.checks_v3_choices = version != "0.3.64"
         self.memory = Memory()
+        self.installed: dict[str, type] = {}  # node types, once they are there
         models = base / "models"
         self.folders = {
             "text_encoders": ([str(models / "text_encoders"), str(models / "clip")], set()),
@@ -149,6 +159,7 @@ class FakeModules:
                 "folder_names_and_paths": self.folders,
                 "get_folder_paths": lambda kind: self.folders[kind][0][:],
             },
+            "nodes": {"NODE_CLASS_MAPPINGS": self.installed},
             "server": {"PromptServer": SimpleNamespace(instance=self.server)},
         }
         self.names = set(contents)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from .. import errors
 from ..version import VERSION
 
-COMMANDS = ("caption", "load", "free", "status", "fetch-model")
+COMMANDS = ("caption", "load", "free", "status", "fetch-model", "migrate")
 EXIT_ERROR, EXIT_USAGE, EXIT_NOT_REACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 

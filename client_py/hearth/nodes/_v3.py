@@ -6,6 +6,7 @@ import inspect
 import logging
 from typing import Any, Callable
 
+from ._replace import offer_in_browser
 from ._schema import Input, Node, fingerprint_of
 
 _CLASS_OF_KIND = {
@@ -24,6 +25,12 @@ def entry_points(nodes: list[Node], api: Any) -> dict[str, object]:
     """What ComfyUI looks for in a module of this form. `api` is `comfy_api.latest`."""
 
     class HearthExtension(api.ComfyExtension):  # type: ignore[misc]
+        async def on_load(self) -> None:
+            try:
+                await offer_in_browser()
+            except Exception:
+                logging.exception("hearth: other packs' nodes are not replaced in the browser")
+
         async def get_node_list(self) -> list[type]:
             try:
                 return [node_class(node, api.io) for node in nodes]

@@ -1,0 +1,59 @@
+"""Rewrite a workflow that was made for another pack's Qwen nodes, so that it runs on hearth's.
+
+Known are the nodes of ComfyUI-QwenVL (1038lab) and of SCG_LocalVLM, in workflows as a browser saves
+them and in the API format. The file stays as it is; what has no equivalent is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .. import errors, migrate
+from .output import answers, problems
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The workflow, and where the new one goes."""
+    parser.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: WORKFLOW.hearth.json"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes the new workflow and says what a user should know of it."""
+    workflow = _read(options.workflow)
+    if isinstance(workflow.get("nodes"), list):
+        made, notes = migrate.convert_graph(workflow)
+    elif isinstance(workflow.get("prompt"), dict):
+        prompt, notes = migrate.convert_prompt(workflow["prompt"])
+        made = {**workflow, "prompt": prompt}
+    else:
+        made, notes = migrate.convert_prompt(workflow)
+    if made == workflow:
+        answers().print(f"{options.workflow}: nothing in it is to be converted.", markup=False)
+        return 0
+    output = options.output or options.workflow.with_suffix(".hearth.json")
+    output.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    for note in notes:
+        problems().print(note, markup=False)
+    if options.json:
+        print(json.dumps({"output": str(output), "notes": notes}, ensure_ascii=False))
+    else:
+        answers().print(f"{output} is written.", markup=False)
+    return 0
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        workflow = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise errors.BadRequest(
+            f"{path} cannot be read: {error}", "Name a workflow's file."
+        ) from error
+    if not isinstance(workflow, dict):
+        raise errors.BadRequest(f"{path} holds no workflow.", "Save one from ComfyUI.")
+    return workflow
