@@ -56,6 +56,10 @@ struct Device {
   std::string name;
   std::uint64_t memory_bytes = 0;
   std::uint32_t threads = 0;  // cpu: compute threads
+  // cuda: as "9.0", of the device, and those that this build has machine code for.
+  std::string compute_capability;
+  std::vector<std::string> built_for;
+  std::uint64_t bandwidth_bytes_per_s = 0;  // of its memory; 0: unknown
 };
 
 // A file that keeps rounded weights as they lie in memory, so that the next load need not round them
@@ -263,6 +267,12 @@ struct Engine {
   std::function<Result<void>()> tick;
   std::vector<std::string> remarks;  // for the log and the status
   HostPinning pinning;
+  // What the device is doing; held_bytes is left to the caller. One thread at a time, none of those
+  // that compute: it takes milliseconds. Empty: nobody knows.
+  std::function<contract::DeviceState()> read_state;
+  // Engine thread, once, where device.bandwidth_bytes_per_s has to be measured; at most a tenth of
+  // a second. 0: unknown. Empty: the device has it.
+  std::function<std::uint64_t()> measure_bandwidth;
 };
 Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads);
 

@@ -2,6 +2,7 @@
 
 #include "models/generate/fault.h"
 #include "models/host_cpu.h"
+#include "models/host_state.h"
 #include "models/model.h"
 #include "shm/segment.h"
 
@@ -18,6 +19,7 @@ Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads) {
   engine.device.name = processor_name();
   engine.device.memory_bytes = total_memory_bytes();
   engine.device.threads = compute_threads(threads);
+  engine.read_state = [] { return host_state(); };
   engine.remarks.push_back("built without libtorch: only families that need none are here");
   return engine;
 }

@@ -82,6 +82,14 @@ std::vector<std::pair<std::string, SharedModel>> ModelTable::all_loaded() {
   return loaded;
 }
 
+std::uint64_t ModelTable::held_bytes() {
+  const std::lock_guard lock(mutex_);
+  std::uint64_t bytes = 0;
+  for (const auto& [id, entry] : entries_)
+    if (entry.model) bytes += entry.model->resident_bytes();
+  return bytes;
+}
+
 Result<void> ModelTable::unload(const std::string& id, WhenIdle when_idle) {
   {
     const std::lock_guard lock(mutex_);

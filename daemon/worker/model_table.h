@@ -59,6 +59,9 @@ class ModelTable {
   // The models that are loaded now, by id.
   std::vector<std::pair<std::string, SharedModel>> all_loaded();
 
+  // What loaded models hold of the device, by their plans.
+  std::uint64_t held_bytes();
+
   // Gives up the loaded model when its last use ends. Errors: unknown_model.
   Result<void> unload(const std::string& id, WhenIdle when_idle);
 

@@ -68,7 +68,7 @@ OpenJob::OpenJob(std::uint32_t id, JobInput input, JobOutlet outlet, std::functi
       tensors_(std::move(input.tensors)),
       n_tensors_(tensors_.views.size()),
       pinned_(input.pinned),
-      outlet_(outlet),
+      outlet_(std::move(outlet)),
       on_end_(std::move(on_end)) {}
 
 bool OpenJob::start() {
@@ -108,6 +108,7 @@ void OpenJob::progress(std::string_view stage, std::uint64_t done, std::uint64_t
 void OpenJob::done(contract::Generated reply) {
   if (state_.exchange(State::kEnded) == State::kEnded) return;
   reply.receipt.pinned = n_tensors_ > 0 && pinned_;
+  outlet_.complete(reply.receipt);
   outlet_.link.send(job_->id, reply);
   on_end_();
 }
@@ -116,6 +117,7 @@ void OpenJob::done(contract::Generated reply) {
 void OpenJob::encoded(models::Encoding result) {
   if (state_.exchange(State::kEnded) == State::kEnded) return;
   result.reply.receipt.pinned = n_tensors_ == 0 || pinned_;
+  outlet_.complete(result.reply.receipt);
   const auto finish = [self = shared_from_this()](Result<contract::Encoded> reply) {
     if (!reply) return self->end(reply.error());
     self->outlet_.link.send(self->job_->id, *reply);

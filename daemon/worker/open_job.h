@@ -36,6 +36,7 @@ struct JobOwner {
 struct JobOutlet {
   Link& link;
   ResultsThread& results;
+  std::function<void(contract::Receipt&)> complete;  // adds what the device does
 };
 
 struct JobInput {

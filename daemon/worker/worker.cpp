@@ -13,18 +13,18 @@ namespace {
 
 constexpr auto kFlushLimit = std::chrono::milliseconds(300);
 constexpr auto kCacheReportInterval = std::chrono::milliseconds(1000);
+constexpr auto kDeviceInterval = std::chrono::milliseconds(200);
 
-contract::WorkerReady introduction(const Settings& settings) {
-  const models::Device& device = settings.engine.device;
-  contract::WorkerReady ready;
-  ready.device.kind = device.kind == models::DeviceKind::kCuda ? "cuda" : "cpu";
-  ready.device.name = device.name;
-  ready.device.memory_bytes = device.memory_bytes;
-  ready.device.threads = device.threads;
-  ready.slots = settings.slots;
-  for (const models::Family* family : models::families()) ready.families.emplace_back(family->name);
-  ready.remarks = settings.engine.remarks;
-  return ready;
+contract::Device described(const models::Device& device) {
+  contract::Device described;
+  described.kind = device.kind == models::DeviceKind::kCuda ? "cuda" : "cpu";
+  described.name = device.name;
+  described.memory_bytes = device.memory_bytes;
+  described.threads = device.threads;
+  described.compute_capability = device.compute_capability;
+  described.built_for = device.built_for;
+  described.bandwidth_bytes_per_s = device.bandwidth_bytes_per_s;
+  return described;
 }
 
 std::vector<const contract::Tensor*> tensors_of(const JobRequest& request) {
@@ -45,6 +45,7 @@ Worker::Worker(Fd link, Settings settings)
       arenas_([this](std::span<const std::byte> memory) {
         return pinned_.pin(memory, models::HostAccess::kRead);
       }),
+      watch_(settings_.engine.read_state, kDeviceInterval),
       reporter_(kCacheReportInterval, [this] { report_caches(); }),
       results_(link_, pinned_, settings_.results),
       engine_([this](const Error& error) { device_lost(error); },
@@ -59,8 +60,31 @@ Worker::~Worker() {
   reporter_.stop();
 }
 
+contract::WorkerReady Worker::introduction() const {
+  contract::WorkerReady ready;
+  ready.device = described(settings_.engine.device);
+  ready.slots = settings_.slots;
+  for (const models::Family* family : models::families()) ready.families.emplace_back(family->name);
+  ready.remarks = settings_.engine.remarks;
+  return ready;
+}
+
+// The broker need not wait for a number that only people read: it hears of it afterwards.
+void Worker::measure_bandwidth() {
+  const std::uint64_t bandwidth = settings_.engine.measure_bandwidth();
+  log::debug("the memory gives {:.1f} GB/s", static_cast<double>(bandwidth) / 1e9);
+  if (bandwidth == 0) return;
+  watch_.set_bandwidth(bandwidth);
+  contract::WorkerReady again = introduction();
+  again.device.bandwidth_bytes_per_s = bandwidth;
+  link_.send(0, again);
+}
+
 void Worker::serve() {
-  link_.send(0, introduction(settings_));
+  link_.send(0, introduction());
+  watch_.set_bandwidth(settings_.engine.device.bandwidth_bytes_per_s);
+  if (settings_.engine.measure_bandwidth)
+    engine_.run_soon([this](models::OnEngine) { measure_bandwidth(); });
   for (;;) {
     auto frame = link_.read();
     if (!frame) log::error("the link is broken: {}", frame.error().what);
@@ -159,7 +183,11 @@ Result<void> Worker::start_job(std::uint32_t id, JobRequest request, SharedModel
                   [this](const TensorView& view) { return pinned_.covers(view.bytes); });
   auto job = std::make_shared<OpenJob>(
       id, JobInput{assigned.mapped(), std::move(request), std::move(tensors), pinned},
-      JobOutlet{link_, results_}, [this, id, model_id] { end_job(id, model_id); });
+      JobOutlet{
+          link_, results_,
+          [this](contract::Receipt& receipt) { watch_.complete(receipt, models_.held_bytes()); }},
+      [this, id, model_id] { end_job(id, model_id); });
+  watch_.job_began();
   {
     const std::lock_guard lock(jobs_mutex_);
     jobs_[id] = job;
@@ -195,6 +223,7 @@ void Worker::end_job(std::uint32_t id, const std::string& model_id) {
     jobs_.erase(id);
   }
   models_.end_use(model_id);
+  watch_.job_ended();
   reporter_.job_ended();
 }
 

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "daemon/worker/cache_reporter.h"
+#include "daemon/worker/device_watch.h"
 #include "daemon/worker/engine_thread.h"
 #include "daemon/worker/link.h"
 #include "daemon/worker/model_table.h"
@@ -91,6 +92,8 @@ class Worker {
   void prepare(const std::shared_ptr<OpenJob>& job, SharedModel model);
   void end_job(std::uint32_t id, const std::string& model_id);
   void report_caches();
+  contract::WorkerReady introduction() const;
+  void measure_bandwidth();
   void device_lost(const Error& error);
 
   const Settings settings_;
@@ -102,6 +105,7 @@ class Worker {
   std::mutex jobs_mutex_;                                                  // of the two below
   std::unordered_map<std::uint32_t, std::shared_ptr<OpenJob>> jobs_;       // by request
   std::unordered_map<std::uint32_t, std::shared_ptr<models::Job>> loads_;  // load_model, by request
+  DeviceWatch watch_;
   CacheReporter reporter_;  // these two are stopped first, for they use all the others
   ResultsThread results_;
   EngineThread engine_;  // the threads end before what they use

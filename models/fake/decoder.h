@@ -43,6 +43,10 @@ class Decoder : public generate::Decoder {
   Result<std::span<const generate::Sampled>> collect(models::OnEngine,
                                                      std::int32_t in_flight) override;
   void end(models::OnEngine, std::int32_t slot) noexcept override;
+  // The weights that the config claims, and a word for each token.
+  std::uint64_t step_bytes(std::int32_t tokens) const override {
+    return config_.weights_bytes + sizeof(memory_[0]) * static_cast<std::uint64_t>(tokens);
+  }
 
   std::uint64_t resident_bytes() const;
   // While all slots are free: gives the pages' memory back, and takes it again, empty.

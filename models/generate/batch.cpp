@@ -213,6 +213,7 @@ void Batch::take(models::OnEngine on, const Sampled& sampled) {
   if (!complete) return;
   sequence.chain_answer();
   admission_.keep(sequence, sequence.chain().tokens());
+  sequence.step_bytes = decoder_.step_bytes(sequence.chain().tokens());
   release(on, sequence);
   sequence.finish(labels_);
 }

@@ -169,6 +169,12 @@ class Decoder {
   // are still being computed. Valid until the next call of anything.
   virtual Result<std::span<const Sampled>> collect(models::OnEngine, std::int32_t in_flight) = 0;
   virtual void end(models::OnEngine, std::int32_t slot) noexcept = 0;
+  // Memory that one step of one sequence reads with so many tokens in its pages: weights, keys and
+  // values. 0: unknown.
+  virtual std::uint64_t step_bytes(std::int32_t tokens) const {
+    static_cast<void>(tokens);
+    return 0;
+  }
   // Caches of the decoder's own; the prefix cache is Batch's.
   virtual std::vector<CacheUse> caches() const { return {}; }
 };

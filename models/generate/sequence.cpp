@@ -27,7 +27,7 @@ Sequence::Sequence(std::shared_ptr<models::Job> job, std::unique_ptr<TokenPrompt
       prompt_(std::move(prompt)),
       listener_(std::move(listener)),
       chain_(std::move(chain)),
-      timeline_(prompt_->sampling.max_tokens),
+      timeline_(prompt_->sampling.max_tokens, job_->arrived),
       stops_(prompt_->sampling.stop) {
   answer_ids_.reserve(static_cast<std::size_t>(std::max(prompt_->sampling.max_tokens, 1)));
 }
@@ -94,6 +94,7 @@ void Sequence::finish(const ReceiptLabels& labels) {
   reply.token_us = packed(timeline_.token_us());
   reply.stop_reason = stop_reason_;
   reply.receipt = timeline_.receipt(*prompt_, reuse, labels);
+  reply.receipt.bytes_per_token = step_bytes;
   reply.warnings = prompt_->warnings;
   listener_->done(std::move(reply));
 }

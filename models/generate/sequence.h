@@ -77,6 +77,7 @@ class Sequence {
   std::int32_t prefilled = 0;  // prompt tokens in the slot
   std::int32_t steps = 0;      // decode steps begun
   Reuse reuse;
+  std::uint64_t step_bytes = 0;  // that its last step read
 
  private:
   std::string held_back_text();

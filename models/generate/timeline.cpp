@@ -23,7 +23,8 @@ std::uint32_t count_stalls(std::vector<std::int32_t> steps_us) {
 
 }  // namespace
 
-Timeline::Timeline(std::int32_t expected_tokens) {
+Timeline::Timeline(std::int32_t expected_tokens, models::Clock::time_point arrived)
+    : arrived_(arrived) {
   token_us_.reserve(static_cast<std::size_t>(std::max(expected_tokens, 1)));
 }
 
@@ -43,7 +44,7 @@ contract::Receipt Timeline::receipt(const TokenPrompt& prompt, const Reuse& reus
                                     const ReceiptLabels& labels) const {
   contract::Receipt receipt;
   receipt.preprocess_ms = prompt.preprocess_ms;
-  receipt.queue_ms = ms_between(submitted_, begin_started_);
+  receipt.queue_ms = std::max(0.0, ms_between(arrived_, begin_started_) - prompt.preprocess_ms);
   receipt.vision_ms = ms_between(begin_started_, begin_finished_);
   receipt.prefill_ms = ms_between(begin_finished_, first_token_);
   receipt.decode_ms = ms_between(first_token_, last_token_);

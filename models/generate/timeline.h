@@ -27,7 +27,8 @@ struct Reuse {
 
 class Timeline {
  public:
-  explicit Timeline(std::int32_t expected_tokens);
+  // `arrived`: when the request came to this process.
+  Timeline(std::int32_t expected_tokens, models::Clock::time_point arrived);
 
   void begin_started() { begin_started_ = models::Clock::now(); }
   void begin_finished() { begin_finished_ = models::Clock::now(); }
@@ -37,13 +38,16 @@ class Timeline {
   // [generated tokens] microseconds since the token before, 0 for the first.
   std::span<const std::int32_t> token_us() const { return token_us_; }
 
-  // The worker's part: of the queue the time that it waited here. The broker adds to that, and
-  // load, first token, total and model. Times in ms.
+  // The worker's part. Its queue is all the time from arrival to the slot in which nothing was done
+  // for the request: it waited for others' prompts to be prepared, for the step at hand, for a
+  // slot. The broker adds its own queue, and load, first token, total and model. Times in ms;
+  // together they are first_token_ms but for what passes between the processes. What the first
+  // token takes is prefill: it is drawn where the prompt ends.
   contract::Receipt receipt(const TokenPrompt& prompt, const Reuse& reuse,
                             const ReceiptLabels& labels) const;
 
  private:
-  models::Clock::time_point submitted_ = models::Clock::now();
+  models::Clock::time_point arrived_;
   models::Clock::time_point begin_started_;
   models::Clock::time_point begin_finished_;
   models::Clock::time_point first_token_;

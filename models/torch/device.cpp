@@ -3,22 +3,30 @@
 #include "models/kernels/device.h"
 
 #include <algorithm>
+#include <array>
+#include <memory>
 
 #include <ATen/Parallel.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
 
 #include "models/decoder/device_memory.h"
 #include "models/host_cpu.h"
+#include "models/host_state.h"
+#include "models/kernels/cpu/bandwidth.h"
 #include "models/kernels/cpu/team.h"
 #include "models/model.h"
+#include "models/nvml.h"
 #include "models/torch/driver.h"
 #include "shm/segment.h"
 
 namespace hearth::models {
 namespace {
 
+constexpr auto kMeasuringLimit = std::chrono::milliseconds(100);
+constexpr int kMostArchitectures = 32;
 constexpr std::string_view kCpuHint = "Or compute on the CPU: start hearth with --device cpu.";
 
 Engine cpu_engine(std::uint32_t threads) {
@@ -29,6 +37,8 @@ Engine cpu_engine(std::uint32_t threads) {
   at::set_num_threads(static_cast<int>(engine.device.threads));
   kernels::cpu::set_team_threads(
       std::min(static_cast<int>(engine.device.threads), kernels::cpu::kMostThreads));
+  engine.read_state = [] { return host_state(); };
+  engine.measure_bandwidth = [] { return kernels::cpu::measure_bandwidth(kMeasuringLimit); };
   if (avoid_broken_amx())
     engine.remarks.emplace_back("this machine announces AMX but hides its tiles: going without it");
   return engine;
@@ -59,6 +69,44 @@ Result<void> check_driver(const engine::Driver& driver) {
                   std::string(kCpuHint));
 }
 
+// 90 is "9.0".
+std::string capability_text(std::int32_t capability) {
+  return capability == 0 ? "" : fmt::format("{}.{}", capability / 10, capability % 10);
+}
+
+std::vector<std::string> architectures() {
+  std::array<std::int32_t, kMostArchitectures> built{};
+  const std::int32_t count = hearth_device_architectures(built.data(), kMostArchitectures);
+  std::vector<std::string> names;
+  for (std::int32_t i = 0; i < std::min(count, kMostArchitectures); ++i)
+    names.push_back(capability_text(built[static_cast<std::size_t>(i)]));
+  return names;
+}
+
+// libtorch's part of the device's memory. Its allocator is not there before the first tensor; a
+// number that it will not give is absent.
+void read_allocator(contract::DeviceState& state) {
+  try {
+    c10::DeviceAllocator* const allocator = c10::getDeviceAllocator(at::kCUDA);
+    if (!allocator->initialized()) return;
+    constexpr auto kAll = static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    const auto stats = allocator->getDeviceStats(0);
+    state.torch_used_bytes = static_cast<std::uint64_t>(stats.allocated_bytes[kAll].current);
+    state.torch_kept_bytes = static_cast<std::uint64_t>(stats.reserved_bytes[kAll].current);
+  } catch (const c10::Error&) {
+    return;
+  }
+}
+
+void describe_device(const engine::Driver& driver, Device& device) {
+  device.kind = DeviceKind::kCuda;
+  device.name = driver.device_name;
+  device.memory_bytes = driver.device_bytes;
+  device.compute_capability = capability_text(driver.compute_capability);
+  device.built_for = architectures();
+  device.bandwidth_bytes_per_s = driver.bandwidth_bytes_per_s;
+}
+
 Result<Engine> cuda_engine(const engine::Driver& driver, std::uint32_t threads) {
   CHECK_OK(open_libtorch_cuda());
   CHECK_OK(check_driver(driver));
@@ -66,9 +114,13 @@ Result<Engine> cuda_engine(const engine::Driver& driver, std::uint32_t threads) 
     return fail(Code::kUnsupported, fmt::format("libtorch cannot use {}", driver.device_name),
                 std::string(kCpuHint));
   Engine engine = cpu_engine(threads);
-  engine.device.kind = DeviceKind::kCuda;
-  engine.device.name = driver.device_name;
-  engine.device.memory_bytes = driver.device_bytes;
+  describe_device(driver, engine.device);
+  engine.measure_bandwidth = nullptr;
+  engine.read_state = [nvml = std::make_shared<Nvml>("libnvidia-ml.so.1", driver.pci_bus_id)] {
+    contract::DeviceState state = nvml->read();
+    read_allocator(state);
+    return state;
+  };
   engine.tick = []() -> Result<void> {
     return decoder::check_status(hearth_device_tick(nullptr), "keeping the GPU awake");
   };

@@ -26,6 +26,22 @@ class Library {
   void* handle_;
 };
 
+// 0 where the driver would not say.
+int attribute(const Library& cuda, int number, int device) {
+  int value = 0;
+  return cuda.call("cuDeviceGetAttribute", &value, number, device) ? value : 0;
+}
+
+// Numbers of CUdevice_attribute. Memory transfers twice a clock.
+void ask_attributes(const Library& cuda, int device, Driver& driver) {
+  constexpr int kMemoryClockKhz = 36, kBusWidthBits = 37, kMajor = 75, kMinor = 76;
+  driver.compute_capability =
+      10 * attribute(cuda, kMajor, device) + attribute(cuda, kMinor, device);
+  const auto clock_khz = static_cast<std::uint64_t>(attribute(cuda, kMemoryClockKhz, device));
+  const auto bus_bits = static_cast<std::uint64_t>(attribute(cuda, kBusWidthBits, device));
+  driver.bandwidth_bytes_per_s = 2 * clock_khz * 1000 * (bus_bits / 8);
+}
+
 void ask_first_device(const Library& cuda, Driver& driver) {
   int device = 0;
   if (!cuda.call("cuDeviceGet", &device, 0)) return;
@@ -34,6 +50,11 @@ void ask_first_device(const Library& cuda, Driver& driver) {
     driver.device_name = name.data();
   std::size_t bytes = 0;
   if (cuda.call("cuDeviceTotalMem_v2", &bytes, device)) driver.device_bytes = bytes;
+  std::array<char, 32> pci_bus_id{};
+  if (cuda.call("cuDeviceGetPCIBusId", pci_bus_id.data(), static_cast<int>(pci_bus_id.size()),
+                device))
+    driver.pci_bus_id = pci_bus_id.data();
+  ask_attributes(cuda, device, driver);
 }
 
 const Library& library() {

@@ -15,6 +15,9 @@ struct Driver {
   int devices = 0;
   std::string device_name;  // of device 0
   std::uint64_t device_bytes = 0;
+  std::string pci_bus_id;                   // "0000:65:00.0"
+  int compute_capability = 0;               // 10 major + minor; 0: unknown
+  std::uint64_t bandwidth_bytes_per_s = 0;  // of its memory, two transfers a clock; 0: unknown
 };
 
 // Empty when this machine has no NVIDIA driver. Any thread; the driver's library stays loaded.

@@ -44,6 +44,7 @@ SlotDecoder::SlotDecoder(const decoder::Description& description, HearthType typ
     : description_(description),
       type_(type),
       compute_(compute),
+      traffic_(engines.traffic),
       most_fed_rows_(most_fed_rows),
       step_(std::move(engines.step)),
       prefill_(std::move(engines.prefill)),
@@ -59,9 +60,11 @@ Result<std::unique_ptr<SlotDecoder>> SlotDecoder::create(const decoder::Descript
   const c10::InferenceMode guard;
   TRY(auto step, decoder::Step::create(description, weights, *compute.memory, limits.step));
   TRY(auto prefill, Prefill::create(description, weights, *step, compute, kPrefillChunkTokens));
-  return std::unique_ptr<SlotDecoder>(new SlotDecoder(
-      description, weights.type, {std::move(step), std::move(prefill), std::move(tower)}, compute,
-      most_fed_rows(compute, weights), limits.feature_cache_bytes));
+  return std::unique_ptr<SlotDecoder>(
+      new SlotDecoder(description, weights.type,
+                      {std::move(step), std::move(prefill), std::move(tower),
+                       decoder::traffic_of(description, weights)},
+                      compute, most_fed_rows(compute, weights), limits.feature_cache_bytes));
 }
 
 std::uint64_t SlotDecoder::scratch_bytes(const decoder::Description& description, HearthType type,

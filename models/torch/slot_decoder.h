@@ -10,6 +10,7 @@
 
 #include "models/decoder/media_prompt.h"
 #include "models/decoder/step.h"
+#include "models/decoder/traffic.h"
 #include "models/generate/decoder.h"
 #include "models/torch/feature_cache.h"
 #include "models/torch/features.h"
@@ -58,6 +59,7 @@ class SlotDecoder : public generate::Decoder {
   std::int32_t page_tokens() const override { return HEARTH_PAGE_TOKENS; }
   std::int32_t pages() const override { return step_->limits().pages; }
   std::uint64_t page_bytes() const override;
+  std::uint64_t step_bytes(std::int32_t tokens) const override { return traffic_.bytes(tokens); }
 
   Result<void> begin(models::OnEngine, const generate::Place& place, const generate::PageCopy& copy,
                      const generate::TokenPrompt& prompt) override;
@@ -87,6 +89,7 @@ class SlotDecoder : public generate::Decoder {
     std::unique_ptr<decoder::Step> step;
     std::unique_ptr<Prefill> prefill;
     std::unique_ptr<Tower> tower;
+    decoder::StepTraffic traffic;
   };
   SlotDecoder(const decoder::Description& description, HearthType type, Engines engines,
               const Compute& compute, std::int32_t most_fed_rows,
@@ -104,6 +107,7 @@ class SlotDecoder : public generate::Decoder {
   const decoder::Description& description_;
   const HearthType type_;
   const Compute compute_;
+  const decoder::StepTraffic traffic_;
   const std::int32_t most_fed_rows_;  // of a chunk that the step executor is fed
   std::unique_ptr<decoder::Step> step_;
   std::unique_ptr<Prefill> prefill_;

@@ -164,6 +164,26 @@ TEST_F(WorkerTest, WorkerThatIsReadyTwiceIsEnded) {
   EXPECT_EQ(worker.kills, 1);
 }
 
+TEST_F(WorkerTest, WorkerMaySayOnceWhatItMeasuredOfItsDevice) {
+  start_worker();
+  contract::WorkerReady again = broker->core().engine;
+  again.device.bandwidth_bytes_per_s = 21'000'000'000;
+  from_worker(0, again);
+  EXPECT_EQ(worker.kills, 0);
+  EXPECT_EQ(broker->core().engine.device.bandwidth_bytes_per_s, 21'000'000'000U);
+  from_worker(0, again);
+  EXPECT_EQ(worker.kills, 1);
+}
+
+TEST_F(WorkerTest, WorkerThatBecomesAnotherOneIsEnded) {
+  start_worker();
+  contract::WorkerReady again = broker->core().engine;
+  again.device.bandwidth_bytes_per_s = 21'000'000'000;
+  again.slots += 1;
+  from_worker(0, again);
+  EXPECT_EQ(worker.kills, 1);
+}
+
 TEST_F(WorkerTest, WorkerThatAnswersAnotherQuestionIsEnded) {
   start_worker();
   offer(client, 1);

@@ -15,9 +15,20 @@ Error to_error(const contract::Error& message) {
   return fail(parse_code(message.code).value_or(Code::kInternal), message.what, message.hint);
 }
 
+// A worker that is at work says once what it has measured of its device since; nothing else may
+// have changed.
+bool device_measured(Core& core, const contract::WorkerReady& again) {
+  contract::WorkerReady before = again;
+  before.device.bandwidth_bytes_per_s = 0;
+  if (again == before || core.engine != before) return false;
+  core.engine = again;
+  return true;
+}
+
 bool worker_ready(Core& core, const InFrame& frame) {
   auto ready = read_body<contract::WorkerReady>(frame);
-  if (!ready || core.supervisor.is_ready()) return false;
+  if (!ready) return false;
+  if (core.supervisor.is_ready()) return device_measured(core, *ready);
   core.engine = *std::move(ready);
   core.engine_refusal.reset();
   core.supervisor.ready();
