@@ -1,4 +1,4 @@
-"""What an answer cost and why: its receipt as text and as JSON.
+"""What an answer cost and why: its receipt as text, as JSON and as a trace.
 
 Pure: whoever has a reply has all that is needed, nobody is asked. An answer here is anything with a
 receipt (Reply, Encoded, a generated or encoded message) or a receipt alone; the times of single
@@ -60,6 +60,35 @@ def as_json(answer: Any, device: messages.Device | None = None) -> str:
     if device is not None:
         fields["device"] = device.to_fields()
     return json.dumps(fields, ensure_ascii=False)
+
+
+def trace(answer: Any) -> str:
+    """One answer as Chrome's trace JSON, for chrome://tracing or ui.perfetto.dev: the request, its
+    phases, and its tokens, of which those that stalled are named so. Microseconds from arrival; the
+    first token stands where the receipt has it: a gap before it is what no phase accounts for."""
+    receipt, steps = receipt_of(answer), steps_of(answer)
+    fields = receipt.to_fields()
+    events = [_event("request", "request", 0.0, receipt.total_ms * 1000, 1, **fields)]
+    at_us = 0.0
+    first_us = receipt.first_token_ms * 1000
+    for name in PHASES:
+        us = float(fields[f"{name}_ms"]) * 1000
+        if name == "decode":
+            at_us = max(at_us, first_us)
+        if us > 0:
+            events.append(_event(name, "phase", at_us, us, 2))
+        at_us += us
+    at_us, stalls = first_us, set(steps.stalls)
+    for index, us in enumerate(steps.us, 1):
+        what = "stall" if index in stalls else "step"
+        events.append(_event(f"token {index}", what, at_us, us, 3))
+        at_us += us
+    return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}, ensure_ascii=False)
+
+
+def _event(name: str, kind: str, at_us: float, us: float, row: int, **args: Any) -> dict[str, Any]:
+    made = {"name": name, "cat": kind, "ph": "X", "ts": at_us, "dur": us, "pid": 1, "tid": row}
+    return {**made, "args": args} if args else made
 
 
 def receipt_of(answer: Any) -> messages.Receipt:

@@ -50,11 +50,10 @@ std::vector<Model*> choose(Core& core, const std::vector<Model*>& idle,
                            std::uint64_t needed_bytes) {
   std::vector<IdleModel> candidates;
   for (const Model* model : idle)
-    candidates.push_back(
-        {.bytes = charged_bytes(*model),
-         .reload_bytes = model->memory.weights_bytes,
-         .idle = std::chrono::duration_cast<Milliseconds>(core.now() - model->last_used),
-         .rests = could_rest(core, *model)});
+    candidates.push_back({.bytes = charged_bytes(*model),
+                          .reload_bytes = model->memory.weights_bytes,
+                          .idle = idle_time(core, *model),
+                          .rests = could_rest(core, *model)});
   std::vector<Model*> leaving;
   if (const auto chosen = choose_leaving(candidates, needed_bytes))
     for (const std::size_t i : *chosen) leaving.push_back(idle[i]);

@@ -9,10 +9,6 @@
 namespace hearth::broker {
 namespace {
 
-Milliseconds idle_time(Core& core, const Model& model) {
-  return std::chrono::duration_cast<Milliseconds>(core.now() - model.last_used);
-}
-
 // What is lost with the image: to a model that rests, a return by copy. A hot one would have it
 // made again, beside other work, when it leaves: next to nothing, as if it had not been used for
 // ages.
@@ -35,6 +31,10 @@ std::vector<Model*> with_idle_images(Core& core, const Model& wanted) {
 }
 
 }  // namespace
+
+Milliseconds idle_time(Core& core, const Model& model) {
+  return std::chrono::duration_cast<Milliseconds>(core.now() - model.last_used);
+}
 
 std::uint64_t warm_bytes(Core& core) {
   std::uint64_t bytes = 0;

@@ -11,6 +11,9 @@
 
 namespace hearth::broker {
 
+// Since somebody last used it.
+Milliseconds idle_time(Core& core, const Model& model);
+
 // Of all images.
 std::uint64_t warm_bytes(Core& core);
 

@@ -235,6 +235,30 @@ def test_json_holds_the_receipt_the_steps_and_the_device() -> None:
     assert "device" not in json.loads(receipts.as_json(reply()))
 
 
+def test_a_trace_shows_phases_and_tokens_where_they_were() -> None:
+    events = json.loads(receipts.trace(reply()))["traceEvents"]
+    request, *others = events
+    assert (request["dur"], request["args"]["prompt_tokens"]) == (240_000, 300)
+    phases = [(e["name"], e["ts"], e["dur"]) for e in others if e["cat"] == "phase"]
+    assert phases == [
+        ("queue", 0, 4_000),
+        ("preprocess", 4_000, 10_000),
+        ("vision", 14_000, 60_000),
+        ("prefill", 74_000, 20_000),
+        ("decode", 95_000, 126_000),
+    ]
+    tokens = [e for e in others if e["cat"] != "phase"]
+    assert [e["dur"] for e in tokens] == STEPS_US
+    assert (tokens[0]["ts"], tokens[-1]["ts"] + tokens[-1]["dur"]) == (95_000, 221_000)
+    assert [e["name"] for e in tokens if e["cat"] == "stall"] == ["token 4"]
+    assert {e["ph"] for e in events} == {"X"} and len({e["tid"] for e in events}) == 3
+
+
+def test_a_trace_of_a_receipt_alone_has_no_tokens() -> None:
+    events = json.loads(receipts.trace(receipt()))["traceEvents"]
+    assert {e["cat"] for e in events} == {"request", "phase"}
+
+
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, hearth.receipts; print({'torch', 'numpy', 'rich'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
