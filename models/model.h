@@ -62,8 +62,8 @@ struct Device {
   std::uint64_t bandwidth_bytes_per_s = 0;  // of its memory; 0: unknown
 };
 
-// A file that keeps rounded weights as they lie in memory, so that the next load need not round them
-// again. Written and read by a load; which weights it is for, only the load can tell.
+// A file that keeps rounded weights as they lie in memory, so that the next load need not round
+// them again. Written and read by a load; which weights it is for, only the load can tell.
 struct WeightsFile {
   enum class Outcome {
     kUnused,   // nothing is rounded, or it could not be written

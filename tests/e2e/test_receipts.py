@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT / "models/ember"))
 import world  # noqa: E402
 
 WEIGHTS = ROOT / "models/ember/weights"
+TOLERANCE_MS = 500  # what a busy machine may lose between processes; the waits are twice that
 BEFORE_FIRST_TOKEN = ("queue_ms", "load_ms", "preprocess_ms", "vision_ms", "prefill_ms")
 
 
@@ -25,32 +26,32 @@ def split_ms(receipt):
 
 @pytest.mark.parametrize(
     "words, phase",
-    [("!wait prepare 400 hello", "preprocess_ms"), ("!wait prefill 400 hello", "prefill_ms")],
+    [("!wait prepare 1000 hello", "preprocess_ms"), ("!wait prefill 1000 hello", "prefill_ms")],
 )
 def test_the_time_to_the_first_token_is_accounted_for(client, model, words, phase):
     offered = client.offer_model(model)
     client.generate(offered, chat("warm"), temperature=0)
     receipt = client.generate(offered, chat(words), temperature=0).receipt
-    assert getattr(receipt, phase) >= 400
-    assert split_ms(receipt) == pytest.approx(receipt.first_token_ms, abs=200)
+    assert getattr(receipt, phase) >= 1000
+    assert split_ms(receipt) == pytest.approx(receipt.first_token_ms, abs=TOLERANCE_MS)
 
 
 def test_loading_is_not_taken_for_waiting(client, fake_model):
-    offered = client.offer_model(fake_model(script="!wait load 400"))
+    offered = client.offer_model(fake_model(script="!wait load 1000"))
     receipt = client.generate(offered, chat("hello"), temperature=0).receipt
-    assert receipt.load_ms >= 400 > receipt.queue_ms
-    assert split_ms(receipt) == pytest.approx(receipt.first_token_ms, abs=200)
+    assert receipt.load_ms >= 1000 > receipt.queue_ms
+    assert split_ms(receipt) == pytest.approx(receipt.first_token_ms, abs=TOLERANCE_MS)
 
 
 def test_waiting_for_anothers_prompt_to_be_prepared_is_queue(client, model):
     offered = client.offer_model(model)
     client.generate(offered, chat("warm"), temperature=0)
-    first = client.generate(offered, chat("!wait prepare 400 a"), stream=True, temperature=0)
+    first = client.generate(offered, chat("!wait prepare 1000 a"), stream=True, temperature=0)
     second = client.generate(offered, chat("hello"), stream=True, temperature=0)
     receipt = second.reply.receipt
-    assert first.reply.receipt.preprocess_ms >= 400
-    assert receipt.queue_ms >= 200
-    assert split_ms(receipt) == pytest.approx(receipt.first_token_ms, abs=200)
+    assert first.reply.receipt.preprocess_ms >= 1000
+    assert receipt.queue_ms >= 500
+    assert split_ms(receipt) == pytest.approx(receipt.first_token_ms, abs=TOLERANCE_MS)
 
 
 def test_ember_says_what_it_cost(start_daemon):
@@ -64,7 +65,7 @@ def test_ember_says_what_it_cost(start_daemon):
         reply = client.generate("ember", content, temperature=0.0)
         (device,) = client.status().devices
     receipt = reply.receipt
-    assert split_ms(receipt) == pytest.approx(receipt.first_token_ms, abs=200)
+    assert split_ms(receipt) == pytest.approx(receipt.first_token_ms, abs=TOLERANCE_MS)
     assert receipt.stalls == len(receipts.steps_of(reply).stalls)
     weights = (WEIGHTS / "model.safetensors").stat().st_size
     assert weights / 4 < receipt.bytes_per_token < 4 * weights
