@@ -18,6 +18,8 @@ import os
 from pathlib import Path
 from typing import Any, Callable
 
+from . import errors
+
 _ABSENT = (ImportError, AttributeError)
 _EVERYTHING = 1e15  # bytes: unload_all_models asks for 1e30
 
@@ -209,3 +211,56 @@ async def register_replacement(**replacement: Any) -> None:
     replacing = getattr(api(), "node_replacement", None) if make and api else None
     if replacing is not None:
         await replacing.register(make(**replacement))
+
+
+def language_clip(tokenizer: Any, generator: Any) -> Any:
+    """ComfyUI's own CLIP around these two, which do its work. It has no weights, and its device is
+    the CPU, so that nothing of ComfyUI's makes room for it.
+
+    generator: generate(tokens, **sampling) and encode_token_weights(tokens)
+    Raises Unsupported where CLIPs cannot generate.
+    """
+    made = _lookup("comfy.sd", "CLIP")
+    patcher = _lookup("comfy.model_patcher", "ModelPatcher")
+    if made is None or patcher is None or not hasattr(made, "generate"):
+        raise errors.Unsupported(
+            "This ComfyUI has no node that generates text with a CLIP.",
+            "Use Qwen-VL (Hearth), or a ComfyUI from 0.15.",
+        )
+    import torch
+
+    class LanguageModel(torch.nn.Module):  # type: ignore[misc]
+        """As much of a text encoder as CLIP touches."""
+
+        dtypes = {torch.float32}
+
+        def reset_clip_options(self) -> None:
+            pass
+
+        def set_clip_options(self, options: dict[str, Any]) -> None:
+            pass
+
+        def generate(self, tokens: Any, **sampling: Any) -> Any:
+            return generator.generate(tokens, **sampling)
+
+        def encode_token_weights(self, tokens: Any) -> Any:
+            return generator.encode_token_weights(tokens)
+
+    class Patcher(patcher):  # type: ignore[misc, valid-type]
+        """Of a byte, none of it loaded: a size of 0 would be looked for again and again."""
+
+        def model_size(self) -> int:
+            return 1
+
+        def loaded_size(self) -> int:
+            return 0
+
+    cpu = torch.device("cpu")
+    clip = made(no_init=True)
+    clip.cond_stage_model = LanguageModel()
+    clip.tokenizer = tokenizer
+    clip.patcher = Patcher(clip.cond_stage_model, load_device=cpu, offload_device=cpu)
+    clip.patcher.is_clip = True
+    clip.layer_idx, clip.use_clip_schedule = None, False
+    clip.tokenizer_options, clip.apply_hooks_to_conds = {}, None
+    return clip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from cases_others import *  # noqa: E402, F403
 from cases_others import hub  # noqa: E402, F401
 from real_comfy import RealComfy  # noqa: E402
 
+from hearth.migrate import PEERS  # noqa: E402
 from hub_server import Hub  # noqa: E402
 
 
@@ -39,6 +41,8 @@ def any_service(comfy: Any) -> Iterator[services.Service]:
 def comfy(request: Any, hub: Hub, tmp_path_factory: Any) -> Iterator[RealComfy]:  # noqa: F811
     base = tmp_path_factory.mktemp("comfy")
     services.make_fake_model(base / "models/LLM/fake")
+    ember = services.ROOT / "models/ember/weights"
+    (base / "models/LLM/Qwen3-VL-2B-Instruct").symlink_to(ember)
     env = {
         "HEARTH_SOCKET": str(base / "hearth.sock"),
         "HF_ENDPOINT": hub.url,
@@ -46,3 +50,14 @@ def comfy(request: Any, hub: Hub, tmp_path_factory: Any) -> Iterator[RealComfy]:
     }
     with RealComfy(request.param, services.ROOT, base, env) as running:
         yield running
+
+
+def test_the_browser_is_told_what_takes_the_place_of_what(comfy: RealComfy) -> None:
+    if comfy.version.startswith("0.3."):
+        pytest.skip("this ComfyUI replaces no nodes")
+    told = json.loads(comfy.page("/node_replacements"))
+    ours = {old: entries[0]["new_node_id"] for old, entries in told.items() if old in PEERS}
+    assert ours == {old: peer.target for old, peer in PEERS.items()}
+    for old in ours:
+        known = set(comfy.inputs_of(ours[old]))
+        assert {entry["new_id"] for entry in told[old][0]["input_mapping"]} <= known

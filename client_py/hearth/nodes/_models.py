@@ -134,7 +134,7 @@ async def lent(llm: Llm) -> AsyncIterator[Lent]:
     was picked, and stand on the node."""
     source = await find_or_fetch(llm.model, llm.download_if_missing)
     with in_words_of_the_node(llm.model, source):
-        choices = _choices(llm, source.model)
+        choices = choices_of(llm, source.model)
         async with connected() as service:
             asked = source.model
             if not isinstance(asked, str):
@@ -146,7 +146,8 @@ async def lent(llm: Llm) -> AsyncIterator[Lent]:
                     await give_up(service, asked)
 
 
-def _choices(llm: Llm, model: object) -> dict[str, str]:
+def choices_of(llm: Llm, model: object) -> dict[str, str]:
+    """How the service shall keep the model."""
     if isinstance(model, str):
         for name in ("precision", "head", "attention"):
             value = getattr(llm, name)
