@@ -148,11 +148,14 @@ bool Batch::encode_one(models::OnEngine on, Sequence& sequence) {
     fail(on, sequence, encoded.error());
     return true;
   }
-  if (*encoded)
-    sequence.timeline().begin_finished();
-  else
+  if (!*encoded) {
     sequence.stage = Stage::kPrefill;
-  return *encoded;
+    return false;
+  }
+  sequence.timeline().begin_finished();
+  const std::int32_t seen = decoder_.seen_tokens(sequence.lease.slot);
+  sequence.report("vision", seen, sequence.prompt().image_tokens);
+  return true;
 }
 
 Result<void> Batch::run_chunk(models::OnEngine on, Sequence& sequence, std::int32_t count) {

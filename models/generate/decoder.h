@@ -74,10 +74,12 @@ struct MediaKey {
 // What every family's Prompt carries for generate/; families derive from it and add pictures.
 class TokenPrompt : public models::Prompt {
  public:
-  std::vector<std::int32_t> ids;      // whole prompt, picture tokens expanded
-  std::uint32_t image_tokens = 0;     // of these
-  std::vector<MediaKey> media;        // in order, not overlapping
-  std::vector<std::int32_t> end_ids;  // generation ends at any of these
+  std::vector<std::int32_t> ids;            // whole prompt, picture tokens expanded
+  std::uint32_t image_tokens = 0;           // of these
+  std::vector<MediaKey> media;              // in order, not overlapping
+  std::vector<contract::SeenPicture> seen;  // pictures and videos, in the order of their parts
+  std::string coordinates = "none";         // of Generated
+  std::vector<std::int32_t> end_ids;        // generation ends at any of these
   Sampling sampling;
   std::optional<Taps> taps;  // an encode request: ends with the prompt, nothing is sampled
   std::shared_ptr<const TokenBytes> vocabulary;
@@ -147,6 +149,11 @@ class Decoder {
   virtual Result<bool> encode_picture(models::OnEngine, std::int32_t slot) {
     static_cast<void>(slot);
     return false;
+  }
+  // Of the prompt's image tokens, those whose features are there or are not needed.
+  virtual std::int32_t seen_tokens(std::int32_t slot) const {
+    static_cast<void>(slot);
+    return 0;
   }
   // Pictures of the slot's prompt whose features came from the cache, or were not needed because
   // the prefix cache held their tokens.

@@ -96,6 +96,8 @@ void Sequence::finish(const ReceiptLabels& labels) {
   reply.receipt = timeline_.receipt(*prompt_, reuse, labels);
   reply.receipt.bytes_per_token = step_bytes;
   reply.warnings = prompt_->warnings;
+  reply.pictures = prompt_->seen;
+  reply.coordinates = prompt_->coordinates;
   listener_->done(std::move(reply));
 }
 

@@ -1,5 +1,7 @@
 #include "models/image/patchify.h"
 
+#include <algorithm>
+
 #include "models/image/resize.h"
 
 namespace hearth::image {
@@ -8,13 +10,41 @@ Still smallest_still(int merge_size) {
   return {.grid_height = merge_size, .grid_width = merge_size, .picture = {{1, 1}, {0, 0, 0}}};
 }
 
+namespace {
+
+// picture: so many frames of its size.
+Still fit(Picture picture, int frames, Size size, int patch_size, ResizeWhere where) {
+  const auto pixels = std::int64_t{picture.size.height} * picture.size.width * frames;
+  if (where == ResizeWhere::kHere || pixels > kMostDevicePixels)
+    picture = resize_bicubic(std::move(picture), size, frames);
+  return {size.height / patch_size, size.width / patch_size, std::move(picture), frames};
+}
+
+}  // namespace
+
 Result<Still> read_still(const TensorView& tensor, const PictureRules& rules, ResizeWhere where) {
   TRY(auto picture, copy_picture(tensor));
   TRY(const auto size, smart_resize(picture.size, rules.limits()));
-  const auto pixels = std::int64_t{picture.size.height} * picture.size.width;
-  if (where == ResizeWhere::kHere || pixels > kMostDevicePixels)
-    picture = resize_bicubic(std::move(picture), size);
-  return Still{size.height / rules.patch_size, size.width / rules.patch_size, std::move(picture)};
+  return fit(std::move(picture), 1, size, rules.patch_size, where);
+}
+
+Result<Still> read_step(const TensorView& clip, std::int64_t first, Size size,
+                        const PictureRules& rules, ResizeWhere where) {
+  const std::int64_t all = clip.shape[0];
+  const std::size_t frame_bytes = clip.bytes.size() / static_cast<std::size_t>(all);
+  const std::vector<std::int64_t> shape(clip.shape.begin() + 1, clip.shape.end());
+  const auto frame = [&](std::int64_t number) {
+    const auto begin = frame_bytes * static_cast<std::size_t>(std::min(number, all - 1));
+    return copy_picture({clip.dtype, shape, clip.bytes.subspan(begin, frame_bytes)});
+  };
+  TRY(Picture picture, frame(first));
+  // A step that is one frame repeated is a still.
+  const int frames = first + 1 < all ? rules.temporal_patch_size : 1;
+  for (int i = 1; i < frames; ++i) {
+    TRY(const Picture next, frame(first + i));
+    picture.pixels.insert(picture.pixels.end(), next.pixels.begin(), next.pixels.end());
+  }
+  return fit(std::move(picture), frames, size, rules.patch_size, where);
 }
 
 Levels levels_of(const PictureRules& rules) {
@@ -37,6 +67,7 @@ HearthPatchify patchify_call(const Still& still, const PictureRules& rules, cons
           .patch = rules.patch_size,
           .merge = rules.merge_size,
           .frames = rules.temporal_patch_size,
+          .pictures = still.frames,
           .picture = still.picture.pixels.data(),
           .level = levels.data(),
           .rows = rows};

@@ -35,11 +35,14 @@ struct PictureRules {
 // does not do.
 Result<PictureRules> read_picture_rules(const models::ModelFiles& files, PictureRules defaults);
 
-// A still and the grid of patches that it becomes, temporal size 1.
+// A still, or one step of a clip, and the grid of patches that it becomes, temporal size 1.
 struct Still {
   int grid_height = 0;  // in patches, before merging
   int grid_width = 0;
   Picture picture;  // of the grid's size, or what is still to be resized to it
+  // 1: a still, every frame the same; else temporal_patch_size frames of a clip, in picture.pixels
+  // [frames, height, width, 3].
+  int frames = 1;
 
   std::int64_t count() const { return std::int64_t{grid_height} * grid_width; }
   // Tokens in the prompt.
@@ -58,6 +61,12 @@ enum class ResizeWhere { kHere, kOnDevice };
 
 // A copy of a client's picture for the grid that smart_resize gives. Errors: bad_picture.
 Result<Still> read_still(const TensorView& tensor, const PictureRules& rules, ResizeWhere where);
+
+// One step of a clip [frames, height, width, channels]: its frames from number `first` on,
+// temporal_patch_size of them, the last one again where there are none left. `size`: what they are
+// brought to, multiples of the patch size. Errors: bad_picture.
+Result<Still> read_step(const TensorView& clip, std::int64_t first, Size size,
+                        const PictureRules& rules, ResizeWhere where);
 
 // What a byte of each channel becomes, normalised in fp32 as the fast processor folds it,
 // (x - 255 mean) / (255 std).

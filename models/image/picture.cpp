@@ -19,9 +19,9 @@ struct Shape {
   }
 };
 
-Error bad_shape(const TensorView& tensor) {
+Error bad_shape(std::span<const std::int64_t> shape) {
   std::string dims;
-  for (const auto dim : tensor.shape) dims += (dims.empty() ? "" : ", ") + std::to_string(dim);
+  for (const auto dim : shape) dims += (dims.empty() ? "" : ", ") + std::to_string(dim);
   return fail(
       Code::kBadPicture,
       fmt::format("A picture has shape [{}]; it must be [height, width, channels] with 1, 3 "
@@ -29,13 +29,13 @@ Error bad_shape(const TensorView& tensor) {
                   dims));
 }
 
-Result<Shape> shape_of(const TensorView& tensor) {
+Result<Shape> shape_of(std::span<const std::int64_t> shape) {
   constexpr std::int64_t kLongestSide = 1 << 20;
-  if (tensor.shape.size() != 3) return bad_shape(tensor);
-  const auto height = tensor.shape[0], width = tensor.shape[1], channels = tensor.shape[2];
-  if (channels != 1 && channels != 3 && channels != 4) return bad_shape(tensor);
+  if (shape.size() != 3) return bad_shape(shape);
+  const auto height = shape[0], width = shape[1], channels = shape[2];
+  if (channels != 1 && channels != 3 && channels != 4) return bad_shape(shape);
   if (height < 0 || width < 0 || height > kLongestSide || width > kLongestSide)
-    return bad_shape(tensor);
+    return bad_shape(shape);
   if (height == 0 || width == 0)
     return fail(Code::kBadPicture,
                 fmt::format("A picture of {} x {} pixels is empty.", width, height));
@@ -101,8 +101,13 @@ std::vector<std::uint8_t> rgb_of_rgba(const std::vector<std::uint8_t>& rgba) {
 
 }  // namespace
 
+Result<Size> picture_size(std::span<const std::int64_t> shape) {
+  TRY(const Shape read, shape_of(shape));
+  return read.size;
+}
+
 Result<Picture> copy_picture(const TensorView& tensor) {
-  TRY(const auto shape, shape_of(tensor));
+  TRY(const auto shape, shape_of(tensor.shape));
   TRY(auto values, copy_values(tensor, shape));
   if (shape.channels == 1) return Picture{shape.size, rgb_of_gray(values)};
   if (shape.channels == 4) return Picture{shape.size, rgb_of_rgba(values)};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "shm/base/result.h"
@@ -21,6 +22,10 @@ struct Picture {
   Size size;
   std::vector<std::uint8_t> pixels;  // [height, width, 3]
 };
+
+// Of a tensor's shape, which must be [height, width, channels] with 1, 3 or 4 channels. Errors:
+// bad_picture for another shape or an empty picture.
+Result<Size> picture_size(std::span<const std::int64_t> shape);
 
 // Copies a client's tensor once: u8 or f32 [height, width, channels], channels 1, 3 or 4.
 //   gray      repeated three times

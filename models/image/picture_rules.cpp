@@ -1,9 +1,11 @@
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "models/files/config.h"
 #include "models/files/model_file.h"
+#include "models/image/clip.h"
 #include "models/image/patchify.h"
 
 namespace hearth::image {
@@ -61,6 +63,34 @@ Result<ConfigValue> find_config(const models::ModelFiles& files) {
   return root["image_processor"];
 }
 
+Result<ConfigValue> find_clip_config(const models::ModelFiles& files) {
+  constexpr const char* kOwn = "video_preprocessor_config.json";
+  if (files::find_file(files, kOwn)) return files::read_json(files, kOwn);
+  if (files::find_file(files, "processor_config.json")) {
+    TRY(const auto root, files::read_json(files, "processor_config.json"));
+    if (const auto own = root["video_processor"]) return own;
+  }
+  return find_config(files);
+}
+
+// A tower has one set of weights for both, and one table of what a byte becomes.
+Result<void> check_same(const ConfigValue& config, const PictureRules& pictures) {
+  const std::pair<const char*, int> sizes[] = {
+      {"patch_size", pictures.patch_size},
+      {"merge_size", pictures.merge_size},
+      {"temporal_patch_size", pictures.temporal_patch_size}};
+  for (const auto& [key, expected] : sizes) {
+    TRY(const int size, small_integer(config[key], expected, 64));
+    if (size != expected)
+      return config[key].error(fmt::format("is {}, but pictures are cut with {}", size, expected));
+  }
+  TRY(const auto mean, triple(config["image_mean"], pictures.mean));
+  TRY(const auto std, triple(config["image_std"], pictures.std));
+  if (mean != pictures.mean || std != pictures.std)
+    return not_done(config["image_mean"], "or image_std is another than for pictures");
+  return {};
+}
+
 }  // namespace
 
 Result<PictureRules> read_picture_rules(const models::ModelFiles& files, PictureRules rules) {
@@ -80,6 +110,25 @@ Result<PictureRules> read_picture_rules(const models::ModelFiles& files, Picture
   TRY(rules.std, triple(config["image_std"], rules.std));
   for (const double std : rules.std)
     if (!(std > 0.0)) return config["image_std"].error("must be greater than 0");
+  return rules;
+}
+
+Result<ClipRules> read_clip_rules(const models::ModelFiles& files, ClipRules rules,
+                                  const PictureRules& pictures) {
+  TRY(const auto config, find_clip_config(files));
+  CHECK_OK(check_steps(config));
+  CHECK_OK(check_same(config, pictures));
+  const auto size = config["size"];
+  TRY(rules.min_pixels, pixel_count(config["min_pixels"], size["shortest_edge"], rules.min_pixels));
+  TRY(rules.max_pixels, pixel_count(config["max_pixels"], size["longest_edge"], rules.max_pixels));
+  if (rules.min_pixels > rules.max_pixels)
+    return size.error(
+        fmt::format("wants at least {} and at most {} pixels", rules.min_pixels, rules.max_pixels));
+  TRY(const bool caps, config["cap_pixels_per_frame"].boolean_or(false));
+  if (!caps) return rules;
+  const bool each = rules.count == ClipRules::Count::kEachFrame;
+  TRY(rules.cap_tokens,
+      config["max_video_tokens"].integer_or(each ? 128'000 : 768, 1, kMostPixels));
   return rules;
 }
 

@@ -84,16 +84,17 @@ HearthResample ResizeStep::call(const std::uint8_t* source, std::uint8_t* target
           .target = target};
 }
 
-std::vector<ResizeStep> resize_steps(Size from, Size to) {
+std::vector<ResizeStep> resize_steps(Size from, Size to, std::int64_t pictures) {
   std::vector<ResizeStep> steps;
-  if (from.width != to.width) steps.push_back(step(from.height, from.width, to.width, kChannels));
+  if (from.width != to.width)
+    steps.push_back(step(pictures * from.height, from.width, to.width, kChannels));
   if (from.height != to.height)
-    steps.push_back(step(1, from.height, to.height, to.width * kChannels));
+    steps.push_back(step(pictures, from.height, to.height, to.width * kChannels));
   return steps;
 }
 
-Picture resize_bicubic(Picture picture, Size size) {
-  for (const ResizeStep& step : resize_steps(picture.size, size)) {
+Picture resize_bicubic(Picture picture, Size size, std::int64_t pictures) {
+  for (const ResizeStep& step : resize_steps(picture.size, size, pictures)) {
     std::vector<std::uint8_t> pixels(
         static_cast<std::size_t>(step.outer * step.outputs * step.inner));
     const HearthResample call = step.call(picture.pixels.data(), pixels.data());

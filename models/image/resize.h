@@ -32,12 +32,12 @@ struct ResizeStep {
   HearthResample call(const std::uint8_t* source, std::uint8_t* target) const;
 };
 
-// What brings a picture to another size, in this order: columns, then rows, each rounded to u8; an
-// axis of the same size needs none. a = -0.5; weights are fixed point with as many bits as fit
-// into 16.
-std::vector<ResizeStep> resize_steps(Size from, Size to);
+// What brings a picture, or so many that follow each other, to another size, in this order:
+// columns, then rows, each rounded to u8; an axis of the same size needs none. a = -0.5; weights
+// are fixed point with as many bits as fit into 16.
+std::vector<ResizeStep> resize_steps(Size from, Size to, std::int64_t pictures = 1);
 
 // All steps, in the calling thread. The same size gives the same pixels.
-Picture resize_bicubic(Picture picture, Size size);
+Picture resize_bicubic(Picture picture, Size size, std::int64_t pictures = 1);
 
 }  // namespace hearth::image

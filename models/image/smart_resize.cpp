@@ -26,20 +26,21 @@ Result<void> check_shape(Size size) {
 
 }  // namespace
 
-Result<Size> smart_resize(Size size, const PixelLimits& limits) {
+Result<Size> smart_resize(Size size, const PixelLimits& limits, FrameCount frames) {
   CHECK_OK(check_shape(size));
   const double factor = limits.factor;
   const auto multiple = [&](double parts) { return static_cast<std::int64_t>(parts * factor); };
-  const double area = static_cast<double>(size.height) * size.width;
+  const double area = static_cast<double>(frames.sent) * size.height * size.width;
 
   std::int64_t height = multiple(std::nearbyint(size.height / factor));
   std::int64_t width = multiple(std::nearbyint(size.width / factor));
-  if (height * width > limits.max_pixels) {
+  const std::int64_t pixels = frames.counted * height * width;
+  if (pixels > limits.max_pixels) {
     const double beta = std::sqrt(area / static_cast<double>(limits.max_pixels));
     height =
         std::max<std::int64_t>(limits.factor, multiple(std::floor(size.height / beta / factor)));
     width = std::max<std::int64_t>(limits.factor, multiple(std::floor(size.width / beta / factor)));
-  } else if (height * width < limits.min_pixels) {
+  } else if (pixels < limits.min_pixels) {
     const double beta = std::sqrt(static_cast<double>(limits.min_pixels) / area);
     height = multiple(std::ceil(size.height * beta / factor));
     width = multiple(std::ceil(size.width * beta / factor));

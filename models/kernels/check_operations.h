@@ -155,9 +155,10 @@ inline HearthStatus check(const HearthResample* call) {
 inline HearthStatus check(const HearthPatchify* call) {
   return status_of(call != nullptr && is_known(call->type) &&
                    all_given(call->picture, call->level, call->rows) && call->patch >= 1 &&
-                   call->merge >= 1 && call->frames >= 1 && call->grid_height >= 1 &&
-                   call->grid_width >= 1 && call->grid_height % call->merge == 0 &&
-                   call->grid_width % call->merge == 0);
+                   call->merge >= 1 && call->frames >= 1 &&
+                   (call->pictures == 1 || call->pictures == call->frames) &&
+                   call->grid_height >= 1 && call->grid_width >= 1 &&
+                   call->grid_height % call->merge == 0 && call->grid_width % call->merge == 0);
 }
 
 }  // namespace hearth::kernels

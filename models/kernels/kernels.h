@@ -291,14 +291,15 @@ typedef struct HearthResample {
   uint8_t* target;        /* [outer, outputs, inner] */
 } HearthResample;
 
-/* A picture cut into the rows that a vision tower reads: the merge * merge patches of a token
- * follow each other, tokens in reading order, and a still is repeated for each frame. All
- * implementations give equal bits. */
+/* Frames cut into the rows that a vision tower reads: the merge * merge patches of a token follow
+ * each other, tokens in reading order. A still is the same picture in each frame, a step of a clip
+ * a picture for each. All implementations give equal bits. */
 typedef struct HearthPatchify {
   HearthType type;
   int64_t grid_height, grid_width; /* in patches; multiples of merge */
   int64_t patch, merge, frames;
-  const uint8_t* picture; /* [grid_height * patch, grid_width * patch, 3] */
+  int64_t pictures;       /* 1: every frame shows the same one; else frames */
+  const uint8_t* picture; /* [pictures, grid_height * patch, grid_width * patch, 3] */
   const float* level;     /* [3, 256]: what a byte of a channel becomes */
   void* rows;             /* [grid_height * grid_width, 3, frames, patch, patch] */
 } HearthPatchify;

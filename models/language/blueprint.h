@@ -14,6 +14,7 @@
 #include "models/decoder/description.h"
 #include "models/files/config.h"
 #include "models/files/weight_index.h"
+#include "models/image/clip.h"
 #include "models/image/patchify.h"
 #include "models/text/chat.h"
 #include "models/weights/plan.h"
@@ -31,7 +32,14 @@ namespace hearth::language {
 struct TowerBlueprint {
   image::PictureRules pictures;             // how config.json cuts them
   std::optional<std::int64_t> image_token;  // as config.json has it
-  std::vector<weights::Tensor> tensors;     // in the order in which the tower computes with them
+  image::ClipRules clips;                   // as pictures
+  // How a prompt tells when a clip's steps were seen. None: in words before each step (Qwen3-VL and
+  // later); else by their positions, so many a second, in one run of placeholders (Qwen2.5-VL).
+  std::optional<std::int32_t> positions_per_second;
+  // What the numbers of boxes and points count, as in Generated, if the tokenizer has marks for
+  // boxes at all.
+  std::string_view coordinates = "thousandths";
+  std::vector<weights::Tensor> tensors;  // in the order in which the tower computes with them
   // Device memory that a pass of so many patches takes.
   std::function<std::uint64_t(HearthType type, std::int64_t patches)> scratch_bytes;
   // Engine's load thread. `weights` were planned with `tensors`; they and the Compute's memory

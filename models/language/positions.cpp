@@ -18,10 +18,11 @@ class Placer {
   }
 
   void picture(const PlacedPicture& picture) {
-    for (std::int32_t row = 0; row < picture.height; ++row)
-      for (std::int32_t column = 0; column < picture.width; ++column)
-        place(position_, position_ + row, position_ + column);
-    position_ += std::max(picture.height, picture.width);
+    for (const std::int32_t time : picture.times)
+      for (std::int32_t row = 0; row < picture.height; ++row)
+        for (std::int32_t column = 0; column < picture.width; ++column)
+          place(position_ + time, position_ + row, position_ + column);
+    position_ += std::max({picture.height, picture.width, picture.times.back() + 1});
   }
 
   Positions finish() && {

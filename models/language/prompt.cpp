@@ -3,139 +3,95 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <numeric>
+#include <limits>
 
 #include <fmt/format.h>
 
 #include "models/generate/request.h"
-#include "models/image/smart_resize.h"
+#include "models/language/media.h"
 #include "models/language/positions.h"
 
 namespace hearth::language {
 namespace {
 
-using Spans = std::vector<decoder::MediaSpan>;
-
 // What every request with a chat says of its prompt.
 struct Chat {
   std::span<const contract::ChatMessage> messages;
-  std::int64_t min_pixels = 0;
-  std::int64_t max_pixels = 0;
-  bool generation_prompt = true;
+  PixelRange pixels;
+  text::ChatEnd end = {};
 };
 
-// The request's pixel limits over the model's own. One of them alone moves the other along when it
-// has to.
-Result<image::PictureRules> limited(const Chat& chat, image::PictureRules rules) {
-  const std::int64_t min = chat.min_pixels;
-  const std::int64_t max = chat.max_pixels;
-  if (min > 0 && max > 0 && min > max)
-    return fail(Code::kBadRequest,
-                fmt::format("min_pixels {} is larger than max_pixels {}", min, max));
-  if (min > 0) rules.min_pixels = min;
-  if (max > 0) rules.max_pixels = max;
-  if (max > 0) rules.min_pixels = std::min(rules.min_pixels, max);
-  rules.max_pixels = std::max(rules.max_pixels, rules.min_pixels);
-  return rules;
-}
-
-Error name_picture(Error error, std::size_t number) {
-  error.what = fmt::format("picture {}: {}", number + 1, error.what);
-  return error;
-}
-
-// Tokens the picture will take, from its shape alone. Shapes that are no picture count as none:
-// they are refused when the picture is read.
-Result<std::int32_t> count_tokens(const TensorView& tensor, const image::PictureRules& rules) {
-  if (tensor.shape.size() != 3) return 0;
-  constexpr std::int64_t kMostSide = 1 << 24;
-  if (tensor.shape[0] > kMostSide || tensor.shape[1] > kMostSide)
-    return fail(Code::kBadPicture, fmt::format("{} x {} pixels", tensor.shape[1], tensor.shape[0]));
-  const image::Size size{static_cast<int>(tensor.shape[0]), static_cast<int>(tensor.shape[1])};
-  TRY(const image::Size resized, image::smart_resize(size, rules.limits()));
-  const int token_side = rules.patch_size * rules.merge_size;
-  return resized.height / token_side * (resized.width / token_side);
-}
-
-Result<std::vector<std::int32_t>> count_all_tokens(std::span<const TensorView> tensors,
-                                                   const image::PictureRules& rules) {
-  std::vector<std::int32_t> counts;
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    auto count = count_tokens(tensors[i], rules);
-    if (!count) return name_picture(std::move(count).error(), i);
-    counts.push_back(*count);
-  }
-  return counts;
-}
-
-// The runs of placeholders. Plain text cannot contain one, so every run is a picture; what counts
-// as none has no run.
-Spans find_spans(std::span<const std::int32_t> ids, std::span<const std::int32_t> counts,
-                 std::int32_t placeholder) {
-  Spans spans;
-  std::int32_t at = 0;
-  for (const std::int32_t count : counts) {
-    while (count > 0 && ids[static_cast<std::size_t>(at)] != placeholder) ++at;
-    spans.push_back({at, count});
-    at += count;
-  }
-  return spans;
-}
-
-// What a picture's features depend on: its pixels, the size they are brought to, and how they are
-// cut.
-generate::ContentHash content_of(const image::Still& still, const image::PictureRules& rules,
-                                 const generate::SipKey& key) {
+// What the features and the places of a picture or step depend on: its pixels, the size they are
+// brought to, how they are cut, and its time in a clip that is counted by positions.
+generate::ContentHash content_of(const image::Still& still, std::int32_t time,
+                                 const image::PictureRules& rules, const generate::SipKey& key) {
   const auto pixels = generate::siphash128(key, std::as_bytes(std::span(still.picture.pixels)));
   const auto number = [](auto value) { return static_cast<std::uint64_t>(value); };
-  const std::array<std::uint64_t, 9> all = {pixels[0],
-                                            pixels[1],
-                                            number(still.picture.size.height),
-                                            number(still.picture.size.width),
-                                            number(still.grid_height),
-                                            number(still.grid_width),
-                                            number(rules.patch_size),
-                                            number(rules.merge_size),
-                                            number(rules.temporal_patch_size)};
+  const std::array<std::uint64_t, 11> all = {number(still.frames),
+                                             number(time),
+                                             pixels[0],
+                                             pixels[1],
+                                             number(still.picture.size.height),
+                                             number(still.picture.size.width),
+                                             number(still.grid_height),
+                                             number(still.grid_width),
+                                             number(rules.patch_size),
+                                             number(rules.merge_size),
+                                             number(rules.temporal_patch_size)};
   const auto hash = generate::siphash128(key, std::as_bytes(std::span(all)));
   return {hash[0], hash[1]};
 }
 
-Result<void> read_picture(const TensorView& tensor, const image::PictureRules& pictures,
-                          const PromptRules& rules, decoder::MediaPrompt& prompt) {
-  TRY(image::Still still, image::read_still(tensor, pictures, rules.resize));
-  const decoder::MediaSpan& span = prompt.spans[prompt.pictures.size()];
-  prompt.media.push_back({span.first, span.count, content_of(still, pictures, rules.content_key)});
-  prompt.pictures.push_back(std::move(still));
-  return {};
-}
+// A picture, or all steps of a clip whose run begins at token `first`.
+class MediaReader {
+ public:
+  MediaReader(const models::Job& job, const PromptRules& rules, decoder::MediaPrompt& prompt)
+      : job_(job), rules_(rules), prompt_(prompt) {}
 
-// Into the spans that are there already.
-Result<void> read_pictures(std::span<const TensorView> tensors, const image::PictureRules& pictures,
-                           const models::Job& job, const PromptRules& rules,
-                           decoder::MediaPrompt& prompt) {
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    if (job.cancelled.load()) return fail(Code::kCancelled, "the request was cancelled");
-    auto read = read_picture(tensors[i], pictures, rules, prompt);
-    if (!read) return name_picture(std::move(read).error(), i);
+  Result<void> read(const Run& run, const PlacedPicture& place, const Medium& medium,
+                    const TensorView& tensor) {
+    for (std::int32_t i = 0; i < run.steps; ++i) {
+      if (job_.cancelled.load()) return fail(Code::kCancelled, "the request was cancelled");
+      const std::int32_t first = place.span.first + i * medium.step_tokens;
+      auto read =
+          add(first, medium, run.first_step + i, place.times[static_cast<std::size_t>(i)], tensor);
+      if (read) continue;
+      Error error = std::move(read).error();
+      error.what = fmt::format("{}: {}", medium.name, error.what);
+      return error;
+    }
+    return {};
   }
-  return {};
-}
 
-void place(decoder::MediaPrompt& prompt, int merge_size) {
-  std::vector<PlacedPicture> placed;
-  for (std::size_t i = 0; i < prompt.pictures.size(); ++i)
-    placed.push_back({prompt.spans[i], prompt.pictures[i].grid_height / merge_size,
-                      prompt.pictures[i].grid_width / merge_size});
-  Positions positions = place_tokens(static_cast<std::int32_t>(prompt.ids.size()), placed);
+ private:
+  Result<void> add(std::int32_t first, const Medium& medium, std::int32_t step, std::int32_t time,
+                   const TensorView& tensor) {
+    const image::PictureRules& pictures = medium.pictures;
+    const std::int64_t frame = std::int64_t{step} * pictures.temporal_patch_size;
+    TRY(image::Still still,
+        medium.is_clip ? image::read_step(tensor, frame, medium.seen, pictures, rules_.resize)
+                       : image::read_still(tensor, pictures, rules_.resize));
+    prompt_.spans.push_back({first, medium.step_tokens});
+    prompt_.media.push_back(
+        {first, medium.step_tokens, content_of(still, time, pictures, rules_.content_key)});
+    prompt_.pictures.push_back(std::move(still));
+    return {};
+  }
+
+  const models::Job& job_;
+  const PromptRules& rules_;
+  decoder::MediaPrompt& prompt_;
+};
+
+void place(decoder::MediaPrompt& prompt, std::span<const PlacedPicture> places) {
+  Positions positions = place_tokens(static_cast<std::int32_t>(prompt.ids.size()), places);
   prompt.positions = std::move(positions.ids);
   prompt.position_delta = positions.delta;
 }
 
-std::size_t count_media(std::span<const text::Piece> pieces) {
-  return static_cast<std::size_t>(std::count_if(
-      pieces.begin(), pieces.end(),
-      [](const text::Piece& piece) { return piece.kind == text::Piece::Kind::kMedia; }));
+text::Thinking thinking_of(std::string_view word) {
+  if (word == "auto") return text::Thinking::kAuto;
+  return word == "on" ? text::Thinking::kOn : text::Thinking::kOff;
 }
 
 Result<void> check_room(const decoder::MediaPrompt& prompt, std::size_t tokens,
@@ -150,26 +106,73 @@ Result<void> check_room(const decoder::MediaPrompt& prompt, std::size_t tokens,
   return error;
 }
 
+std::vector<std::vector<std::int64_t>> shapes_of(std::span<const TensorView> tensors) {
+  std::vector<std::vector<std::int64_t>> shapes;
+  for (const TensorView& tensor : tensors) shapes.push_back(tensor.shape);
+  return shapes;
+}
+
+// A chat before its texts are tokenised.
+struct Sketch {
+  std::vector<Medium> media;
+  std::vector<Run> runs;
+  std::vector<text::Piece> pieces;  // a media piece for each run
+  std::int64_t image_tokens = 0;
+};
+
+Result<Sketch> sketch_chat(const Chat& chat, std::span<const std::vector<std::int64_t>> shapes,
+                           const PromptRules& rules) {
+  TRY(std::vector<text::Piece> pieces, text::lay_out_chat(rules.layout, chat.messages, chat.end));
+  Sketch sketch;
+  TRY(sketch.media, plan_media(chat.messages, shapes, chat.pixels, rules));
+  for (const Medium& medium : sketch.media) sketch.image_tokens += medium.tokens();
+  sketch.runs = runs_of(sketch.media, rules);
+  sketch.pieces = spell_times(std::move(pieces), sketch.media, rules);
+  return sketch;
+}
+
+// Plain text cannot contain a placeholder, so every run of them is one of ours.
+std::vector<PlacedPicture> find_places(std::span<const std::int32_t> ids, const Sketch& sketch,
+                                       const PromptRules& rules) {
+  std::vector<PlacedPicture> places;
+  std::int32_t at = 0;
+  for (const Run& run : sketch.runs) {
+    const Medium& medium = sketch.media[run.medium];
+    const std::int32_t placeholder = medium.is_clip ? rules.video_token : rules.image_token;
+    while (ids[static_cast<std::size_t>(at)] != placeholder) ++at;
+    places.push_back(placed(run, at, medium, rules));
+    at += run.tokens;
+  }
+  return places;
+}
+
+// The prompt's ids, and where its pictures and clips stand, unless it is too long.
+Result<std::vector<PlacedPicture>> tokenise(const Sketch& sketch, const PromptRules& rules,
+                                            decoder::MediaPrompt& prompt) {
+  CHECK_OK(check_room(prompt, static_cast<std::size_t>(sketch.image_tokens) + 1, rules));
+  std::vector<std::int32_t> counts;
+  for (const Run& run : sketch.runs) counts.push_back(run.tokens);
+  TRY(prompt.ids, text::encode_chat(*rules.tokenizer, sketch.pieces, counts));
+  CHECK_OK(check_room(prompt, prompt.ids.size(), rules));
+  return find_places(prompt.ids, sketch, rules);
+}
+
 // All of a prompt but what was asked of it: sampling or taps, which are there already.
 Result<void> lay_out(const Chat& chat, std::span<const TensorView> tensors, const models::Job& job,
                      const PromptRules& rules, decoder::MediaPrompt& prompt) {
   const auto start = models::Clock::now();
-  TRY(const image::PictureRules pictures, limited(chat, rules.pictures));
-  TRY(const std::vector<text::Piece> pieces,
-      text::lay_out_chat(rules.layout, chat.messages, {chat.generation_prompt}));
-  if (count_media(pieces) != tensors.size())
-    return fail(Code::kBadRequest, fmt::format("the messages name {} pictures, {} were sent",
-                                               count_media(pieces), tensors.size()));
-  TRY(const std::vector<std::int32_t> counts, count_all_tokens(tensors, pictures));
-  const auto image_tokens = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  CHECK_OK(check_room(prompt, static_cast<std::size_t>(image_tokens) + 1, rules));
-  TRY(prompt.ids, text::encode_chat(*rules.tokenizer, pieces, counts));
-  CHECK_OK(check_room(prompt, prompt.ids.size(), rules));
-  prompt.spans = find_spans(prompt.ids, counts, rules.image_token);
-  CHECK_OK(read_pictures(tensors, pictures, job, rules, prompt));
+  TRY(const Sketch sketch, sketch_chat(chat, shapes_of(tensors), rules));
+  TRY(const std::vector<PlacedPicture> places, tokenise(sketch, rules, prompt));
+  MediaReader reader(job, rules, prompt);
+  for (std::size_t i = 0; i < sketch.runs.size(); ++i) {
+    const std::size_t medium = sketch.runs[i].medium;
+    CHECK_OK(reader.read(sketch.runs[i], places[i], sketch.media[medium], tensors[medium]));
+  }
   prompt.user = job.user;
-  place(prompt, pictures.merge_size);
-  prompt.image_tokens = static_cast<std::uint32_t>(image_tokens);
+  place(prompt, places);
+  prompt.image_tokens = static_cast<std::uint32_t>(sketch.image_tokens);
+  prompt.seen = seen_of(sketch.media);
+  prompt.coordinates = rules.coordinates;
   prompt.end_ids = rules.defaults.end_ids;
   prompt.vocabulary = rules.tokenizer;
   prompt.warnings = rules.warnings;
@@ -186,7 +189,7 @@ Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Genera
                                                           const PromptRules& rules) {
   auto prompt = std::make_unique<decoder::MediaPrompt>();
   TRY(prompt->sampling, generate::resolve_sampling(request, rules.defaults.sampling));
-  const Chat chat{request.messages, request.min_pixels, request.max_pixels};
+  const Chat chat{request.messages, {request.min_pixels, request.max_pixels}};
   CHECK_OK(lay_out(chat, tensors, job, rules, *prompt));
   return prompt;
 }
@@ -197,10 +200,34 @@ Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Encode
                                                           const PromptRules& rules) {
   auto prompt = std::make_unique<decoder::MediaPrompt>();
   TRY(prompt->taps, generate::resolve_taps(request, rules.hidden));
-  const Chat chat{request.messages, request.min_pixels, request.max_pixels,
-                  request.generation_prompt};
+  const Chat chat{request.messages,
+                  {request.min_pixels, request.max_pixels},
+                  {.generation_prompt = request.generation_prompt}};
   CHECK_OK(lay_out(chat, tensors, job, rules, *prompt));
   return prompt;
+}
+
+Result<contract::TokensCounted> count_tokens(const contract::CountTokens& request,
+                                             const PromptRules& rules) {
+  std::vector<std::vector<std::int64_t>> shapes;
+  for (const auto& message : request.messages)
+    for (const auto& part : message.content)
+      if (part.tensor) shapes.push_back(part.tensor->shape);
+  TRY(const text::Thoughts thoughts,
+      text::thoughts_of(rules.layout, thinking_of(request.thinking)));
+  const Chat chat{
+      request.messages, {request.min_pixels, request.max_pixels}, {.thoughts = thoughts}};
+  TRY(const Sketch sketch, sketch_chat(chat, shapes, rules));
+  const std::vector<std::int32_t> none(sketch.runs.size());
+  TRY(const auto words, text::encode_chat(*rules.tokenizer, sketch.pieces, none));
+  constexpr std::int64_t kMost = std::numeric_limits<std::uint32_t>::max();
+  const auto all = sketch.image_tokens + static_cast<std::int64_t>(words.size());
+  contract::TokensCounted counted;
+  counted.prompt_tokens = static_cast<std::uint32_t>(std::min(all, kMost));
+  counted.image_tokens = static_cast<std::uint32_t>(std::min(sketch.image_tokens, kMost));
+  counted.context_tokens = static_cast<std::uint32_t>(rules.context_tokens);
+  counted.pictures = seen_of(sketch.media);
+  return counted;
 }
 
 }  // namespace hearth::language

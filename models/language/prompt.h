@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "models/decoder/media_prompt.h"
 #include "models/generate/request.h"
 #include "models/generate/siphash.h"
+#include "models/image/clip.h"
 #include "models/image/patchify.h"
 #include "models/language/defaults.h"
 #include "models/model.h"
@@ -24,7 +26,11 @@ struct PromptRules {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   text::ChatLayout layout;
   std::int32_t image_token = -1;  // the id of <|image_pad|>; -1: text only
+  std::int32_t video_token = -1;  // the id of <|video_pad|>; -1: no clips
   image::PictureRules pictures;
+  image::ClipRules clips;
+  std::optional<std::int32_t> positions_per_second;  // as in TowerBlueprint
+  std::string coordinates = "none";                  // of Generated
   image::ResizeWhere resize = image::ResizeWhere::kHere;
   Defaults defaults;
   std::int32_t context_tokens = 0;
@@ -34,9 +40,9 @@ struct PromptRules {
   std::vector<std::string> warnings;  // go into every reply
 };
 
-// `tensors`: the request's pictures in order of appearance. Lengths are checked before a pixel is
-// touched. Errors: bad_picture naming the picture, bad_request, too_long, unsupported for video,
-// cancelled.
+// `tensors`: the request's pictures and clips in order of appearance. Lengths are checked before a
+// pixel is touched. Errors: bad_picture and bad_request naming the picture or video, too_long,
+// cancelled; unsupported for what the model cannot be given.
 Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Generate& request,
                                                           std::span<const TensorView> tensors,
                                                           const models::Job& job,
@@ -47,5 +53,9 @@ Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Encode
                                                           std::span<const TensorView> tensors,
                                                           const models::Job& job,
                                                           const PromptRules& rules);
+
+// What a chat would take, however long it is. Any thread. Errors: as make_prompt, but for too_long.
+Result<contract::TokensCounted> count_tokens(const contract::CountTokens& request,
+                                             const PromptRules& rules);
 
 }  // namespace hearth::language

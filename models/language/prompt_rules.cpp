@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "models/language/text_config.h"
+
 namespace hearth::language {
 namespace {
 
@@ -29,6 +31,32 @@ Result<std::int32_t> image_token(const TowerBlueprint& tower, const text::Tokeni
   return *id;
 }
 
+// -1: there is none.
+Result<std::int32_t> video_token(const models::ModelFiles& files,
+                                 const text::Tokenizer& tokenizer) {
+  const auto id = tokenizer.id_of("<|video_pad|>");
+  if (!id) return -1;
+  TRY(const files::ConfigValue config, read_config_json(files));
+  TRY(const std::int64_t named, config["video_token_id"].integer_or(*id));
+  if (named != *id)
+    return fail(Code::kBadModel,
+                fmt::format("config.json: video_token_id is {}, the tokenizer's <|video_pad|> {}",
+                            named, *id));
+  return *id;
+}
+
+Result<void> read_tower_rules(const models::ModelFiles& files, const TowerBlueprint& tower,
+                              PromptRules& rules) {
+  TRY(rules.image_token, image_token(tower, *rules.tokenizer));
+  TRY(rules.video_token, video_token(files, *rules.tokenizer));
+  TRY(rules.pictures, picture_rules(files, tower.pictures));
+  TRY(rules.clips, image::read_clip_rules(files, tower.clips, rules.pictures));
+  rules.positions_per_second = tower.positions_per_second;
+  // Without marks for boxes it was not trained to say where things are.
+  if (rules.tokenizer->id_of("<|box_start|>")) rules.coordinates = tower.coordinates;
+  return {};
+}
+
 }  // namespace
 
 Result<PromptRules> read_rules(const models::ModelFiles& files, const Blueprint& blueprint) {
@@ -41,10 +69,7 @@ Result<PromptRules> read_rules(const models::ModelFiles& files, const Blueprint&
     return fail(Code::kBadModel,
                 fmt::format("the tokenizer has ids up to {}, the model knows {} tokens",
                             rules.tokenizer->size() - 1, blueprint.text.vocabulary_size));
-  if (blueprint.tower) {
-    TRY(rules.image_token, image_token(*blueprint.tower, *rules.tokenizer));
-    TRY(rules.pictures, picture_rules(files, blueprint.tower->pictures));
-  }
+  if (blueprint.tower) CHECK_OK(read_tower_rules(files, *blueprint.tower, rules));
   TRY(rules.defaults, read_defaults(files, {blueprint.text.vocabulary_size, blueprint.end_tokens},
                                     *rules.tokenizer));
   TRY(const std::string warning, text::template_warning(files, rules.layout));

@@ -30,6 +30,11 @@ language::TowerBlueprint tower_of(const Config& config) {
   tower.pictures.mean = {0.48145466, 0.4578275, 0.40821073};
   tower.pictures.std = {0.26862954, 0.26130258, 0.27577711};
   tower.image_token = config.image_token;
+  tower.clips.count = image::ClipRules::Count::kEachFrame;
+  tower.clips.min_pixels = kLeastPixels;
+  tower.clips.max_pixels = kMostPixels;
+  tower.positions_per_second = vision.tokens_per_second;
+  tower.coordinates = "pixels";
   tower.tensors = vision_tensors(vision);
   tower.scratch_bytes = [vision](HearthType type, std::int64_t patches) {
     return vision_scratch_bytes(vision, type, patches);

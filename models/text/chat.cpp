@@ -13,6 +13,7 @@ constexpr std::string_view kTurnEnd = "<|im_end|>";
 constexpr std::string_view kVisionStart = "<|vision_start|>";
 constexpr std::string_view kVisionEnd = "<|vision_end|>";
 constexpr std::string_view kImagePad = "<|image_pad|>";
+constexpr std::string_view kVideoPad = "<|video_pad|>";
 constexpr std::string_view kThinkStart = "<think>";
 constexpr std::string_view kThinkEnd = "</think>";
 
@@ -57,9 +58,9 @@ class Layout {
       pieces_.push_back({Piece::Kind::kText, {}, 0});
     pieces_.back().text += text;
   }
-  void image() {
+  void media(std::string_view placeholder) {
     special(kVisionStart);
-    pieces_.push_back({Piece::Kind::kMedia, std::string(kImagePad), images_++});
+    pieces_.push_back({Piece::Kind::kMedia, std::string(placeholder), media_++});
     special(kVisionEnd);
   }
   void open_turn(std::string_view role) {
@@ -104,7 +105,7 @@ class Layout {
 
  private:
   std::vector<Piece> pieces_;
-  std::size_t images_ = 0;
+  std::size_t media_ = 0;
 };
 
 Result<void> lay_out_part(const contract::ContentPart& part, std::string_view role, bool pictures,
@@ -113,16 +114,18 @@ Result<void> lay_out_part(const contract::ContentPart& part, std::string_view ro
     layout.text(part.text);
     return {};
   }
-  if (part.kind != "image")
-    return fail(Code::kUnsupported, fmt::format("This model is not given any {} yet.", part.kind),
-                "Send single frames as pictures.");
+  const bool is_video = part.kind == "video";
+  if (!is_video && part.kind != "image")
+    return fail(Code::kBadRequest, fmt::format("A part of a message is of kind {}.", part.kind));
+  const std::string_view what = is_video ? "video" : "picture";
   if (!pictures)
-    return fail(Code::kUnsupported, "This model reads text only; a message holds a picture.",
+    return fail(Code::kUnsupported,
+                fmt::format("This model reads text only; a message holds a {}.", what),
                 "Choose a vision-language model.");
   if (role != "user")
-    return fail(Code::kBadRequest, fmt::format("A {} message holds a picture.", role),
-                "Put pictures into user messages.");
-  layout.image();
+    return fail(Code::kBadRequest, fmt::format("A {} message holds a {}.", role, what),
+                "Put pictures and videos into user messages.");
+  layout.media(is_video ? kVideoPad : kImagePad);
   return {};
 }
 

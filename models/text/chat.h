@@ -23,7 +23,7 @@ struct Piece {
   enum class Kind {
     kSpecial,  // `text` is one added token: "<|im_start|>"
     kText,     // plain text; never parsed for tokens
-    kMedia,    // `text` is the placeholder token; picture number `media` goes here
+    kMedia,    // `text` is the placeholder token; picture or video number `media` goes here
   };
   Kind kind = Kind::kText;
   std::string text;
@@ -69,11 +69,11 @@ struct ChatEnd {
   Thoughts thoughts = Thoughts::kNone;
 };
 
-// ChatML as the family's own template lays it out: the system turn, pictures of user turns in
-// content order, then the assistant's header and what it says of thoughts if an answer shall
-// follow. No two text pieces are neighbours. Errors: bad_request for a system turn that is not the
-// first, for pictures outside user turns and for no message at all; unsupported for video, and for
-// pictures where the layout has none.
+// ChatML as the family's own template lays it out: the system turn, pictures and videos of user
+// turns in content order, then the assistant's header and what it says of thoughts if an answer
+// shall follow. No two text pieces are neighbours. Errors: bad_request for a system turn that is
+// not the first, for pictures outside user turns and for no message at all; unsupported for
+// pictures and videos where the layout has none.
 Result<std::vector<Piece>> lay_out_chat(const ChatLayout& layout,
                                         std::span<const contract::ChatMessage> messages,
                                         const ChatEnd& end = {});

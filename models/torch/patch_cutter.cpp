@@ -13,6 +13,7 @@ namespace {
 using decoder::check_status;
 
 constexpr std::int64_t kPixelBytes = 3;
+constexpr std::int64_t kClipFrames = 2;  // of a patch, in all families
 
 }  // namespace
 
@@ -28,13 +29,13 @@ Result<at::Tensor> PatchCutter::placed(const void* values, std::int64_t count,
   return copy;
 }
 
-// Its pixels in the size of its grid. [height, width, 3], u8
+// Its pixels in the size of its grid. [frames, height, width, 3], u8
 Result<at::Tensor> PatchCutter::fitted(const image::Still& still) const {
   const auto& source = still.picture;
   TRY(at::Tensor pixels,
       placed(source.pixels.data(), static_cast<std::int64_t>(source.pixels.size()), at::kByte));
   for (const image::ResizeStep& step :
-       image::resize_steps(source.size, still.size(rules_.patch_size))) {
+       image::resize_steps(source.size, still.size(rules_.patch_size), still.frames)) {
     at::Tensor resized =
         at::empty({step.outer * step.outputs * step.inner}, compute_.options().dtype(at::kByte));
     const image::Taps& taps = step.taps;
@@ -77,7 +78,7 @@ Result<at::Tensor> PatchCutter::cut(std::span<const image::Still* const> picture
 // What was sent, between the steps, and of the grid's size: the first may be far larger than the
 // last.
 std::uint64_t PatchCutter::scratch_bytes(std::int64_t patch_size, std::int64_t patches) {
-  const std::int64_t pixels = patches * patch_size * patch_size;
+  const std::int64_t pixels = kClipFrames * patches * patch_size * patch_size;
   const std::int64_t sent = std::max(pixels, image::kMostDevicePixels);
   return static_cast<std::uint64_t>(kPixelBytes * (sent + 2 * pixels));
 }

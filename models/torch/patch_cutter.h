@@ -1,5 +1,5 @@
-// Pictures to patch rows where the tower computes: u8 pixels go to the device, and kernels resize,
-// normalise and cut them there.
+// Pictures and clips to patch rows where the tower computes: u8 pixels go to the device, and
+// kernels resize, normalise and cut them there.
 //
 // Borrows the Compute's device memory. Engine thread, inside c10::InferenceMode and on the kernels'
 // stream (OnStream). Throws what ATen throws.
@@ -20,7 +20,7 @@ class PatchCutter {
   // [patches, 3 * temporal * patch * patch]
   Result<at::Tensor> cut(std::span<const image::Still* const> pictures, std::int64_t patches) const;
 
-  // Device memory for pictures of so many patches, on their way to rows.
+  // Device memory for pictures, or clips, of so many patches on their way to rows.
   static std::uint64_t scratch_bytes(std::int64_t patch_size, std::int64_t patches);
 
  private:

@@ -159,6 +159,13 @@ Result<bool> SlotDecoder::encode_picture(models::OnEngine on, std::int32_t index
   return true;
 }
 
+std::int32_t SlotDecoder::seen_tokens(std::int32_t slot) const {
+  const Slot& in = slots_[static_cast<std::size_t>(slot)];
+  auto seen = static_cast<std::int32_t>(in.prompt->image_tokens);
+  for (const std::size_t picture : in.wanted) seen -= in.prompt->spans[picture].count;
+  return seen;
+}
+
 std::int32_t SlotDecoder::cached_pictures(std::int32_t slot) const {
   return slots_[static_cast<std::size_t>(slot)].cached_pictures;
 }

@@ -64,6 +64,7 @@ class SlotDecoder : public generate::Decoder {
   Result<void> begin(models::OnEngine, const generate::Place& place, const generate::PageCopy& copy,
                      const generate::TokenPrompt& prompt) override;
   Result<bool> encode_picture(models::OnEngine, std::int32_t slot) override;
+  std::int32_t seen_tokens(std::int32_t slot) const override;
   std::int32_t cached_pictures(std::int32_t slot) const override;
   Result<void> set_mask(models::OnEngine, std::int32_t slot,
                         std::span<const std::uint32_t> mask) override {

@@ -38,6 +38,31 @@ class Reference:
         )
         return self.processor(images=[image], text=[text], return_tensors="pt")
 
+    def clip_answer(self, frames, indices, fps, prompt, max_tokens):
+        """As answer(), of frames [count, height, width, 3] with these numbers in their source. The
+        placeholder's own marks go away, as in training: transformers leaves them (families.md)."""
+        content = [{"type": "video"}, {"type": "text", "text": prompt}]
+        text = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        said = {"fps": fps, "frames_indices": indices, "total_num_frames": indices[-1] + 1}
+        inputs = self.processor(
+            videos=[torch.from_numpy(frames).permute(0, 3, 1, 2)], text=[text],
+            video_metadata=[said], do_sample_frames=False, return_tensors="pt",
+        )  # fmt: skip
+        ids = inputs["input_ids"][0].tolist()
+        start, end = (
+            self.processor.tokenizer.convert_tokens_to_ids(f"<|vision_{mark}|>")
+            for mark in ("start", "end")
+        )
+        kept = [index for index in range(len(ids)) if index != ids.index(start)]
+        kept.remove(len(ids) - 1 - ids[::-1].index(end))
+        for name in ("input_ids", "attention_mask", "mm_token_type_ids"):
+            inputs[name] = inputs[name][:, kept]
+        with torch.inference_mode():
+            found = self.model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)[0]
+        return found[: len(kept)].tolist(), found[len(kept) :].tolist()
+
     def hidden_states(self, image, prompt):
         """Returns (prompt ids, one [tokens, hidden] for each state)."""
         inputs = self.inputs(image, prompt)
@@ -82,6 +107,33 @@ def test_token_ids_equal_transformers_and_words_are_true(daemon, reference):
     print(f"{PICTURES} pictures: attributes {right / total:.1%}, captions {exact / PICTURES:.1%}")
     assert right / total >= 0.98, f"ember told {right} of {total} attributes, seed {seed}"
     assert exact / PICTURES >= 0.92, f"{exact} of {PICTURES} captions are exact, seed {seed}"
+
+
+@pytest.mark.watchdog(120)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_clip_is_seen_as_transformers_sees_it(daemon, reference, count):
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"frames drawn from seed {seed}")
+    frames = numpy.stack(
+        [numpy.asarray(world.draw(seed + i)[0].resize((96, 64))) for i in range(count)]
+    )
+    indices = [3 * i + 2 for i in range(count)]
+    clip = {"video": frames, "fps": 10.0, "indices": indices}
+    with daemon.connect() as client:
+        model = client.offer_model(WEIGHTS, dtype="float32")
+        chat = [{"role": "user", "content": [clip, world.PROMPT]}]
+        counted = client.count_tokens(model, chat)
+        reply = client.generate(model, chat, temperature=0.0, max_tokens=40)
+    # transformers takes no single frame: ours is a step whose frames are the same.
+    twice = (frames, indices) if count > 1 else (frames.repeat(2, 0), indices * 2)
+    expected = reference.clip_answer(*twice, 10.0, world.PROMPT, 40)
+    assert (reply.prompt_token_ids, reply.token_ids) == expected
+    (seen,) = reply.pictures
+    assert (seen.width, seen.height, seen.frames) == (96, 64, count)
+    assert seen.tokens == reply.receipt.image_tokens
+    assert counted.prompt_tokens == len(reply.prompt_token_ids)
+    assert (counted.image_tokens, counted.pictures) == (seen.tokens, reply.pictures)
+    assert reply.coordinates == "none", "ember has no marks for boxes"
 
 
 @pytest.mark.watchdog(120)

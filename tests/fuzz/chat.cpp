@@ -23,6 +23,9 @@ const language::PromptRules& rules() {
     language::PromptRules rules;
     rules.tokenizer = *std::move(tokenizer);
     rules.image_token = rules.tokenizer->id_of("<|image_pad|>").value_or(-1);
+    rules.video_token = rules.tokenizer->id_of("<|video_pad|>").value_or(-1);
+    rules.clips.min_pixels = 2 * 8 * 8;
+    rules.clips.max_pixels = 4 * 24 * 24;
     rules.pictures.patch_size = 4;  // small pictures, so that runs are many
     rules.pictures.min_pixels = 8 * 8;
     rules.pictures.max_pixels = 24 * 24;
@@ -47,6 +50,10 @@ contract::Generate read_request(Input& input) {
       contract::ContentPart& part = turn.content.emplace_back();
       part.kind = kKinds[input.below(std::size(kKinds))];
       part.text = input.text(input.byte());
+      if (part.kind != "video") continue;
+      part.fps = input.byte() / 4.0;
+      for (int frames = input.below(4); frames > 0; --frames)
+        part.frame_indices.push_back(input.byte());
     }
   }
   return request;
@@ -93,14 +100,17 @@ Pictures read_pictures(Input& input) {
     const std::int64_t width = input.below(40);
     const std::int64_t channels = kChannels[input.below(4)];
     const bool floats = input.below(4) == 0;
-    auto& memory = pictures.memory.emplace_back(
-        static_cast<std::size_t>(height * width * channels * (floats ? 4 : 1)));
+    const std::int64_t frames = input.below(4);  // none: a picture
+    auto& memory = pictures.memory.emplace_back(static_cast<std::size_t>(
+        std::max<std::int64_t>(frames, 1) * height * width * channels * (floats ? 4 : 1)));
     const std::string_view bytes = input.text(8);
     if (!memory.empty() && !bytes.empty())
       std::memcpy(memory.data(), bytes.data(), std::min(memory.size(), bytes.size()));
     pictures.views.push_back(
         {floats ? DType::kF32 : DType::kU8, {height, width, channels}, memory});
-    if (input.below(16) == 0) pictures.views.back().shape.pop_back();
+    auto& shape = pictures.views.back().shape;
+    if (frames > 0) shape.insert(shape.begin(), frames);
+    if (input.below(16) == 0) shape.pop_back();
   }
   return pictures;
 }
@@ -111,8 +121,8 @@ void check_prompt(const contract::Generate& request, std::span<const TensorView>
   if (!prompt) return;
   const decoder::MediaPrompt& made = **prompt;
   expect(made.positions.size() == 3 * made.ids.size(), "every token has three positions");
-  expect(made.spans.size() == tensors.size() && made.pictures.size() == tensors.size(),
-         "every picture has its place");
+  expect(made.seen.size() == tensors.size(), "every picture and clip is seen");
+  expect(made.spans.size() == made.pictures.size(), "every picture and step has its place");
   std::int32_t end = 0;
   for (std::size_t i = 0; i < made.spans.size(); ++i) {
     const decoder::MediaSpan& span = made.spans[i];
@@ -122,7 +132,8 @@ void check_prompt(const contract::Generate& request, std::span<const TensorView>
     expect(made.pictures[i].tokens(rules().pictures.merge_size) == span.count,
            "a picture has as many rows as places");
     for (std::int32_t at = span.first; at < end; ++at)
-      expect(made.ids[static_cast<std::size_t>(at)] == rules().image_token,
+      expect(made.ids[static_cast<std::size_t>(at)] == rules().image_token ||
+                 made.ids[static_cast<std::size_t>(at)] == rules().video_token,
              "a picture stands on its placeholders");
   }
 }

@@ -130,13 +130,6 @@ TEST_F(Answers, ALiteralPlaceholderIsPlainText) {
   EXPECT_TRUE(prompt.pictures.empty());
 }
 
-TEST_F(Answers, VideoIsRefusedByName) {
-  contract::Generate request = ask("What happens?", 1);
-  request.messages[0].content[0].kind = "video";
-  EXPECT_EQ(refused(request, {plain_picture(32, 32)}), Code::kUnsupported);
-  EXPECT_NE(message.find("video"), std::string::npos) << message;
-}
-
 TEST_F(Answers, BadPicturesAreNamed) {
   EXPECT_EQ(refused(ask("?", 2), {plain_picture(32, 32), plain_picture(0, 32)}), Code::kBadPicture);
   EXPECT_NE(message.find("picture 2"), std::string::npos) << message;

@@ -89,10 +89,12 @@ INSTANTIATE_TEST_SUITE_P(
 
 struct Cut {
   std::int64_t grid_height, grid_width, patch, merge, frames;
+  std::int64_t pictures = 1;
 };
 
 std::ostream& operator<<(std::ostream& out, const Cut& cut) {
-  return out << cut.grid_height << " x " << cut.grid_width << " of " << cut.patch;
+  return out << cut.grid_height << " x " << cut.grid_width << " of " << cut.patch << ", "
+             << cut.pictures << " of " << cut.frames;
 }
 
 class Patchify : public testing::TestWithParam<std::tuple<Implementation, HearthType, Cut>> {};
@@ -110,7 +112,8 @@ TEST_P(Patchify, GivesTheBitsOfThePlainLoops) {
                       cut.patch,
                       cut.merge,
                       cut.frames,
-                      memory.copy(random_bytes(3 * pixels)),
+                      cut.pictures,
+                      memory.copy(random_bytes(3 * pixels * cut.pictures)),
                       memory.copy(normal_numbers(3 * 256, kSeed)),
                       memory.allocate(bytes)};
   ASSERT_EQ(hearth_kernels_ref()->patchify(&call, nullptr), HEARTH_OK);
@@ -120,12 +123,14 @@ TEST_P(Patchify, GivesTheBitsOfThePlainLoops) {
   EXPECT_EQ(std::memcmp(call.rows, expected, bytes), 0) << "seed " << kSeed;
 }
 
-INSTANTIATE_TEST_SUITE_P(Tables, Patchify,
-                         testing::Combine(testing::ValuesIn(implementations_under_test()),
-                                          testing::Values(HEARTH_F32, HEARTH_BF16),
-                                          testing::Values(Cut{2, 2, 16, 2, 2}, Cut{4, 6, 16, 2, 2},
-                                                          Cut{4, 8, 14, 4, 2}, Cut{3, 5, 3, 1, 1},
-                                                          Cut{2, 2, 20, 2, 3})));
+INSTANTIATE_TEST_SUITE_P(
+    Tables, Patchify,
+    testing::Combine(testing::ValuesIn(implementations_under_test()),
+                     testing::Values(HEARTH_F32, HEARTH_BF16),
+                     testing::Values(Cut{2, 2, 16, 2, 2}, Cut{4, 6, 16, 2, 2}, Cut{4, 8, 14, 4, 2},
+                                     Cut{3, 5, 3, 1, 1}, Cut{2, 2, 20, 2, 3},
+                                     Cut{4, 6, 16, 2, 2, 2}, Cut{2, 2, 14, 2, 2, 2},
+                                     Cut{3, 5, 3, 1, 4, 4})));
 
 class Pictures : public testing::TestWithParam<Implementation> {};
 
@@ -147,9 +152,10 @@ TEST_P(Pictures, ThatMakeNoSenseAreRefused) {
     return GetParam().table->patchify(&call, memory.stream());
   };
   float* rows = static_cast<float*>(memory.allocate(3 * 256 * sizeof(float)));
-  EXPECT_EQ(cut({HEARTH_F32, 3, 2, 1, 2, 1, bytes, rows, rows}), HEARTH_BAD_ARGUMENT);
-  EXPECT_EQ(cut({HEARTH_F32, 2, 2, 1, 2, 0, bytes, rows, rows}), HEARTH_BAD_ARGUMENT);
-  EXPECT_EQ(cut({HEARTH_F32, 2, 2, 1, 2, 1, bytes, nullptr, rows}), HEARTH_BAD_ARGUMENT);
+  EXPECT_EQ(cut({HEARTH_F32, 3, 2, 1, 2, 1, 1, bytes, rows, rows}), HEARTH_BAD_ARGUMENT);
+  EXPECT_EQ(cut({HEARTH_F32, 2, 2, 1, 2, 0, 1, bytes, rows, rows}), HEARTH_BAD_ARGUMENT);
+  EXPECT_EQ(cut({HEARTH_F32, 2, 2, 1, 2, 1, 1, bytes, nullptr, rows}), HEARTH_BAD_ARGUMENT);
+  EXPECT_EQ(cut({HEARTH_F32, 2, 2, 1, 2, 3, 2, bytes, rows, rows}), HEARTH_BAD_ARGUMENT);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, Pictures, testing::ValuesIn(implementations_under_test()),

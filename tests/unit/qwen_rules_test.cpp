@@ -165,9 +165,41 @@ TEST(Prompt, PicturesThatAreMissingOrNoneAreRefused) {
   };
   EXPECT_EQ(code_of({"image"}, {}), Code::kBadRequest);
   EXPECT_EQ(code_of({"text"}, {pixels(memory, 64, 64)}), Code::kBadRequest);
-  EXPECT_EQ(code_of({"video"}, {pixels(memory, 64, 64)}), Code::kUnsupported);
+  EXPECT_EQ(code_of({"video"}, {pixels(memory, 64, 64)}), Code::kUnsupported) << "without a token";
   EXPECT_EQ(code_of({"image"}, {{DType::kU8, {64, 64}, memory}}), Code::kBadPicture);
   EXPECT_EQ(code_of({"image"}, {{DType::kU8, {1 << 25, 1, 3}, memory}}), Code::kBadPicture);
+}
+
+// The texts between the steps of a clip of frames at these numbers, of a source of `fps`.
+std::string spelled(double fps, std::vector<std::int64_t> indices) {
+  PromptRules rules = rules_of("tied_bf16");
+  rules.video_token = rules.tokenizer->id_of("<|video_pad|>").value();
+  contract::Generate request = request_with({"video"});
+  request.messages[0].content[0].fps = fps;
+  const auto frames = static_cast<std::int64_t>(indices.size());
+  request.messages[0].content[0].frame_indices = std::move(indices);
+  const std::vector<std::byte> memory(static_cast<std::size_t>(frames * 32 * 32 * 3));
+  const TensorView clip{DType::kU8, {frames, 32, 32, 3}, memory};
+  const auto prompt = make_prompt(request, {&clip, 1}, models::Job(1), rules);
+  EXPECT_TRUE(prompt) << prompt.error().what;
+  return rules.tokenizer->decode((*prompt)->ids, true);
+}
+
+TEST(Clips, TellTheTimeOfEachStepInWords) {
+  const auto times = [&](const std::string& text) { return "user\n" + text + "\nassistant\n"; };
+  EXPECT_EQ(spelled(2.0, {0, 1}), times("<0.2 seconds>")) << "0.25 is rounded to even";
+  EXPECT_EQ(spelled(24.0, {0, 12, 24, 36, 48}), times("<0.2 seconds><1.2 seconds><2.0 seconds>"));
+  EXPECT_EQ(spelled(29.97, {299}), times("<10.0 seconds>"));
+}
+
+TEST(Positions, OfAClipCountItsTimes) {
+  const PlacedPicture clip{{1, 4}, 1, 2, {0, 5}};
+  const Positions placed = place_tokens(6, std::span(&clip, 1));
+  const std::vector<std::int32_t> expected = {0, 1, 1, 6, 6, 7,   //
+                                              0, 1, 1, 1, 1, 7,   //
+                                              0, 1, 2, 1, 2, 7};  // behind the largest of any axis
+  EXPECT_EQ(placed.ids, expected);
+  EXPECT_EQ(placed.delta, 8 - 6);
 }
 
 TEST(Positions, WhatFollowsAPictureContinuesAfterItsLongerSide) {

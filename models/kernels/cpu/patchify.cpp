@@ -22,20 +22,29 @@ Levels<T> levels_of(const HearthPatchify& c) {
   return levels;
 }
 
+// One frame of one channel of a patch. `to`: [patch, patch]
+template <class T>
+void write_frame(const HearthPatchify& c, const T* level, const std::uint8_t* source,
+                 T* __restrict to) {
+  const std::int64_t side = c.patch, stride = c.grid_width * side * kChannels;
+  for (std::int64_t y = 0; y < side; ++y)
+    for (std::int64_t x = 0; x < side; ++x)
+      to[y * side + x] = level[source[y * stride + x * kChannels]];
+}
+
 // One patch whose upper left pixel is `source`. `to`: [channels, frames, patch, patch]
 template <class T>
 void write_patch(const HearthPatchify& c, const Levels<T>& levels, const std::uint8_t* source,
                  T* __restrict to) {
-  const std::int64_t side = c.patch, stride = c.grid_width * side * kChannels;
+  const std::int64_t pixels = c.patch * c.patch;
+  const std::int64_t picture_bytes = c.grid_height * c.grid_width * pixels * kChannels;
   for (int channel = 0; channel < kChannels; ++channel) {
     const T* level = levels.data() + channel * kLevels;
-    T* __restrict frame = to + channel * c.frames * side * side;
-    for (std::int64_t y = 0; y < side; ++y)
-      for (std::int64_t x = 0; x < side; ++x)
-        frame[y * side + x] = level[source[y * stride + x * kChannels + channel]];
-    for (std::int64_t t = 1; t < c.frames; ++t)
-      std::memcpy(frame + t * side * side, frame,
-                  static_cast<std::size_t>(side * side) * sizeof(T));
+    T* first = to + channel * c.frames * pixels;
+    for (std::int64_t t = 0; t < c.pictures; ++t)
+      write_frame(c, level, source + t * picture_bytes + channel, first + t * pixels);
+    for (std::int64_t t = c.pictures; t < c.frames; ++t)
+      std::memcpy(first + t * pixels, first, static_cast<std::size_t>(pixels) * sizeof(T));
   }
 }
 

@@ -44,13 +44,16 @@ __global__ __launch_bounds__(kThreads) void patchify_kernel(HearthPatchify c) {
   const long long left = (token % across * c.merge + within % c.merge) * c.patch;
   const int side = static_cast<int>(c.patch);
   const int pixels = side * side;
+  const long long picture_bytes =
+      c.pictures == 1 ? 0 : c.grid_height * c.grid_width * pixels * kChannels;
   T* row = static_cast<T*>(c.rows) + number * kChannels * c.frames * pixels;
   for (int i = threadIdx.x; i < pixels; i += kThreads) {
     const long long pixel = (top + i / side) * c.grid_width * side + left + i % side;
     for (int channel = 0; channel < kChannels; ++channel) {
-      const float level = c.level[channel * kLevels + c.picture[pixel * kChannels + channel]];
+      const unsigned char* byte = c.picture + pixel * kChannels + channel;
       for (long long frame = 0; frame < c.frames; ++frame)
-        store(row + (channel * c.frames + frame) * pixels + i, level);
+        store(row + (channel * c.frames + frame) * pixels + i,
+              c.level[channel * kLevels + byte[frame * picture_bytes]]);
     }
   }
 }

@@ -17,26 +17,29 @@ std::uint8_t weighted(const HearthResample& c, std::int64_t o, std::int64_t i, s
   return static_cast<std::uint8_t>(std::clamp(sum >> c.precision, 0, 255));
 }
 
-// Place of a patch, and of a pixel in it, in the picture. [3] bytes
-const std::uint8_t* pixel(const HearthPatchify& c, std::int64_t row, std::int64_t y,
-                          std::int64_t x) {
+// Place of a patch, and of a pixel in it, in a picture. [3] bytes
+const std::uint8_t* pixel(const HearthPatchify& c, const std::uint8_t* picture, std::int64_t row,
+                          std::int64_t y, std::int64_t x) {
   const std::int64_t each = c.merge * c.merge, across = c.grid_width / c.merge;
   const std::int64_t token = row / each, within = row % each;
   const std::int64_t patch_y = token / across * c.merge + within / c.merge;
   const std::int64_t patch_x = token % across * c.merge + within % c.merge;
-  return c.picture +
+  return picture +
          ((patch_y * c.patch + y) * c.grid_width * c.patch + patch_x * c.patch + x) * kChannels;
 }
 
 template <class T>
 void patchify_to(const HearthPatchify& c) {
   T* out = static_cast<T*>(c.rows);
+  const std::int64_t picture_bytes =
+      c.pictures == 1 ? 0 : c.grid_height * c.grid_width * c.patch * c.patch * kChannels;
   for (std::int64_t row = 0; row < c.grid_height * c.grid_width; ++row)
     for (std::int64_t channel = 0; channel < kChannels; ++channel)
       for (std::int64_t frame = 0; frame < c.frames; ++frame)
         for (std::int64_t y = 0; y < c.patch; ++y)
           for (std::int64_t x = 0; x < c.patch; ++x)
-            store(out++, c.level[channel * kLevels + pixel(c, row, y, x)[channel]]);
+            store(out++, c.level[channel * kLevels +
+                                 pixel(c, c.picture + frame * picture_bytes, row, y, x)[channel]]);
 }
 
 }  // namespace
