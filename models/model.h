@@ -209,6 +209,14 @@ class Model {
   virtual Rests* rests() { return nullptr; }
 };
 
+// Says what a chat would take of a model that need not be loaded. Immutable; any thread.
+class TokenCounter {
+ public:
+  virtual ~TokenCounter() = default;
+  // Of the messages' tensors only the shapes count. Errors: bad_picture, bad_request, unsupported.
+  virtual Result<contract::TokensCounted> count(const contract::CountTokens& request) const = 0;
+};
+
 // What detection says of files without loading them.
 struct Detected {
   std::string family;
@@ -222,6 +230,10 @@ struct Family {
   Result<bool> (*recognises)(const ModelFiles& files, std::vector<std::string>& warnings);
   // What load() would take on the device, from headers and JSON only. Errors: as recognises.
   Result<contract::MemoryPlan> (*plan)(const ModelFiles& files, const LoadOptions& options);
+  // Reads headers, JSON and tokenizer, and keeps what counting needs. Errors: bad_model,
+  // unsupported.
+  Result<std::shared_ptr<const TokenCounter>> (*counter)(const ModelFiles& files,
+                                                         const LoadOptions& options);
   // Load thread. Reads, checks and places the weights. Errors: bad_model, model_changed,
   // out_of_memory, unsupported, cancelled.
   Result<std::shared_ptr<Model>> (*load)(const ModelFiles& files, const LoadOptions& options);
@@ -237,6 +249,8 @@ void serve_test_families();
 // Finds the family. Errors: bad_model or unsupported when none, or the right one, refuses.
 Result<Detected> detect(const ModelFiles& files);
 Result<contract::MemoryPlan> plan(const ModelFiles& files, const LoadOptions& options);
+Result<std::shared_ptr<const TokenCounter>> counter(const ModelFiles& files,
+                                                    const LoadOptions& options);
 Result<std::shared_ptr<Model>> load(const ModelFiles& files, const LoadOptions& options);
 
 // What an exception from a library means. `device_lost`: nothing on this device will work again and

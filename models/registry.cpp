@@ -101,6 +101,12 @@ Result<contract::MemoryPlan> plan(const ModelFiles& files, const LoadOptions& op
   return found.family->plan(files, options);
 }
 
+Result<std::shared_ptr<const TokenCounter>> counter(const ModelFiles& files,
+                                                    const LoadOptions& options) {
+  TRY(const Found found, find_family(files));
+  return found.family->counter(files, options);
+}
+
 Result<std::shared_ptr<Model>> load(const ModelFiles& files, const LoadOptions& options) {
   TRY(const Found found, find_family(files));
   return found.family->load(files, options);

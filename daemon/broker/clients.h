@@ -21,12 +21,12 @@ struct Caller {
   bool operator==(const Caller&) const = default;
 };
 
-enum class RequestKind { kArena, kOffer, kLoad, kUnload, kFree, kJob };
+enum class RequestKind { kArena, kOffer, kLoad, kUnload, kFree, kCount, kJob };
 
 struct OpenRequest {
   RequestKind kind = RequestKind::kJob;
   std::uint64_t serial = 0;       // different for every request of the broker's life
-  std::string model;              // kOffer (once known), kLoad, kUnload
+  std::string model;              // kOffer (once known), kLoad, kUnload, kCount
   JobId job = 0;                  // kJob
   std::uint32_t tensors = 0;      // kJob: of its input and its result, in its user's account
   std::uint64_t arena_bytes = 0;  // kArena: reserved until the segment exists

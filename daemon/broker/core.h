@@ -46,6 +46,13 @@ struct FreeCall {
   contract::MemoryFreed freed;    // so far
 };
 
+// A count_tokens request, under a job id of its own. It needs no slot, and no loaded model.
+struct CountCall {
+  Caller caller;
+  std::string model;
+  std::string body;  // packed, its model id resolved; emptied when the worker has it
+};
+
 struct Core {
   Core(Config config, Ports ports);
 
@@ -62,6 +69,7 @@ struct Core {
   Models models;
   Jobs jobs;
   std::unordered_map<JobId, ModelCall> model_calls;
+  std::unordered_map<JobId, CountCall> counts;
   std::vector<FreeCall> free_calls;
   std::vector<contract::CacheEntry> caches;  // of the worker, as it last reported them
   FairQueue queue;

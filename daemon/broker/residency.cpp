@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/broker/counts.h"
 #include "daemon/broker/room.h"
 #include "daemon/broker/schedule.h"
 #include "daemon/broker/warm.h"
@@ -25,6 +26,7 @@ std::vector<Caller> take(std::vector<Caller>& callers) {
 void end_waiting(Core& core, Model& model, const Error& error) {
   for (const Caller caller : take(model.offerers)) core.fail(caller, error);
   for (const Caller caller : take(model.loaders)) core.fail(caller, error);
+  fail_counts(core, model, Counts::kWaiting, error);
   fail_waiting_jobs(core, model, error);
 }
 
@@ -146,6 +148,11 @@ void answer_unloaders(Core& core, Model& model, bool resident) {
   for (const Caller caller : take(model.unloaders)) core.reply(caller, reply);
 }
 
+bool is_known_to_worker(const Model& model) {
+  return model.stage != Stage::kDetached && model.stage != Stage::kExamining &&
+         model.stage != Stage::kAttaching;
+}
+
 bool is_given_up(const Model& model) {
   return !model.is_at_work() && model.holders.empty();
 }
@@ -164,7 +171,9 @@ void advance_without_worker(Core& core, Model& model) {
 }
 
 void advance_detached(Core& core, Model& model) {
-  if (!model.wants_heat() && model.offerers.empty() && !model.examine_soon) return;
+  if (!model.wants_heat() && model.offerers.empty() && !model.examine_soon &&
+      !awaits_counts(core, model))
+    return;
   model.recheck ? examine_again(core, model) : attach(core, model);
 }
 
@@ -221,8 +230,10 @@ void give_up(Core& core, Model& model, Caller caller) {
 }
 
 void advance(Core& core, Model& model) {
-  if (model.stage == Stage::kDetached && model.is_disposable()) return forget(core, model);
+  if (model.stage == Stage::kDetached && model.is_disposable() && !awaits_counts(core, model))
+    return forget(core, model);
   if (!core.supervisor.is_ready()) return advance_without_worker(core, model);
+  if (is_known_to_worker(model)) send_counts(core, model);
   switch (model.stage) {
     case Stage::kDetached:
       return advance_detached(core, model);
@@ -311,6 +322,7 @@ void show_loading(Core& core, const Model& model, const contract::Progress& prog
 
 void release_models_of(Core& core, ConnectionId client) {
   const auto of_client = [&](const Caller& caller) { return caller.connection == client; };
+  drop_counts_of(core, client);
   for (Model* model : core.models.all()) {
     std::erase_if(model->offerers, of_client);
     std::erase_if(model->loaders, of_client);
@@ -321,6 +333,7 @@ void release_models_of(Core& core, ConnectionId client) {
 }
 
 void stop_waiting(Core& core, Model& model, Caller caller) {
+  drop_count(core, caller);
   std::erase(model.offerers, caller);
   std::erase(model.loaders, caller);
   std::erase(model.unloaders, caller);
@@ -346,6 +359,7 @@ void models_lose_worker(Core& core, const Error& error) {
     model->leaves_when_idle = false;
     model->examine_soon = false;
     end_waiting(core, *model, error);
+    fail_counts(core, *model, Counts::kAll, error);
     answer_unloaders(core, *model, false);  // it has left, if not by the front door
     advance(core, *model);
   }

@@ -74,6 +74,24 @@ SharedModel ModelTable::take_resting(const std::string& id) {
   return entry ? std::exchange((*entry)->resting, nullptr) : nullptr;
 }
 
+std::shared_ptr<const ModelSource> ModelTable::source(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  const auto entry = find(id);
+  return entry ? (*entry)->source : nullptr;
+}
+
+std::shared_ptr<const models::TokenCounter> ModelTable::counter(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  const auto entry = find(id);
+  return entry ? (*entry)->counter : nullptr;
+}
+
+void ModelTable::set_counter(const std::string& id,
+                             std::shared_ptr<const models::TokenCounter> counter) {
+  const std::lock_guard lock(mutex_);
+  if (const auto entry = find(id)) (*entry)->counter = std::move(counter);
+}
+
 std::vector<std::pair<std::string, SharedModel>> ModelTable::all_loaded() {
   const std::lock_guard lock(mutex_);
   std::vector<std::pair<std::string, SharedModel>> loaded;

@@ -56,6 +56,12 @@ class ModelTable {
   // The same, and it is gone from here.
   SharedModel take_resting(const std::string& id);
 
+  // The files of an attached model; null: it is not. No use: whether it is loaded does not matter.
+  std::shared_ptr<const ModelSource> source(const std::string& id);
+  // What counts tokens for it; null: not asked for yet. Forgotten with the id.
+  std::shared_ptr<const models::TokenCounter> counter(const std::string& id);
+  void set_counter(const std::string& id, std::shared_ptr<const models::TokenCounter> counter);
+
   // The models that are loaded now, by id.
   std::vector<std::pair<std::string, SharedModel>> all_loaded();
 
@@ -70,6 +76,7 @@ class ModelTable {
     std::shared_ptr<const ModelSource> source;
     SharedModel model;
     SharedModel resting;
+    std::shared_ptr<const models::TokenCounter> counter;
     std::uint32_t uses = 0;
     std::vector<WhenIdle> unloads;  // waiting for uses to reach 0
   };

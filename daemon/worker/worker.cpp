@@ -114,6 +114,7 @@ bool Worker::dispatch(Frame frame) {
       {AssignJob::kType, &Worker::handle<AssignJob, &Worker::assign_job>},
       {Generate::kType, &Worker::handle<Generate, &Worker::generate>},
       {Encode::kType, &Worker::handle<Encode, &Worker::encode>},
+      {CountTokens::kType, &Worker::handle<CountTokens, &Worker::count_tokens>},
       {ReleaseSlots::kType, &Worker::handle<ReleaseSlots, &Worker::release_slots>},
       {ForgetClient::kType, &Worker::handle<ForgetClient, &Worker::forget_client>},
       {Cancel::kType, &Worker::handle<Cancel, &Worker::cancel>},

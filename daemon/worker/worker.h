@@ -73,12 +73,15 @@ class Worker {
   void assign_job(std::uint32_t id, contract::AssignJob message, Fds fds);
   void generate(std::uint32_t id, contract::Generate message, Fds fds);
   void encode(std::uint32_t id, contract::Encode message, Fds fds);
+  void count_tokens(std::uint32_t id, contract::CountTokens message, Fds fds);
   void release_slots(std::uint32_t id, contract::ReleaseSlots message, Fds fds);
   void forget_client(std::uint32_t id, contract::ForgetClient message, Fds fds);
   void cancel(std::uint32_t id, contract::Cancel message, Fds fds);
 
   void examine(std::uint32_t id, const contract::AttachModel& message, Fds& fds);
   void detect(std::uint32_t id, const std::string& model_id);
+  Result<contract::TokensCounted> count(const contract::CountTokens& message);
+  Result<std::shared_ptr<const models::TokenCounter>> counter_of(const std::string& model_id);
   void load(const models::Job& job, const ModelSource& source, const std::string& model_id);
   Result<contract::ModelLoaded> load_now(const models::Job& job, const ModelSource& source,
                                          const std::string& model_id);

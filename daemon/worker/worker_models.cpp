@@ -1,4 +1,4 @@
-// What the worker does with models: attach, load, unload, and let them rest.
+// What the worker does with models: attach, count, load, unload, and let them rest.
 
 #include <utility>
 
@@ -185,6 +185,31 @@ auto Worker::guarded(Call call) -> decltype(call()) {
     if (fault.device_lost) device_lost(fault.error);
     return std::move(fault.error);
   }
+}
+
+// On the thread that looks at files: tokenisers take long to read, and prompts must not wait.
+void Worker::count_tokens(std::uint32_t id, contract::CountTokens message, Fds) {
+  offers_.post([this, id, message = std::move(message)] {
+    const auto counted = guarded([&] { return count(message); });
+    counted ? link_.send(id, *counted) : link_.send_error(id, counted.error());
+  });
+}
+
+Result<contract::TokensCounted> Worker::count(const contract::CountTokens& message) {
+  TRY(const auto counter, counter_of(message.model));
+  return counter->count(message);
+}
+
+Result<std::shared_ptr<const models::TokenCounter>> Worker::counter_of(
+    const std::string& model_id) {
+  if (auto known = models_.counter(model_id)) return known;
+  const auto source = models_.source(model_id);
+  if (source == nullptr)
+    return fail(Code::kUnknownModel, fmt::format("Model {} is not attached.", model_id));
+  CHECK_OK(check_unchanged(*source));
+  TRY(auto made, models::counter(source->files, options_for(*source, settings_)));
+  models_.set_counter(model_id, made);
+  return made;
 }
 
 Result<void> Worker::rest_now(const SharedModel& model) {

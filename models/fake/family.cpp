@@ -157,6 +157,24 @@ Result<contract::MemoryPlan> plan(const models::ModelFiles& files,
   return plan;
 }
 
+class Counter : public models::TokenCounter {
+ public:
+  explicit Counter(std::int32_t context_tokens) : context_tokens_(context_tokens) {}
+  Result<contract::TokensCounted> count(const contract::CountTokens& request) const override {
+    return count_tokens(request, context_tokens_);
+  }
+
+ private:
+  const std::int32_t context_tokens_;
+};
+
+Result<std::shared_ptr<const models::TokenCounter>> counter(const models::ModelFiles& files,
+                                                            const models::LoadOptions&) {
+  TRY(const Config config, read_config(files));
+  return std::shared_ptr<const models::TokenCounter>(
+      std::make_shared<Counter>(config.context_tokens));
+}
+
 Result<std::shared_ptr<models::Model>> load(const models::ModelFiles& files,
                                             const models::LoadOptions& options) {
   TRY(Config config, read_config(files));
@@ -178,7 +196,8 @@ Result<std::shared_ptr<models::Model>> load(const models::ModelFiles& files,
 namespace hearth::models {
 
 const Family& fake_family() {
-  static constexpr Family kFamily = {"fake", fake::recognises, fake::plan, fake::load, true};
+  static constexpr Family kFamily = {"fake",        fake::recognises, fake::plan,
+                                     fake::counter, fake::load,       true};
   return kFamily;
 }
 

@@ -1,5 +1,6 @@
 #include "models/fake/prompt.h"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -32,9 +33,10 @@ Result<std::string> describe(std::size_t number, const contract::ContentPart& pa
                      fmt::join(tensor.shape, ", "), crc32(tensor.bytes));
 }
 
-std::int64_t picture_tokens(const TensorView& tensor) {
+std::int64_t picture_tokens(std::span<const std::int64_t> shape) {
   std::int64_t pixels = 1;
-  for (std::size_t dim = 0; dim + 1 < tensor.shape.size(); ++dim) pixels *= tensor.shape[dim];
+  for (const std::int64_t size : shape.first(std::max<std::size_t>(shape.size(), 1) - 1))
+    pixels *= size;
   return (pixels + kPixelsPerToken - 1) / kPixelsPerToken;
 }
 
@@ -77,7 +79,7 @@ class Layout {
     const TensorView& tensor = tensors_[taken_++];
     TRY(const std::string description, describe(taken_, part, tensor));
     append_word(prompt_.answer, description);
-    const std::int64_t tokens = picture_tokens(tensor);
+    const std::int64_t tokens = picture_tokens(tensor.shape);
     if (tokens > context_tokens_)
       return fail(Code::kTooLong, fmt::format("The {} {} takes {} tokens, the context holds {}.",
                                               part.kind, taken_, tokens, context_tokens_));
@@ -153,6 +155,38 @@ Result<std::unique_ptr<Prompt>> read_prompt(const contract::Encode& request,
       generate::resolve_taps(request, {kHiddenStates, prompt->script.hidden_columns, DType::kF32}));
   CHECK_OK(generate::check_encoding(prompt->ids.size(), *prompt->taps, config.context_tokens));
   return prompt;
+}
+
+Result<contract::TokensCounted> count_tokens(const contract::CountTokens& request,
+                                             std::int32_t context_tokens) {
+  constexpr std::int64_t kLongestSide = 1 << 16;
+  contract::TokensCounted counted;
+  counted.context_tokens = static_cast<std::uint32_t>(context_tokens);
+  std::size_t text_tokens = 1;  // the answer's beginning
+  for (const contract::ChatMessage& message : request.messages) {
+    text_tokens += 2;
+    for (const contract::ContentPart& part : message.content) {
+      text_tokens += part.text.size();
+      if (!part.tensor) continue;
+      const std::vector<std::int64_t>& shape = part.tensor->shape;
+      const bool fits = std::all_of(shape.begin(), shape.end(),
+                                    [](std::int64_t size) { return size <= kLongestSide; });
+      if ((shape.size() != 3 && shape.size() != 4) || !fits)
+        return fail(Code::kBadPicture,
+                    fmt::format("A {} has shape [{}].", part.kind, fmt::join(shape, ", ")));
+      const std::int64_t height = shape[shape.size() - 3], width = shape[shape.size() - 2];
+      const auto tokens = static_cast<std::uint32_t>(picture_tokens(shape));
+      counted.image_tokens += tokens;
+      counted.pictures.push_back({.width = width,
+                                  .height = height,
+                                  .seen_width = width,
+                                  .seen_height = height,
+                                  .frames = shape.size() == 4 ? shape[0] : 0,
+                                  .tokens = tokens});
+    }
+  }
+  counted.prompt_tokens = counted.image_tokens + static_cast<std::uint32_t>(text_tokens);
+  return counted;
 }
 
 }  // namespace hearth::fake

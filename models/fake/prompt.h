@@ -56,6 +56,11 @@ Result<std::unique_ptr<Prompt>> read_prompt(const contract::Encode& request,
                                             std::span<const TensorView> tensors,
                                             const Config& config);
 
+// What read_prompt() would make of the chat; only the tensors' shapes count. Errors: bad_picture
+// for a shape that is no picture's.
+Result<contract::TokensCounted> count_tokens(const contract::CountTokens& request,
+                                             std::int32_t context_tokens);
+
 // CRC-32 as zlib computes it.
 std::uint32_t crc32(std::span<const std::byte> bytes);
 

@@ -108,6 +108,17 @@ class Model : public models::Model,
   generate::Batch batch_;
 };
 
+class Counter : public models::TokenCounter {
+ public:
+  explicit Counter(PromptRules rules) : rules_(std::move(rules)) {}
+  Result<contract::TokensCounted> count(const contract::CountTokens& request) const override {
+    return count_tokens(request, rules_);
+  }
+
+ private:
+  const PromptRules rules_;
+};
+
 Result<std::unique_ptr<decoder::DeviceMemory>> open_memory(const models::Device& device) {
   if (device.kind == models::DeviceKind::kCpu) return decoder::host_memory(*hearth_kernels_cpu());
   TRY(std::unique_ptr<decoder::CudaMemory> memory, decoder::cuda_memory(device.index));
@@ -253,6 +264,18 @@ Result<contract::MemoryPlan> plan(const FamilyRules& rules, const models::ModelF
   TRY(const files::WeightIndex index, files::WeightIndex::read(files));
   TRY(const Blueprint blueprint, read_blueprint(rules, files, index));
   return plan_model(index, blueprint, options);
+}
+
+Result<std::shared_ptr<const models::TokenCounter>> counter(const FamilyRules& family,
+                                                            const models::ModelFiles& files,
+                                                            const models::LoadOptions& options) {
+  TRY(const files::WeightIndex index, files::WeightIndex::read(files));
+  TRY(const Blueprint blueprint, read_blueprint(family, files, index));
+  TRY(PromptRules rules, read_rules(files, blueprint));
+  TRY(const weights::Plan plan, plan_weights(index, blueprint, options));
+  const engine::DecoderLimits limits = choose_limits(blueprint, plan.precision.type, options);
+  describe_prompts(blueprint, plan.precision, limits.step, options.device, rules);
+  return std::shared_ptr<const models::TokenCounter>(std::make_shared<Counter>(std::move(rules)));
 }
 
 Result<std::shared_ptr<models::Model>> load(const FamilyRules& rules,

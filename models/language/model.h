@@ -25,9 +25,12 @@ Result<std::shared_ptr<models::Model>> load_model(
     const models::ModelFiles& files, const files::WeightIndex& index, const FamilyRules& family,
     const models::LoadOptions& options, std::unique_ptr<decoder::DeviceMemory> memory = nullptr);
 
-// As models::Family::plan and models::Family::load.
+// As models::Family::plan, models::Family::counter and models::Family::load.
 Result<contract::MemoryPlan> plan(const FamilyRules& rules, const models::ModelFiles& files,
                                   const models::LoadOptions& options);
+Result<std::shared_ptr<const models::TokenCounter>> counter(const FamilyRules& rules,
+                                                            const models::ModelFiles& files,
+                                                            const models::LoadOptions& options);
 Result<std::shared_ptr<models::Model>> load(const FamilyRules& rules,
                                             const models::ModelFiles& files,
                                             const models::LoadOptions& options);
@@ -43,6 +46,8 @@ models::Family family() {
               },
           .plan = [](const ModelFiles& files,
                      const LoadOptions& options) { return plan(rules(), files, options); },
+          .counter = [](const ModelFiles& files,
+                        const LoadOptions& options) { return counter(rules(), files, options); },
           .load = [](const ModelFiles& files,
                      const LoadOptions& options) { return load(rules(), files, options); }};
 }

@@ -55,6 +55,18 @@ def test_the_model_sees_exactly_the_pictures_that_were_sent(client, model):
     assert reply.receipt.image_tokens > 0
 
 
+def test_tokens_are_counted_without_loading_the_model(client, model):
+    offered = client.offer_model(model)
+    chat = ask("How many?", numpy.zeros((64, 96, 3), numpy.uint8))
+    counted = client.count_tokens(offered, chat)
+    assert counted.image_tokens == 6 and counted.pictures[0].width == 96
+    assert client.status().models[0].state == "cold"
+    reply = client.generate(offered, chat, temperature=0)
+    assert counted.prompt_tokens == len(reply.prompt_token_ids)
+    with pytest.raises(errors.BadPicture, match="shape"):
+        client.count_tokens(offered, ask(numpy.zeros((2, 70_000, 3), numpy.uint8)))
+
+
 def test_memory_is_used_again_without_mixing_pictures(client, model):
     rng = numpy.random.default_rng(7)
     offered = client.offer_model(model)

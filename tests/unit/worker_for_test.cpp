@@ -119,6 +119,9 @@ void BrokerSide::note(Frame& frame) {
     case ModelUnloaded::kType:
       take(frame, about.unloaded);
       break;
+    case TokensCounted::kType:
+      take(frame, about.counted);
+      break;
     case Computed::kType:
       ++about.computed;
       break;

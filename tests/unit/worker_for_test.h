@@ -44,6 +44,7 @@ struct Heard {
   std::optional<contract::ModelLoaded> loaded;
   std::optional<contract::ModelOffered> offered;
   std::optional<contract::ModelUnloaded> unloaded;
+  std::optional<contract::TokensCounted> counted;
 
   std::string code() const { return error ? error->code : ""; }
 };

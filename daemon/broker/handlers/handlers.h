@@ -27,6 +27,7 @@ void handle(Core&, Client&, Request, const contract::Status&);
 void handle(Core&, Client&, Request, const contract::Release&);
 void handle(Core&, Client&, Request, contract::Generate);
 void handle(Core&, Client&, Request, contract::Encode);
+void handle(Core&, Client&, Request, contract::CountTokens);
 
 // The frames that open no request.
 void greet(Core& core, Client& client, const InFrame& frame);

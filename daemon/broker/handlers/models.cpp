@@ -1,6 +1,7 @@
-// offer_model, load_model, unload_model, plan_load, free_memory, list_models.
+// offer_model, load_model, unload_model, plan_load, count_tokens, free_memory, list_models.
 #include <fmt/format.h>
 
+#include "daemon/broker/counts.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
 #include "daemon/broker/residency.h"
@@ -79,6 +80,26 @@ Model* usable_model(Core& core, Client& client, Caller caller, const std::string
   return model;
 }
 
+// Of tensors only the shape counts: they lie in no arena.
+Result<void> check_shapes(const Core& core, const contract::CountTokens& message) {
+  std::size_t tensors = 0;
+  for (const contract::ChatMessage& turn : message.messages) {
+    for (const contract::ContentPart& part : turn.content) {
+      const bool is_text = part.kind == "text";
+      if (is_text != !part.tensor)
+        return fail(Code::kBadRequest,
+                    fmt::format("A content part of kind {} {} a tensor.", part.kind,
+                                is_text ? "has no use for" : "needs"));
+      tensors += is_text ? 0 : 1;
+    }
+  }
+  if (tensors <= core.config.limits.tensors) return {};
+  return fail(
+      Code::kBadRequest,
+      fmt::format("The request has {} tensors, over {}.", tensors, core.config.limits.tensors),
+      "Count fewer pictures in one request.");
+}
+
 }  // namespace
 
 Error unknown_model(const std::string& name) {
@@ -151,6 +172,18 @@ void handle(Core& core, Client& client, Request request, const contract::PlanLoa
              fmt::format("The engine has not looked at {} yet.", printable(model->name)),
              "Try again in a moment."));
   client.port->send(make_frame(request.caller.request_id, plan_load(core, *model)));
+}
+
+void handle(Core& core, Client& client, Request request, contract::CountTokens message) {
+  Model* model = usable_model(core, client, request.caller, message.model);
+  if (model == nullptr) return;
+  if (auto allowed = check_shapes(core, message); !allowed)
+    return core.refuse(client, request.caller.request_id, allowed.error());
+  const Caller caller = core.open(client, request.caller.request_id, RequestKind::kCount);
+  core.find_open(caller)->model = model->id;
+  message.model = model->id;
+  ask_count(core, *model, caller, contract::pack(message));
+  advance(core, *model);
 }
 
 void handle(Core& core, Client& client, Request request, const contract::FreeMemory& message) {

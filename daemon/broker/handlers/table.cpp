@@ -55,6 +55,7 @@ constexpr std::array kRows = {
     row<contract::Status>(Opens::kNothing),
     row<contract::Generate>(),
     row<contract::Encode>(),
+    row<contract::CountTokens>(),
 };
 
 const Row* find_row(std::uint8_t type) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "daemon/broker/answers.h"
+#include "daemon/broker/counts.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
@@ -135,6 +136,7 @@ bool receive_from_worker(Core& core, InFrame frame) {
   if (frame.type == contract::TakeBackArena::kType) return take_back_arena(core, frame);
   const auto job = core.jobs.find(frame.request_id);
   if (job != core.jobs.end()) return job_frame(core, job->second, std::move(frame));
+  if (core.counts.contains(frame.request_id)) return count_answered(core, frame.request_id, frame);
   if (core.model_calls.contains(frame.request_id)) return call_frame(core, frame.request_id, frame);
   log::debug("the worker sent {} for job {}, which has ended", contract::name_of_type(frame.type),
              frame.request_id);

@@ -1,0 +1,26 @@
+// count_tokens: the worker answers from the files of a model that it knows, loaded or not. Until it
+// knows the model, which a new worker does not, the question waits.
+#pragma once
+
+#include "daemon/broker/core.h"
+
+namespace hearth::broker {
+
+// Takes the question of an open request of kind kCount; advance() follows.
+void ask_count(Core& core, Model& model, Caller caller, std::string body);
+// Whether questions about this model wait for the worker to know it.
+bool awaits_counts(const Core& core, const Model& model);
+// The worker knows the model.
+void send_counts(Core& core, const Model& model);
+
+// The worker's answer, a reply or an error, to the question `id`. False: it makes no sense.
+bool count_answered(Core& core, JobId id, const InFrame& frame);
+
+// Ends the questions about `model` that wait, or, if the worker is gone, all of them.
+enum class Counts { kWaiting, kAll };
+void fail_counts(Core& core, const Model& model, Counts which, const Error& error);
+// Nobody wants the answer any more: of one request, of a whole connection.
+void drop_count(Core& core, Caller caller);
+void drop_counts_of(Core& core, ConnectionId client);
+
+}  // namespace hearth::broker
