@@ -94,7 +94,7 @@ EXAMPLES: dict[str, list[Step]] = {
     "batch_caption": [
         Step(1, "HearthModel", "Model (Hearth)", (40, 80), MEDIUM),
         Step(2, "HearthBatchCaption", "Batch Caption (Hearth)", (440, 80), LARGE,
-             {"folder": "pictures", "preset_prompt": "Training caption", "temperature": 0.0},
+             {"folder": "pictures", "temperature": 0.0},
              {"llm": (1, 0)}),
         Step(3, "PreviewAny", "What was done", (880, 80), MEDIUM, {}, {"source": (2, 0)}),
         Step(4, "PreviewAny", "The captions", (880, 440), MEDIUM, {}, {"source": (2, 1)}),

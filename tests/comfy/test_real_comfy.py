@@ -69,6 +69,7 @@ def test_help_pages_and_example_workflows_are_served(comfy: RealComfy) -> None:
     for name in templates:
         page = comfy.page(f"/api/workflow_templates/hearth/{name}.json")
         assert json.loads(page)["nodes"]
+        assert (services.ROOT / "example_workflows" / f"{name}.jpg").is_file()
 
 
 def test_translations_are_served(comfy: RealComfy) -> None:

@@ -341,3 +341,20 @@ def test_a_batch_may_be_the_frames_of_a_video(comfy, service):
     assert (part.kind, part.fps, part.tensor.shape) == ("video", 12.0, [4, 8, 8, 3])
     assert part.frame_indices == [0, 16, 31, 47]
     assert len(second.messages[0].content[0].frame_indices) == 8  # two for each of four seconds
+
+
+def test_each_picture_of_a_batch_is_cut_by_its_own_mask(comfy, service):
+    masks = torch.zeros(2, 32, 64)
+    masks[0, :4, :8] = 1
+    masks[1, :16, :32] = 1
+    service.on[messages.Generate] = says(BOX, pictures=[seen()], coordinates="thousandths")
+    workflow = {
+        "0": give(comfy, "Source", torch.rand(2, 32, 64, 3)),
+        "00": give(comfy, "Mask", masks, "MASK"),
+        "1": make(NODE, image=["0", 0], mask=["00", 0], batch_mode="one answer each"),
+    }
+    outcome, values = outputs(comfy, workflow, "1", 10)
+    assert outcome.status == "success", outcome.error
+    shapes = [request.messages[0].content[0].tensor.shape for request in asked(service)]
+    assert sorted(shapes) == [[4, 8, 3], [16, 32, 3]]
+    assert values[MASK][0].shape == (2, 32, 64)

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 def questions_of(inputs: Mapping[str, Any]) -> list[Question]:
     """What a node's inputs ask: one question, or one for each picture. Raises BadRequest."""
-    sockets = {name: inputs[name] for name in SOCKETS if inputs.get(name) is not None}
+    names = (*SOCKETS, "mask") if inputs.get(SOCKETS[0]) is not None else SOCKETS
+    sockets = {name: inputs[name] for name in names if inputs.get(name) is not None}
     text = _text(inputs, bool(sockets) or inputs.get("video") is not None)
     mode = inputs.get("batch_mode", ONE_PROMPT)
     chosen(dict.fromkeys(BATCH_MODES, ""), mode, "batch_mode")
@@ -49,11 +50,12 @@ def _question(
     """Pictures first, then the question: the order in which Qwen models are trained."""
     parts: list[Part] = []
     budgets = budgets_of(str(inputs.get("max_pixels_each", "")))
-    for name, batch in sockets.items():
+    for name in (one for one in SOCKETS if one in sockets):
+        batch = sockets[name]
         if as_video:
             parts.append(_video(name, batch, inputs))
         else:
-            mask = inputs.get("mask") if name == SOCKETS[0] else None
+            mask = sockets.get("mask") if name == SOCKETS[0] else None
             margin, most = int(inputs.get("mask_margin", 0)), budgets.get(name, 0)
             parts += picture_parts(name, batch, mask, margin, most)
     if inputs.get("video") is not None:
