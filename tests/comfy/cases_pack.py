@@ -181,3 +181,28 @@ def test_the_example_folder_is_captioned_with_what_is_drawn(comfy: Any, service:
     assert outcome.status == "success", outcome.error
     for colour in ("red", "blue"):
         assert f"{colour} square" in (folder / f"{colour}.txt").read_text()
+
+
+def test_tokens_are_counted_without_asking(comfy: Any, service: Any) -> None:
+    node = {
+        "class_type": "HearthTokenEstimate",
+        "inputs": {
+            "model": "ember",
+            "preset_prompt": "Describe",
+            "custom_prompt": "",
+            "system_prompt": "",
+            "max_tokens": 64,
+            "image": ["1", 0],
+        },
+    }
+    prompt, fits = ({"class_type": "PreviewAny", "inputs": {"source": ["2", n]}} for n in (0, 3))
+    outcome = comfy.run({"1": picture(160, 160), "2": node, "3": prompt, "4": fits})
+    if outcome.error_type == "UnknownModel" or "Families built in: fake." in outcome.error:
+        pytest.skip("this hearthd publishes no ember, or is built without torch")
+    assert outcome.status == "success", outcome.error
+    asked = asking("HearthQwenVLAdvanced", model="ember", image=["1", 0], custom_prompt="")
+    stats = {"class_type": "PreviewAny", "inputs": {"source": ["2", 8]}}
+    answer = comfy.run({"1": picture(160, 160), "2": asked, "3": stats})
+    (said,) = json.loads(answer.text("3"))
+    assert int(outcome.text("3")) == said["receipt"]["prompt_tokens"]
+    assert outcome.text("4") == "True" and "160 x 160, seen as " in outcome.text("2")
