@@ -81,6 +81,10 @@ struct LoadOptions {
   // Of offer_model: auto, float32, bfloat16, or what the decoder's linears are rounded to while
   // they load: float8, int8, int4 (everything else is bfloat16 then).
   std::string dtype = "auto";
+  // Of offer_model: auto, or bfloat16 to keep the output layer from being rounded with the rest.
+  std::string head = "auto";
+  // Of offer_model: auto, flash, sdpa, eager: who computes attention of many rows.
+  std::string attention = "auto";
   Device device;
   std::uint32_t slots = 1;  // sequences that run at once
   std::function<void(std::uint64_t done_bytes, std::uint64_t total_bytes)> on_progress;

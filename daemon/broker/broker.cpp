@@ -38,11 +38,10 @@ Result<void> Broker::publish(const NamedFolder& folder) {
   TRY(OpenedFolder opened, open_folder(folder.path));
   std::vector<int> fds;
   for (const Fd& fd : opened.fds) fds.push_back(fd.get());
-  TRY(const ExaminedFiles examined, examine(fds, opened.labels, "auto"));
+  TRY(const ExaminedFiles examined, examine(fds, opened.labels, {}));
   TRY(Model * model, core_.models.add(examined, folder.name));
   if (model->is_public) return {};
   model->is_public = true;
-  model->dtype = "auto";
   model->labels = std::move(opened.labels);
   for (Fd& fd : opened.fds) model->files.push_back(std::make_shared<const Fd>(std::move(fd)));
   log::info("publishing {} ({}) from {}", folder.name, model->id, folder.path);

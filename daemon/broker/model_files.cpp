@@ -99,7 +99,7 @@ Result<void> check_labels(const std::vector<std::string>& labels, std::size_t n_
 }
 
 Result<ExaminedFiles> examine(const std::vector<int>& fds, const std::vector<std::string>& labels,
-                              const std::string& dtype) {
+                              const Numerics& numerics) {
   std::vector<std::string> identities;
   for (std::size_t i = 0; i < fds.size(); ++i) {
     TRY(std::string one, identity_of(fds[i], labels[i]));
@@ -107,7 +107,7 @@ Result<ExaminedFiles> examine(const std::vector<int>& fds, const std::vector<std
   }
   std::sort(identities.begin(), identities.end());  // the order of the offer does not matter
   ExaminedFiles examined;
-  examined.identity = dtype + "\n";
+  examined.identity = fmt::format("{} {} {}\n", numerics.dtype, numerics.head, numerics.attention);
   for (const std::string& identity : identities) examined.identity += identity;
   examined.model_id = id_of(examined.identity);
   return examined;

@@ -12,8 +12,17 @@
 
 namespace hearth::broker {
 
+// How a model computes, as offer_model has it: with the files, what makes it one model and not
+// another.
+struct Numerics {
+  std::string dtype = "auto";
+  std::string head = "auto";
+  std::string attention = "auto";
+};
+
 struct ExaminedFiles {
-  std::string identity;  // (dtype, label, device, inode, size, mtime, ctime) of all files, as text
+  std::string
+      identity;  // (numerics, label, device, inode, size, mtime, ctime) of all files, as text
   std::string model_id;  // 16 hex digits, a hash of the identity
 };
 
@@ -23,7 +32,7 @@ Result<void> check_labels(const std::vector<std::string>& labels, std::size_t n_
 // Each descriptor must be a regular file opened for reading only. `fds` and `labels` have the same
 // length. Errors: bad_model, naming the label.
 Result<ExaminedFiles> examine(const std::vector<int>& fds, const std::vector<std::string>& labels,
-                              const std::string& dtype);
+                              const Numerics& numerics);
 
 // Opens the files of a model's folder: .json, .safetensors, .txt and .jinja. Errors: bad_model.
 struct OpenedFolder {

@@ -23,7 +23,7 @@ enum class Stage { kDetached, kExamining, kAttaching, kCold, kLoading, kHot, kLe
 struct Model {
   std::string id;
   std::string name;
-  std::string dtype;  // as offered: auto, bfloat16, int8 …
+  Numerics numerics;
   std::string identity;
   std::vector<std::string> labels;
   std::vector<SharedFd> files;

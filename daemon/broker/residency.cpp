@@ -48,7 +48,9 @@ void attach(Core& core, Model& model) {
   message.model = model.id;
   message.name = model.name;
   message.labels = model.labels;
-  message.dtype = model.dtype;
+  message.dtype = model.numerics.dtype;
+  message.head = model.numerics.head;
+  message.attention = model.numerics.attention;
   model.stage = Stage::kAttaching;
   model.examine_soon = false;
   core.worker.send(make_frame(begin_call(core, model, Op::kAttach), message, model.files));
@@ -73,10 +75,10 @@ void examine_again(Core& core, Model& model) {
   model.stage = Stage::kExamining;
   model.examination = ++core.last_examination;
   auto work = [&core, id = model.id, n = model.examination, files = model.files,
-               labels = model.labels, dtype = model.dtype]() -> OffLoop::Continuation {
+               labels = model.labels, numerics = model.numerics]() -> OffLoop::Continuation {
     std::vector<int> fds;
     for (const SharedFd& file : files) fds.push_back(file->get());
-    auto examined = std::make_shared<Result<ExaminedFiles>>(examine(fds, labels, dtype));
+    auto examined = std::make_shared<Result<ExaminedFiles>>(examine(fds, labels, numerics));
     return [&core, id, n, examined] { end_examination(core, id, n, *examined); };
   };
   model.ticket = core.off_loop.run(OffLoop::Lane::kFiles, std::move(work));

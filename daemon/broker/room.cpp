@@ -27,7 +27,8 @@ std::string gib(std::uint64_t bytes) {
 
 // Tells models of the same files apart.
 std::string label_of(const Model& model) {
-  return model.dtype == "auto" ? model.name : fmt::format("{} {}", model.name, model.dtype);
+  return model.numerics.dtype == "auto" ? model.name
+                                        : fmt::format("{} {}", model.name, model.numerics.dtype);
 }
 
 std::vector<Model*> idle_models(Core& core) {
@@ -105,7 +106,7 @@ Error no_room(Core& core, const Model& model) {
       fmt::format("{} needs {}; {} of the budget of {} are free", printable(label_of(model)),
                   gib(needed), gib(free_bytes(core)), gib(budget));
   const std::string_view smaller =
-      model.dtype == "int4" ? "" : "a smaller precision (dtype int8 or int4), ";
+      model.numerics.dtype == "int4" ? "" : "a smaller precision (dtype int8 or int4), ";
   if (needed > budget)
     return fail(
         Code::kOutOfMemory, numbers + ", and all of it would not do.",

@@ -33,7 +33,7 @@ Result<ModelSource> open_source(const contract::AttachModel& message, std::vecto
   if (message.labels.size() != fds.size())
     return fail(Code::kBadRequest, fmt::format("attach_model has {} labels and {} descriptors.",
                                                message.labels.size(), fds.size()));
-  ModelSource source{message.name, message.dtype, {}, {}};
+  ModelSource source{message.name, message.dtype, message.head, message.attention, {}, {}};
   for (std::size_t index = 0; index < fds.size(); ++index) {
     source.files.push_back(
         {message.labels[index], std::make_shared<const Fd>(std::move(fds[index]))});

@@ -22,8 +22,8 @@ struct FileStamp {
 };
 
 struct ModelSource {
-  std::string name;   // for the log
-  std::string dtype;  // of LoadOptions
+  std::string name;                    // for the log
+  std::string dtype, head, attention;  // of LoadOptions
   models::ModelFiles files;
   std::vector<FileStamp> stamps;  // of `files`, when they were attached
 };

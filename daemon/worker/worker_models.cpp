@@ -19,6 +19,8 @@ double ms_since(models::Clock::time_point start) {
 models::LoadOptions options_for(const ModelSource& source, const Settings& settings) {
   models::LoadOptions options;
   options.dtype = source.dtype;
+  options.head = source.head;
+  options.attention = source.attention;
   options.device = settings.engine.device;
   if (settings.memory_bytes != 0) options.device.memory_bytes = settings.memory_bytes;
   options.slots = settings.slots;

@@ -184,7 +184,7 @@ Result<weights::Plan> plan_weights(const files::WeightIndex& index, const Bluepr
   const std::vector<weights::Tensor> none;
   return weights::make_plan(index, {.description = blueprint.text,
                                     .before = blueprint.tower ? blueprint.tower->tensors : none,
-                                    .dtype = options.dtype});
+                                    .wanted = {options.dtype, options.head}});
 }
 
 // Why a context may be shorter than the model's own; empty when it is not.
@@ -225,7 +225,9 @@ Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptio
   TRY(auto arena, open_arena(*parts.memory, options.device, plan.bytes));
   TRY(parts.weights, weights::load(index, plan, options, std::move(arena)));
   const decoder::Weights& text = parts.weights->decoder();
-  const engine::Compute compute = engine::choose_compute(*parts.memory, text.type, text.device);
+  engine::Compute compute = engine::choose_compute(*parts.memory, text.type, text.device);
+  TRY(compute.attention, engine::choose_attention(options.attention, text.type, text.device));
+  compute.attention_is_chosen = options.attention != "auto";
   std::unique_ptr<engine::Tower> tower;
   if (blueprint.tower) tower = blueprint.tower->make(*parts.weights, compute, parts.rules.pictures);
   TRY(parts.decoder,
@@ -238,6 +240,9 @@ Result<void> load_parts(const files::WeightIndex& index, const models::LoadOptio
 Result<contract::MemoryPlan> plan_model(const files::WeightIndex& index, const Blueprint& blueprint,
                                         const models::LoadOptions& options) {
   TRY(const weights::Plan plan, plan_weights(index, blueprint, options));
+  const int device = is_device(options) ? options.device.index : -1;
+  const auto attention = engine::choose_attention(options.attention, plan.precision.type, device);
+  if (!attention) return attention.error();
   return memory_plan(plan, blueprint, choose_limits(blueprint, plan.precision.type, options),
                      is_device(options));
 }

@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/util/accumulate.h>
+#include <fmt/format.h>
 
 #include "models/kernels/gemm.h"
 #include "models/torch/tensors.h"
@@ -17,6 +18,11 @@ bool multiplies_bfloat16() {
          __builtin_cpu_supports("avx512dq");
 }
 
+// Whether this machine has the kernels of gemm.h.
+bool has_fused_kernels(HearthType type, int device) {
+  return device < 0 && type == HEARTH_BF16 && hearth_gemm_cpu_available() != 0;
+}
+
 }  // namespace
 
 at::TensorOptions Compute::options() const {
@@ -26,11 +32,26 @@ at::TensorOptions Compute::options() const {
 Compute choose_compute(decoder::DeviceMemory& memory, HearthType type, int device) {
   const bool host = device < 0;
   const bool bfloat16 = type == HEARTH_BF16;
+  const bool fused = has_fused_kernels(type, device);
   return {.memory = &memory,
           .type = type,
           .device = device,
-          .amx = host && bfloat16 && hearth_gemm_cpu_available() != 0,
-          .library = bfloat16 && (!host || multiplies_bfloat16()) ? at::kBFloat16 : at::kFloat};
+          .amx = fused,
+          .library = bfloat16 && (!host || multiplies_bfloat16()) ? at::kBFloat16 : at::kFloat,
+          .attention = fused ? AttentionBy::kFlash : AttentionBy::kLibrary};
+}
+
+Result<AttentionBy> choose_attention(std::string_view wanted, HearthType type, int device) {
+  const bool fused = has_fused_kernels(type, device);
+  if (wanted == "auto") return fused ? AttentionBy::kFlash : AttentionBy::kLibrary;
+  if (wanted == "sdpa") return AttentionBy::kLibrary;
+  if (wanted == "eager") return AttentionBy::kEager;
+  if (wanted == "flash" && fused) return AttentionBy::kFlash;
+  return fail(
+      Code::kUnsupported,
+      fmt::format("attention \"{}\": there is no such kernel for {} on this {}", wanted,
+                  type == HEARTH_BF16 ? "bfloat16" : "float32", device < 0 ? "processor" : "GPU"),
+      "Use auto, sdpa or eager; flash needs bfloat16 and a processor with AMX.");
 }
 
 void give_back_unused(const Compute& compute) {

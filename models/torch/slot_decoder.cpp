@@ -20,6 +20,7 @@ constexpr std::int32_t kAxes = 3;
 // nothing. A library's product first has to unpack quantised weights, which takes as long as
 // several such passes.
 std::int32_t most_fed_rows(const Compute& compute, const decoder::Weights& weights) {
+  if (compute.attention_is_chosen) return 0;  // steps have an attention of their own
   if (compute.amx || compute.device >= 0) return HEARTH_MAX_ROWS;
   const HearthFormat format = weights.layers.front().qkv.matrix.format;
   const bool direct = format == HEARTH_FORMAT_F32 || format == HEARTH_FORMAT_BF16;

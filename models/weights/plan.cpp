@@ -261,7 +261,7 @@ class Binder {
 
 Result<Plan> make_plan(const files::WeightIndex& index, const Request& request) {
   TRY(const files::WeightEntry* embedding, index.require(request.description.embedding));
-  TRY(const Precision precision, choose_precision(request.dtype, embedding->dtype));
+  TRY(const Precision precision, choose_precision(request.wanted, embedding->dtype));
   return Planner(index, request.description, precision).make(request.before);
 }
 

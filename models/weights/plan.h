@@ -108,7 +108,7 @@ struct Plan {
 struct Request {
   const decoder::Description& description;
   const std::vector<Tensor>& before;
-  std::string_view dtype;  // as in LoadOptions
+  Wanted wanted{};
 };
 Result<Plan> make_plan(const files::WeightIndex& index, const Request& request);
 

@@ -18,10 +18,17 @@ struct Precision {
   HearthFormat head = HEARTH_FORMAT_F32;
 };
 
-// `wanted` as in LoadOptions. auto: the type that the files `store`; f16 widens to float32, for
-// bfloat16 would round it. int4 keeps the head in INT8: its rows decide between words, and it is a
-// small part of what a step reads. Errors: unsupported for another name.
-Result<Precision> choose_precision(std::string_view wanted, DType stored);
+// What a model is asked to compute in. Both as in LoadOptions.
+struct Wanted {
+  std::string_view dtype = "auto";
+  std::string_view head = "auto";
+};
+
+// auto: the type that the files `store`; f16 widens to float32, for bfloat16 would round it. Where
+// weights are rounded the head is INT8: its rows decide between words, which 8 even steps a row
+// serve better than FP8's, and it is a small part of what a step reads; with head bfloat16 it is
+// not rounded. Errors: unsupported for another name.
+Result<Precision> choose_precision(const Wanted& wanted, DType stored);
 
 HearthFormat format_of(HearthType type);
 

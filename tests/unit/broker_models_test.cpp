@@ -1,4 +1,6 @@
 // Models: offered, recognised, loaded, shared, given up.
+#include <set>
+
 #include <sys/socket.h>
 
 #include "tests/unit/broker_for_test.h"
@@ -135,6 +137,34 @@ TEST_F(ModelsTest, EqualFilesGiveAnEqualIdAndOneCopy) {
   off_loop.run_all();
   recognise();
   EXPECT_NE(a.answer<contract::ModelOffered>(3).model, a.answer<contract::ModelOffered>(1).model);
+}
+
+TEST_F(ModelsTest, HeadAndAttentionBelongToAModelAndReachTheWorker) {
+  FakeClient a;
+  connect(a);
+  start_worker();
+  folder.write("w", "x");
+  const std::pair<const char*, const char*> numerics[] = {
+      {"auto", "auto"}, {"bfloat16", "auto"}, {"auto", "eager"}, {"auto", "sdpa"}};
+  std::set<std::string> ids;
+  std::uint32_t request = 0;
+  for (const auto& [head, attention] : numerics) {
+    contract::OfferModel offer;
+    offer.labels = {"config.json"};
+    offer.head = head;
+    offer.attention = attention;
+    std::vector<Fd> fds;
+    fds.push_back(folder.open("w"));
+    send(a, ++request, offer, std::move(fds));
+    off_loop.run_all();
+    const OutFrame asked = worker.last<contract::AttachModel>();
+    const auto attached = contract::unpack<contract::AttachModel>(bytes_of(asked.body));
+    EXPECT_EQ(attached->head, head);
+    EXPECT_EQ(attached->attention, attention);
+    recognise();
+    ids.insert(a.answer<contract::ModelOffered>(request).model);
+  }
+  EXPECT_EQ(ids.size(), std::size(numerics));
 }
 
 TEST_F(ModelsTest, AModelIsUsableOnlyByThoseWhoOfferedIt) {

@@ -76,10 +76,15 @@ Network::Network(const std::string& name, const std::string& dtype, By by)
   const decoder::Description& text = blueprint.text;
   const std::vector<weights::Tensor> none;
   const auto& tensors = blueprint.tower ? blueprint.tower->tensors : none;
-  const auto plan = must(weights::make_plan(index, {text, tensors, dtype}));
+  const auto plan = must(weights::make_plan(index, {text, tensors, {dtype}}));
   weights = must(weights::load(index, plan, options, must(weights::host_arena(plan.bytes))));
   compute = engine::choose_compute(*memory, weights->decoder().type, -1);
-  if (by != By::kBest) compute.amx = false;
+  if (by == By::kEagerAttention) {
+    compute.attention = engine::AttentionBy::kEager;
+  } else if (by != By::kBest) {
+    compute.amx = false;
+    compute.attention = engine::AttentionBy::kLibrary;
+  }
   if (by == By::kLibraryF32) compute.library = at::kFloat;
   if (blueprint.tower) {
     rules = must(image::read_picture_rules(files, blueprint.tower->pictures));

@@ -41,8 +41,9 @@ Input read_input(const Oracle& oracle, const std::string& name);
 // Finds the pictures' tokens by their id.
 void find_pictures(Input& input, std::int32_t image_token);
 
-// How a network computes: as this machine does it best, or by the library in one of its types.
-enum class By { kBest, kLibrary, kLibraryF32 };
+// How a network computes: as this machine does it best, by the library in one of its types, or best
+// but for an attention of single steps.
+enum class By { kBest, kLibrary, kLibraryF32, kEagerAttention };
 
 inline constexpr std::int32_t kSlots = 3;
 inline constexpr std::int32_t kContextTokens = 384;

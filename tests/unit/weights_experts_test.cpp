@@ -136,7 +136,7 @@ TEST(ExpertPlan, FusedTensorsOfAnotherShapeAreNamed) {
   Checkpoint checkpoint = make_checkpoint(shape_of(ExpertFiles::kFused));
   checkpoint.description.layers[1].experts.files = ExpertFiles::kFusedTransposed;
   const auto index = must(files::WeightIndex::read(checkpoint.files));
-  const auto plan = make_plan(index, {checkpoint.description, checkpoint.before, "auto"});
+  const auto plan = make_plan(index, {checkpoint.description, checkpoint.before, {}});
   ASSERT_FALSE(plan);
   EXPECT_EQ(plan.error().code, Code::kBadModel);
   EXPECT_NE(plan.error().what.find("[5, 40, 32], but must have [5, 32, 40]"), std::string::npos)

@@ -120,7 +120,7 @@ Checkpoint make_checkpoint(const Shape& shape) {
 
 Plan plan_of(const files::WeightIndex& index, const Checkpoint& checkpoint,
              std::string_view dtype) {
-  return must(make_plan(index, {checkpoint.description, checkpoint.before, dtype}));
+  return must(make_plan(index, {checkpoint.description, checkpoint.before, {dtype}}));
 }
 
 std::vector<float> numbers(const files::WeightIndex& index, const std::string& name) {

@@ -31,7 +31,7 @@ std::vector<std::string> names(const Plan& plan) {
 
 Error refusal(const Checkpoint& checkpoint, std::string_view dtype = "auto") {
   const files::WeightIndex index = must(files::WeightIndex::read(checkpoint.files));
-  auto plan = make_plan(index, {checkpoint.description, checkpoint.before, dtype});
+  auto plan = make_plan(index, {checkpoint.description, checkpoint.before, {dtype}});
   return plan ? Error{} : plan.error();
 }
 

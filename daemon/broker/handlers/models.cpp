@@ -31,6 +31,10 @@ Result<void> check_offer(Core& core, const Client& client, const contract::Offer
   return {};
 }
 
+Numerics numerics_of(const contract::OfferModel& message) {
+  return {message.dtype, message.head, message.attention};
+}
+
 void take_offer(Core& core, Caller caller, const Offer& offer,
                 const Result<ExaminedFiles>& examined) {
   OpenRequest* request = core.find_open(caller);
@@ -41,7 +45,7 @@ void take_offer(Core& core, Caller caller, const Offer& offer,
   Model& model = **added;
   if (model.files.empty()) {
     model.labels = offer.message.labels;
-    model.dtype = offer.message.dtype;
+    model.numerics = numerics_of(offer.message);
     model.files = offer.files;
   }
   model.recheck = false;  // these are the same files, as they were
@@ -62,7 +66,7 @@ OffLoop::Work examine_offer(Core& core, Caller caller, std::shared_ptr<const Off
     std::vector<int> fds;
     for (const SharedFd& file : offer->files) fds.push_back(file->get());
     auto examined = std::make_shared<Result<ExaminedFiles>>(
-        examine(fds, offer->message.labels, offer->message.dtype));
+        examine(fds, offer->message.labels, numerics_of(offer->message)));
     return [&core, caller, offer, examined] { take_offer(core, caller, *offer, *examined); };
   };
 }

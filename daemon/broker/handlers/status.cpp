@@ -95,7 +95,7 @@ contract::ModelEntry entry_of(const Model& model) {
   entry.model = model.id;
   entry.name = model.name;
   entry.family = model.family;
-  entry.dtype = model.arithmetic.empty() ? model.dtype : model.arithmetic;
+  entry.dtype = model.arithmetic.empty() ? model.numerics.dtype : model.arithmetic;
   entry.state = std::string(state_of(model));
   entry.resident_bytes = charged_bytes(model);
   entry.image_bytes = model.image_bytes;
