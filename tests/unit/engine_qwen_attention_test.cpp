@@ -1,5 +1,5 @@
-// Who computes attention is a choice, and all of them give the same: sdpa and one step after another
-// as transformers does, the fused kernel as close as bf16 can be.
+// Who computes attention is a choice, and all of them give the same: sdpa and one step after
+// another as transformers does, the fused kernel as close as bf16 can be.
 #include <algorithm>
 #include <tuple>
 
@@ -32,8 +32,8 @@ TEST_P(Eager, StepsOfTheirOwnGiveTransformersLogits) {
   // The second part sees keys of the first: a mask that is no triangle.
   const std::int32_t half = input.tokens() / 2;
   prefill(network, input, 0, 0, half, {});
-  const Rows rows = prefill(network, input, 0, half, input.tokens() - half,
-                            {input.rows.back() - half});
+  const Rows rows =
+      prefill(network, input, 0, half, input.tokens() - half, {input.rows.back() - half});
   const auto last = std::span(input.logits).last(rows[0].size());
   EXPECT_LE(max_difference(rows[0], last), tolerance);
 }

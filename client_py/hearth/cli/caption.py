@@ -13,7 +13,7 @@ from .. import client, errors, messages, presets
 from ..chat import checked_options
 from ..picture_files import load_picture
 from ..replies import Reply
-from .models import MODEL_HELP, add_dtype, asked_model
+from .models import MODEL_HELP, add_numerics, asked_model
 
 PROMPT = presets.QUESTIONS["Describe"]
 _SAMPLING = (
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", default="ember", metavar="DIR|NAME", help=f"{MODEL_HELP} (default: ember)"
     )
-    add_dtype(parser)
+    add_numerics(parser)
     parser.add_argument(
         "--reuse",
         action="store_true",

@@ -10,14 +10,14 @@ import json
 
 from .. import client, messages
 from ..units import duration, size
-from .models import MODEL_HELP, add_dtype, asked_model
+from .models import MODEL_HELP, add_numerics, asked_model
 from .output import answers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, and whether to load it in earnest."""
     parser.add_argument("model", metavar="DIR|NAME", help=MODEL_HELP)
-    add_dtype(parser)
+    add_numerics(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="say what it takes and who would leave; load nothing"
     )
