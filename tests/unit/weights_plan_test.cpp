@@ -92,6 +92,20 @@ TEST(Plan, ATiedHeadSharesTheEmbeddingUnlessItIsRounded) {
   }
 }
 
+TEST(Plan, AHeadCanBeKeptFromRounding) {
+  const Checkpoint checkpoint = make_checkpoint({.tied = false});
+  const auto index = must(files::WeightIndex::read(checkpoint.files));
+  for (const auto* dtype : {"float32", "bfloat16", "float8", "int8", "int4"}) {
+    const Plan plan = must(make_plan(
+        index, {checkpoint.description, checkpoint.before, {.dtype = dtype, .head = "bfloat16"}}));
+    EXPECT_EQ(plan.placements[plan.head.weight].format, format_of(plan.precision.type)) << dtype;
+  }
+  const auto refused = make_plan(
+      index, {checkpoint.description, checkpoint.before, {.dtype = "int8", .head = "int4"}});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnsupported);
+}
+
 struct Formats {
   const char* dtype;
   HearthType type;
@@ -122,7 +136,7 @@ INSTANTIATE_TEST_SUITE_P(
     Plan, PlanFormats,
     testing::Values(Formats{"float32", HEARTH_F32, HEARTH_FORMAT_F32, HEARTH_FORMAT_F32},
                     Formats{"bfloat16", HEARTH_BF16, HEARTH_FORMAT_BF16, HEARTH_FORMAT_BF16},
-                    Formats{"float8", HEARTH_BF16, HEARTH_FORMAT_FP8, HEARTH_FORMAT_FP8},
+                    Formats{"float8", HEARTH_BF16, HEARTH_FORMAT_FP8, HEARTH_FORMAT_INT8},
                     Formats{"int8", HEARTH_BF16, HEARTH_FORMAT_INT8, HEARTH_FORMAT_INT8},
                     Formats{"int4", HEARTH_BF16, HEARTH_FORMAT_INT4, HEARTH_FORMAT_INT8}),
     [](const auto& info) { return std::string(info.param.dtype); });
