@@ -91,6 +91,9 @@ struct Description {
   std::string embedding;
   std::string final_norm;
   LinearNames head;  // empty weight: the embedding is the head (tied)
+  // The files hold no head, and none is tied: hidden states are all it can give. The embedding then
+  // stands where a head must, and nobody reads what it makes.
+  bool encoder_only = false;
   std::vector<LayerDescription> layers;
 
   bool tied_head() const { return head.weight.empty(); }

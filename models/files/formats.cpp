@@ -6,13 +6,13 @@
 
 #include <fmt/format.h>
 
-#include "models/files/config.h"
-
 namespace hearth::files {
 namespace {
 
 constexpr std::string_view kWhatIsRead =
-    "Use the checkpoint's safetensors files in bfloat16, float16 or float32.";
+    "Use the checkpoint's safetensors files in bfloat16, float16 or float32, or one in FP8 or INT8 "
+    "of "
+    "a kind that docs/files.md names.";
 
 struct Mark {
   std::string_view mark;
@@ -39,11 +39,6 @@ constexpr std::array kSuffixes = {
 // What ends a tensor's name only where weights are quantised. bitsandbytes packs 4-bit weights as
 // U8 beside `absmax`; AutoGPTQ and AutoAWQ pack them as I32 `qweight` with `qzeros`.
 constexpr std::array kTensorMarks = {
-    Mark{".weight_scale_inv", "block-scaled FP8"},
-    Mark{".scale_weight", "ComfyUI's scaled FP8"},
-    Mark{"scaled_fp8", "ComfyUI's scaled FP8"},
-    Mark{".comfy_quant", "ComfyUI's quantised layers"},
-    Mark{".weight_scale", "scaled (FP8 or INT8) weights"},
     Mark{".weight_packed", "compressed-tensors"},
     Mark{".absmax", "bitsandbytes 4-bit"},
     Mark{".SCB", "bitsandbytes 8-bit"},
@@ -52,34 +47,10 @@ constexpr std::array kTensorMarks = {
     Mark{".g_idx", "GPTQ"},
 };
 
-Error refused(std::string_view method, std::string_view evidence) {
-  return fail(Code::kUnsupported,
-              fmt::format("The weights are quantised with {} ({}); hearth does not read that.",
-                          method, evidence),
-              std::string(kWhatIsRead));
-}
-
-Result<void> refuse_by_config(const models::ModelFiles& files) {
-  if (!find_file(files, "config.json")) return {};
-  TRY(const auto config, read_json(files, "config.json"));
-  for (const auto& owner : {config, config["text_config"]}) {
-    const auto method = owner["quantization_config"];
-    if (!method) continue;
-    auto name = method["quant_method"].text_or("an unnamed method");
-    return refused(name ? shortened(*name) : "an unnamed method",
-                   "config.json: quantization_config");
-  }
-  return {};
-}
-
 // Opcode 0x80, then the protocol's number, then another opcode. A safetensors file may begin with
 // the same two bytes (a header of 640 bytes), but then zeros follow.
 bool is_pickle(std::string_view begin) {
   return begin.size() >= 4 && begin[0] == '\x80' && begin[1] >= 2 && begin[1] <= 5 && begin[3] != 0;
-}
-
-bool is_fp8(DType dtype) {
-  return dtype == DType::kF8E4M3 || dtype == DType::kF8E5M2;
 }
 
 }  // namespace
@@ -102,16 +73,18 @@ Result<void> refuse_foreign_format(const models::ModelFile& file) {
   return {};
 }
 
-Result<void> refuse_quantised(const models::ModelFiles& files, const WeightIndex& index) {
-  CHECK_OK(refuse_by_config(files));
-  if (index.metadata().contains("_quantization_metadata"))
-    return refused("ComfyUI's quantised layers", "_quantization_metadata in the header");
+Error refused(std::string_view method, std::string_view evidence) {
+  return fail(Code::kUnsupported,
+              fmt::format("The weights are quantised with {} ({}); hearth does not read that.",
+                          method, evidence),
+              std::string(kWhatIsRead));
+}
+
+Result<void> refuse_quantised(const WeightIndex& index) {
   for (const auto& mark : kTensorMarks)
     for (const auto& entry : index.entries())
       if (entry.name.ends_with(mark.mark))
         return refused(mark.meaning, "tensor " + shortened(entry.stored_name));
-  for (const auto& entry : index.entries())
-    if (is_fp8(entry.dtype)) return refused("FP8", "tensor " + shortened(entry.stored_name));
   return {};
 }
 

@@ -1,6 +1,6 @@
 // Refusal by name: model files of a kind that hearth does not read yet, or never will.
 //
-// Reads headers and config.json only. Pickles are never opened further than their first bytes.
+// Reads headers only. Pickles are never opened further than their first bytes.
 #pragma once
 
 #include "models/files/weight_index.h"
@@ -13,9 +13,11 @@ namespace hearth::files {
 // HDF5, ONNX. For a file without a known fault: success. Errors: unsupported.
 Result<void> refuse_foreign_format(const models::ModelFile& file);
 
-// Refuses AWQ, GPTQ, bitsandbytes, FP8 and other quantised weights, by config.json's
-// quantization_config and by the tensors' names and types. Families call it before they look at
-// shapes. Errors: unsupported, naming the method and what to use instead.
-Result<void> refuse_quantised(const models::ModelFiles& files, const WeightIndex& index);
+// Refuses AWQ, GPTQ, bitsandbytes and compressed-tensors by the tensors' names. Errors:
+// unsupported, naming the method and what to use instead.
+Result<void> refuse_quantised(const WeightIndex& index);
+
+// unsupported: what the weights are quantised with, what says so, and what to use instead.
+Error refused(std::string_view method, std::string_view evidence);
 
 }  // namespace hearth::files

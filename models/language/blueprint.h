@@ -13,6 +13,7 @@
 
 #include "models/decoder/description.h"
 #include "models/files/config.h"
+#include "models/files/stored_scales.h"
 #include "models/files/weight_index.h"
 #include "models/image/clip.h"
 #include "models/image/patchify.h"
@@ -55,6 +56,7 @@ struct Blueprint {
   std::vector<std::int64_t> end_tokens;  // as config.json has them; may be empty
   decoder::TensorShapes tensors;         // all that the model needs
   std::optional<TowerBlueprint> tower;   // none: text only
+  files::StoredScales scales;            // of weights that are stored in 8 bits; not the family's
   text::ChatLayout layout;
 };
 

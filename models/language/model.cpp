@@ -14,6 +14,7 @@
 #include "models/language/prompt.h"
 #include "models/language/prompt_rules.h"
 #include "models/language/recognise.h"
+#include "models/language/text_config.h"
 #include "models/torch/features.h"
 #include "models/torch/slot_decoder.h"
 #include "models/weights/arena.h"
@@ -65,6 +66,7 @@ class Model : public models::Model,
   Result<std::unique_ptr<models::Prompt>> prepare(const contract::Generate& request,
                                                   std::span<const TensorView> tensors,
                                                   const models::Job& job) const override {
+    if (parts_.blueprint->text.encoder_only) return cannot_generate(parts_.blueprint->text);
     TRY(auto prompt, make_prompt(request, tensors, job, parts_.rules));
     return std::unique_ptr<models::Prompt>(std::move(prompt));
   }
@@ -184,7 +186,8 @@ Result<weights::Plan> plan_weights(const files::WeightIndex& index, const Bluepr
   const std::vector<weights::Tensor> none;
   return weights::make_plan(index, {.description = blueprint.text,
                                     .before = blueprint.tower ? blueprint.tower->tensors : none,
-                                    .wanted = {options.dtype, options.head}});
+                                    .wanted = {options.dtype, options.head},
+                                    .scales = &blueprint.scales});
 }
 
 // Why a context may be shorter than the model's own; empty when it is not.

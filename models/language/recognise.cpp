@@ -2,9 +2,12 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "models/files/formats.h"
 #include "models/files/model_file.h"
 #include "models/language/text_config.h"
+#include "models/weights/stored_codes.h"
 
 namespace hearth::language {
 namespace {
@@ -29,6 +32,21 @@ Result<void> refuse_foreign(const models::ModelFiles& files) {
   return {};
 }
 
+// What dtype auto does with stored codes that none of our formats holds; empty when there are none.
+std::string widening_warning(const Blueprint& blueprint, const files::WeightIndex& index) {
+  std::uint64_t stored_bytes = 0;
+  for (const auto& [name, shape] : blueprint.tensors) {
+    const files::StoredScale* scale = blueprint.scales.find(name);
+    const files::WeightEntry* entry = index.find(name);
+    if (scale != nullptr && !weights::kept_format(*entry, scale)) stored_bytes += entry->nbytes;
+  }
+  if (stored_bytes == 0) return {};
+  return fmt::format(
+      "{} MB of its weights are FP8 that no format of hearth holds exactly (scales of blocks, or "
+      "e5m2): dtype auto widens them to bfloat16, {} MB; dtype float8 rounds them once more.",
+      stored_bytes >> 20, stored_bytes >> 19);
+}
+
 Result<void> check_tokenizer_files(const models::ModelFiles& files) {
   const auto has = [&](std::string_view label) {
     return files::find_file(files, label) != nullptr;
@@ -43,9 +61,10 @@ Result<void> check_tokenizer_files(const models::ModelFiles& files) {
 
 Result<Blueprint> read_blueprint(const FamilyRules& rules, const models::ModelFiles& files,
                                  const files::WeightIndex& index) {
-  CHECK_OK(files::refuse_quantised(files, index));
+  TRY(files::StoredScales scales, files::read_stored_scales(files, index));
   TRY(const ConfigValue json, read_config_json(files));
   TRY(Blueprint blueprint, rules.read(json, index));
+  blueprint.scales = std::move(scales);
   for (const auto& [name, shape] : blueprint.tensors)
     if (const auto found = index.require(name, shape); !found) return found.error();
   return blueprint;
@@ -64,6 +83,9 @@ Result<bool> recognises(const FamilyRules& rules, const models::ModelFiles& file
   TRY(const Blueprint blueprint, read_blueprint(rules, files, index));
   CHECK_OK(check_tokenizer_files(files));
   TRY(std::string warning, text::template_warning(files, blueprint.layout));
+  if (!warning.empty()) warnings.push_back(std::move(warning));
+  if (blueprint.text.encoder_only) warnings.push_back(cannot_generate(blueprint.text).what);
+  warning = widening_warning(blueprint, index);
   if (!warning.empty()) warnings.push_back(std::move(warning));
   return true;
 }

@@ -190,13 +190,8 @@ Result<void> name_head(const ConfigValue& json, const ConfigValue& text,
   const bool stored = index.find(kHead) != nullptr;
   const bool small = description.hidden_size <= kLargestTiedHiddenSize;
   const bool tied = declared.value_or(!stored && small);
-  if (!tied && !stored)
-    return fail(Code::kUnsupported,
-                fmt::format("these files are encoder-only and cannot generate: {} is missing, and "
-                            "a model of hidden size {} does not share it with the embedding",
-                            kHead, description.hidden_size),
-                "Use the whole checkpoint, as published for text generation.");
-  if (!tied) description.head.weight = kHead;
+  if (stored && !tied) description.head.weight = kHead;
+  description.encoder_only = !stored && !tied;
   return {};
 }
 
@@ -235,6 +230,15 @@ Result<decoder::Description> read_text(const ConfigValue& json, const files::Wei
   CHECK_OK(read_experts(text, index, rules.experts, read));
   CHECK_OK(name_head(json, text, index, read));
   return read;
+}
+
+Error cannot_generate(const decoder::Description& description) {
+  return fail(Code::kUnsupported,
+              fmt::format("these files are encoder-only and cannot generate: {} is missing, and a "
+                          "model of hidden size {} does not share it with the embedding",
+                          kHead, description.hidden_size),
+              "Use the whole checkpoint, as published for text generation; hidden states can be "
+              "had of these files.");
 }
 
 Result<std::vector<std::int64_t>> read_end_tokens(const ConfigValue& json) {

@@ -44,10 +44,13 @@ bool has_qk_norm(const files::WeightIndex& index);
 bool has_qkv_biases(const files::WeightIndex& index);
 
 // `json`: the whole config.json, or absent. Errors: bad_model naming key or tensor; unsupported for
-// scaled rope, other activations, sliding windows, and files that hold an encoder only. Whether the
-// numbers fit each other is left to decoder::check.
+// scaled rope, other activations and sliding windows. Whether the numbers fit each other is left to
+// decoder::check.
 Result<decoder::Description> read_text(const files::ConfigValue& json,
                                        const files::WeightIndex& index, const TextRules& rules);
+
+// Of a description that is encoder_only. unsupported.
+Error cannot_generate(const decoder::Description& description);
 
 // As config.json has them; may be empty.
 Result<std::vector<std::int64_t>> read_end_tokens(const files::ConfigValue& json);

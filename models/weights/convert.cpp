@@ -71,7 +71,8 @@ void transpose_items(const std::byte* source, std::size_t stride_bytes, const It
 
 void transpose(std::size_t item_bytes, const std::byte* source, std::size_t stride_bytes,
                const Items& target) {
-  assert(item_bytes == 2 || item_bytes == 4);
+  assert(item_bytes == 1 || item_bytes == 2 || item_bytes == 4);
+  if (item_bytes == 1) return transpose_items<std::uint8_t>(source, stride_bytes, target);
   item_bytes == 2 ? transpose_items<std::uint16_t>(source, stride_bytes, target)
                   : transpose_items<std::uint32_t>(source, stride_bytes, target);
 }

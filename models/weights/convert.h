@@ -12,7 +12,7 @@ namespace hearth::weights {
 // allowed; any alignment of `source`.
 void convert(DType from, const std::byte* source, HearthType to, void* target, std::size_t count);
 
-// A dense matrix of items of 2 or 4 bytes. [rows, columns]
+// A dense matrix of items of 1, 2 or 4 bytes. [rows, columns]
 struct Items {
   std::byte* first = nullptr;
   std::size_t rows = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <map>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -14,6 +15,7 @@
 #include "models/kernels/formats.h"
 #include "models/weights/convert.h"
 #include "models/weights/pieces.h"
+#include "models/weights/stored_codes.h"
 
 namespace hearth::weights {
 namespace {
@@ -42,6 +44,7 @@ class Scratch {
 };
 struct Staging {
   Scratch stored;  // as in the file
+  Scratch values;  // its codes times their scales
   // What is in it: gate and up can lie in one transposed matrix.
   const files::WeightEntry* entry = nullptr;
   std::uint64_t begin = 0;
@@ -64,9 +67,16 @@ struct Part {
   const Source& source;
   SourceRows rows;
 
+  // Codes that lie in the arena as f32 or rounded anew.
+  bool is_widened() const { return source.scale != nullptr && !placement.keeps_codes; }
+  // As read() gives it.
+  DType read_type() const { return is_widened() ? DType::kF32 : source.entry->dtype; }
+  std::int64_t stored_columns() const {
+    return source.is_transposed() ? source.stored_columns : placement.columns;
+  }
   std::size_t elements() const { return static_cast<std::size_t>(rows.rows * placement.columns); }
   std::size_t row_bytes() const {
-    return static_cast<std::size_t>(placement.columns) * hearth::item_bytes(source.entry->dtype);
+    return static_cast<std::size_t>(placement.columns) * hearth::item_bytes(read_type());
   }
   // The bytes of the tensor that hold the part; of a transposed source the whole matrix.
   std::uint64_t begin() const {
@@ -78,8 +88,7 @@ struct Part {
     return static_cast<std::size_t>(count) * stored_row_bytes();
   }
   std::size_t stored_row_bytes() const {
-    const std::int64_t columns = source.is_transposed() ? source.stored_columns : placement.columns;
-    return static_cast<std::size_t>(columns) * hearth::item_bytes(source.entry->dtype);
+    return static_cast<std::size_t>(stored_columns()) * hearth::item_bytes(source.entry->dtype);
   }
   std::int64_t target_row() const { return source.first + rows.first * source.step; }
   HearthType target_type() const {
@@ -90,7 +99,7 @@ struct Part {
   }
   // Whether the file's bytes are what the arena wants.
   bool is_verbatim() const {
-    if (placement.is_packed() || source.is_transposed()) return false;
+    if (placement.is_packed() || source.is_transposed() || source.scale != nullptr) return false;
     const bool equal_types =
         source.entry->dtype == (target_type() == HEARTH_F32 ? DType::kF32 : DType::kBF16);
     return equal_types && (source.step == 1 || row_bytes() >= kLeastScatteredBytes);
@@ -111,6 +120,7 @@ class Loading {
         done_(pieces_.size()) {}
 
   Result<void> run() {
+    CHECK_OK(read_scales());
     std::vector<std::thread> readers;
     const std::size_t wanted = threads();
     readers.reserve(wanted);
@@ -129,6 +139,16 @@ class Loading {
   }
 
  private:
+  Result<void> read_scales() {
+    for (const Placement& placement : plan_.placements)
+      for (const Source& source : placement.sources) {
+        if (source.scale == nullptr || codes_.contains(source.entry)) continue;
+        TRY(StoredCodes codes, StoredCodes::read(index_, *source.entry, *source.scale));
+        codes_.emplace(source.entry, std::move(codes));
+      }
+    return {};
+  }
+
   std::size_t threads() const {
     const std::size_t wanted =
         options_.device.threads > 0 ? options_.device.threads : std::thread::hardware_concurrency();
@@ -226,20 +246,20 @@ class Loading {
                               {target_of(part), rows, part.row_bytes(),
                                part.row_bytes() * static_cast<std::size_t>(part.source.step)});
     TRY(const std::byte* stored, read(part, staging));
+    if (part.placement.keeps_codes) return keep(part, stored);
     if (part.placement.is_packed()) return pack(part, stored, staging.widened);
     if (part.source.step == 1) {
-      convert(part.source.entry->dtype, stored, part.target_type(), target_of(part),
-              part.elements());
+      convert(part.read_type(), stored, part.target_type(), target_of(part), part.elements());
       return {};
     }
     const auto stride = part.target_row_bytes() * static_cast<std::size_t>(part.source.step);
     for (std::size_t row = 0; row < rows; ++row)
-      convert(part.source.entry->dtype, stored + row * part.row_bytes(), part.target_type(),
+      convert(part.read_type(), stored + row * part.row_bytes(), part.target_type(),
               target_of(part) + row * stride, static_cast<std::size_t>(part.placement.columns));
     return {};
   }
 
-  // The part's rows in the file's type, one after another.
+  // The part's rows in read_type(), one after another.
   Result<const std::byte*> read(const Part& part, Staging& staging) const {
     const std::size_t bytes = part.bytes();
     TRY(std::byte * stored, staging.stored.of(bytes));
@@ -251,15 +271,41 @@ class Loading {
     staging.entry = entry;
     staging.begin = part.begin();
     staging.bytes = bytes;
+    if (part.is_widened()) {
+      TRY(stored, widen(part, stored, staging.values));
+    }
     if (!part.source.is_transposed()) return static_cast<const std::byte*>(stored);
-    TRY(std::byte * turned,
-        staging.turned.of(static_cast<std::size_t>(part.rows.rows) * part.row_bytes()));
-    const std::size_t item = hearth::item_bytes(entry->dtype);
+    return turn(part, stored, staging.turned);
+  }
+
+  // All that was read of a part, as f32.
+  Result<std::byte*> widen(const Part& part, const std::byte* stored, Scratch& values) const {
+    TRY(std::byte * widened, values.of(part.bytes() * sizeof(float)));
+    const std::int64_t columns = part.stored_columns();
+    const CodeRows rows{stored, static_cast<std::int64_t>(part.begin()) / columns,
+                        static_cast<std::int64_t>(part.bytes()) / columns, columns};
+    codes_.at(part.source.entry).widen(rows, reinterpret_cast<float*>(widened));
+    return widened;
+  }
+
+  Result<const std::byte*> turn(const Part& part, const std::byte* stored, Scratch& turned) const {
+    TRY(std::byte * rows, turned.of(static_cast<std::size_t>(part.rows.rows) * part.row_bytes()));
+    const std::size_t item = hearth::item_bytes(part.read_type());
     const auto column = static_cast<std::size_t>(part.source.column + part.rows.first);
-    transpose(item, stored + column * item, part.stored_row_bytes(),
-              {turned, static_cast<std::size_t>(part.rows.rows),
+    transpose(item, stored + column * item, static_cast<std::size_t>(part.stored_columns()) * item,
+              {rows, static_cast<std::size_t>(part.rows.rows),
                static_cast<std::size_t>(part.placement.columns)});
-    return static_cast<const std::byte*>(turned);
+    return static_cast<const std::byte*>(rows);
+  }
+
+  Result<void> keep(const Part& part, const std::byte* codes) const {
+    const std::int64_t first = part.source.is_transposed() ? 0 : part.source.from + part.rows.first;
+    const bool finite =
+        codes_.at(part.source.entry)
+            .keep({codes, first, part.rows.rows, part.placement.columns},
+                  {matrix_in(part.placement, arena_.host()), part.target_row(), part.source.step});
+    if (!finite) return not_finite(*part.source.entry);
+    return {};
   }
 
   // Of the part's first row. Not for packed placements.
@@ -270,19 +316,18 @@ class Loading {
 
   Result<void> pack(const Part& part, const std::byte* stored, Scratch& widened) const {
     const std::byte* source = stored;
-    const bool is_f16 = part.source.entry->dtype == DType::kF16;
+    const bool is_f16 = part.read_type() == DType::kF16;
     if (is_f16) {
       TRY(std::byte * wide, widened.of(part.elements() * sizeof(float)));
       convert(DType::kF16, stored, HEARTH_F32, wide, part.elements());
       source = wide;
     }
-    const HearthPack call = {
-        .matrix = matrix_in(part.placement, arena_.host()),
-        .type = part.source.entry->dtype == DType::kBF16 ? HEARTH_BF16 : HEARTH_F32,
-        .source = source,
-        .rows = part.rows.rows,
-        .first = part.target_row(),
-        .step = part.source.step};
+    const HearthPack call = {.matrix = matrix_in(part.placement, arena_.host()),
+                             .type = part.read_type() == DType::kBF16 ? HEARTH_BF16 : HEARTH_F32,
+                             .source = source,
+                             .rows = part.rows.rows,
+                             .first = part.target_row(),
+                             .step = part.source.step};
     const HearthStatus status = hearth_pack(&call);
     if (status == HEARTH_BAD_ARGUMENT) return not_finite(*part.source.entry);
     return decoder::check_status(status, "pack");
@@ -325,6 +370,7 @@ class Loading {
   const std::vector<Piece> pieces_;
   const std::vector<std::size_t> ahead_;  // by piece
   std::vector<Begun> begun_;              // by placement
+  std::map<const files::WeightEntry*, StoredCodes> codes_;
 
   std::atomic<std::size_t> next_{0};
   std::atomic<std::uint64_t> read_bytes_{0};

@@ -1,8 +1,11 @@
 #include "models/weights/plan.h"
 
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
+
+#include "models/weights/stored_codes.h"
 
 namespace hearth::weights {
 namespace {
@@ -24,9 +27,11 @@ enum class Joined { kStacked, kInterleaved };
 
 class Planner {
  public:
-  Planner(const files::WeightIndex& index, const decoder::Description& description,
-          Precision precision)
-      : index_(index), description_(description), shapes_(decoder::tensors_of(description)) {
+  Planner(const files::WeightIndex& index, const Request& request, Precision precision)
+      : index_(index),
+        description_(request.description),
+        scales_(request.scales),
+        shapes_(decoder::tensors_of(request.description)) {
     plan_.precision = precision;
   }
 
@@ -70,14 +75,22 @@ class Planner {
     places.count = experts.count;
     places.chosen = experts.chosen;
     places.normalised = experts.normalised;
-    for (std::int64_t e = 0; e < experts.count; ++e) {
-      if (experts.files == decoder::ExpertFiles::kSeparate) {
-        const auto& names = experts.separate[static_cast<std::size_t>(e)];
-        CHECK_OK(place({names.gate, names.up}, plan_.precision.linear, Joined::kInterleaved));
-        CHECK_OK(place({names.down}, plan_.precision.linear));
-      } else {
-        CHECK_OK(place_fused(experts, e));
-      }
+    if (experts.files == decoder::ExpertFiles::kSeparate) return place_separate(experts);
+    for (std::int64_t e = 0; e < experts.count; ++e) CHECK_OK(place_fused(experts, e));
+    return {};
+  }
+
+  // All experts of a layer are in one format.
+  Result<void> place_separate(const ExpertsDescription& experts) {
+    std::vector<std::string> inner, outer;
+    for (const auto& names : experts.separate) {
+      inner.insert(inner.end(), {names.gate, names.up});
+      outer.push_back(names.down);
+    }
+    const HearthFormat gate_up = linear_format(inner), down = linear_format(outer);
+    for (const auto& names : experts.separate) {
+      CHECK_OK(place({names.gate, names.up}, gate_up, Joined::kInterleaved));
+      CHECK_OK(place({names.down}, down));
     }
     return {};
   }
@@ -88,8 +101,9 @@ class Planner {
     TRY(const files::WeightEntry* down, readable(experts.down));
     const std::int64_t inter = experts.intermediate_size;
     const std::int64_t hidden = description_.hidden_size;
-    Placement both{.format = plan_.precision.linear, .rows = 2 * inter, .columns = hidden};
-    Placement last{.format = plan_.precision.linear, .rows = hidden, .columns = inter};
+    Placement both{
+        .format = linear_format({experts.gate_up}), .rows = 2 * inter, .columns = hidden};
+    Placement last{.format = linear_format({experts.down}), .rows = hidden, .columns = inter};
     if (experts.files == decoder::ExpertFiles::kFused) {
       const std::int64_t from = number * 2 * inter;
       both.sources = {
@@ -109,13 +123,15 @@ class Planner {
       last.sources = {
           {.entry = down, .rows = hidden, .from = number * inter, .stored_columns = hidden}};
     }
+    for (Source& source : both.sources) source.scale = scale_of(experts.gate_up);
+    for (Source& source : last.sources) source.scale = scale_of(experts.down);
     put(std::move(both));
     put(std::move(last));
     return {};
   }
 
   Result<void> add_head() {
-    const HearthFormat format = plan_.precision.head;
+    const HearthFormat format = head_format();
     if (!description_.tied_head()) {
       TRY(plan_.head.weight, place({description_.head.weight}, format));
       if (description_.head.bias.empty()) return {};
@@ -123,7 +139,7 @@ class Planner {
       return {};
     }
     plan_.head.weight = plan_.embedding;
-    if (format == arithmetic()) return {};
+    if (format == arithmetic() || description_.encoder_only) return {};
     TRY(plan_.head.weight, place({description_.embedding}, format));
     return {};
   }
@@ -141,7 +157,7 @@ class Planner {
     if (!biases.empty() && biases.size() != parts.size())
       return fail(Code::kBadModel, parts.front().weight + ": only some parts have a bias");
     LinearPlace placed;
-    TRY(placed.weight, place(weights, plan_.precision.linear, joined));
+    TRY(placed.weight, place(weights, linear_format(weights), joined));
     if (biases.empty()) return placed;
     TRY(placed.bias, place(biases, arithmetic(), joined));
     return placed;
@@ -170,10 +186,10 @@ class Planner {
       const std::int64_t rows = entry->shape.empty() ? 1 : entry->shape.front();
       const auto number = static_cast<std::int64_t>(placement.sources.size());
       placement.columns = columns_of(*entry);
-      placement.sources.push_back(
-          joined == Joined::kStacked
-              ? Source{.entry = entry, .rows = rows, .first = placement.rows}
-              : Source{.entry = entry, .rows = rows, .first = number, .step = parts});
+      Source source{.entry = entry, .scale = scale_of(name), .rows = rows};
+      source.first = joined == Joined::kStacked ? placement.rows : number;
+      source.step = joined == Joined::kStacked ? 1 : parts;
+      placement.sources.push_back(source);
       placement.rows += rows;
     }
     put(placement);
@@ -182,10 +198,47 @@ class Planner {
 
   Result<const files::WeightEntry*> readable(const std::string& name) const {
     TRY(const files::WeightEntry* entry, index_.require(name, shapes_.at(name)));
-    if (is_readable(entry->dtype)) return entry;
+    if (is_readable(entry->dtype) || scale_of(name) != nullptr) return entry;
     return fail(Code::kUnsupported,
-                fmt::format("{} in {} is {}; weights are read as f32, bf16 or f16",
+                fmt::format("{} in {} is {}; weights are read as f32, bf16 or f16, or as FP8 or "
+                            "INT8 with scales",
                             entry->stored_name, index_.label_of(*entry), name_of(entry->dtype)));
+  }
+
+  const files::StoredScale* scale_of(const std::string& name) const {
+    return scales_ == nullptr ? nullptr : scales_->find(name);
+  }
+
+  // The format in which all of these are stored and can stay.
+  std::optional<HearthFormat> stored_format(const std::vector<std::string>& names) const {
+    std::optional<HearthFormat> common;
+    for (const std::string& name : names) {
+      const files::WeightEntry* entry = index_.find(name);
+      const auto format = entry == nullptr ? std::nullopt : kept_format(*entry, scale_of(name));
+      if (!format || (common && *common != *format)) return std::nullopt;
+      common = format;
+    }
+    return common;
+  }
+
+  // Of linears that lie together.
+  HearthFormat linear_format(const std::vector<std::string>& names) const {
+    if (!plan_.precision.keeps_stored) return plan_.precision.linear;
+    return stored_format(names).value_or(arithmetic());
+  }
+
+  HearthFormat head_format() const {
+    const HearthFormat wanted = plan_.precision.head;
+    if (!plan_.precision.keeps_stored || wanted == arithmetic()) return wanted;
+    if (description_.tied_head()) return arithmetic();
+    return linear_format({description_.head.weight});
+  }
+
+  static bool keeps_codes(const Placement& placement) {
+    return std::all_of(placement.sources.begin(), placement.sources.end(),
+                       [&](const Source& source) {
+                         return kept_format(*source.entry, source.scale) == placement.format;
+                       });
   }
 
   static std::int64_t columns_of(const files::WeightEntry& entry) {
@@ -195,6 +248,7 @@ class Planner {
   }
 
   void put(Placement placement) {
+    placement.keeps_codes = keeps_codes(placement);
     placement.bytes = hearth_matrix_bytes(placement.format, placement.rows, placement.columns);
     placement.scale_bytes = hearth_scale_bytes(placement.format, placement.rows, placement.columns);
     placement.offset = plan_.bytes;
@@ -208,6 +262,7 @@ class Planner {
 
   const files::WeightIndex& index_;
   const decoder::Description& description_;
+  const files::StoredScales* scales_;
   decoder::TensorShapes shapes_;
   Plan plan_;
 };
@@ -257,12 +312,26 @@ class Binder {
   const std::byte* base_;
 };
 
+// The first linear that can stay in its codes names the precision.
+Result<Precision> precision_for(const files::WeightIndex& index, const Request& request) {
+  const decoder::Description& text = request.description;
+  TRY(const files::WeightEntry* embedding, index.require(text.embedding));
+  if (request.wanted.dtype != "auto" || request.scales == nullptr || request.scales->empty())
+    return choose_precision(request.wanted, embedding->dtype);
+  for (const auto& [name, shape] : decoder::tensors_of(text)) {
+    const files::WeightEntry* entry = name == text.embedding ? nullptr : index.find(name);
+    if (entry == nullptr || shape.size() < 2) continue;
+    if (const auto kept = kept_format(*entry, request.scales->find(name)))
+      return choose_kept_precision(request.wanted, kept);
+  }
+  return choose_kept_precision(request.wanted, std::nullopt);
+}
+
 }  // namespace
 
 Result<Plan> make_plan(const files::WeightIndex& index, const Request& request) {
-  TRY(const files::WeightEntry* embedding, index.require(request.description.embedding));
-  TRY(const Precision precision, choose_precision(request.wanted, embedding->dtype));
-  return Planner(index, request.description, precision).make(request.before);
+  TRY(const Precision precision, precision_for(index, request));
+  return Planner(index, request, precision).make(request.before);
 }
 
 HearthMatrix matrix_in(const Placement& placement, const std::byte* base) {

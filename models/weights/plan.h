@@ -16,6 +16,7 @@
 
 #include "models/decoder/description.h"
 #include "models/decoder/weights.h"
+#include "models/files/stored_scales.h"
 #include "models/files/weight_index.h"
 #include "models/weights/precision.h"
 #include "shm/base/result.h"
@@ -38,6 +39,7 @@ struct Tensor {
 // row first + i * step of what is placed.
 struct Source {
   const files::WeightEntry* entry = nullptr;  // the WeightIndex's
+  const files::StoredScale* scale = nullptr;  // of codes; null: the file holds numbers
   std::int64_t rows = 0;
   std::int64_t first = 0;
   std::int64_t step = 1;
@@ -60,6 +62,7 @@ struct Placement {
   std::uint64_t scale_offset = 0;
   std::uint64_t scale_bytes = 0;  // 0: none
   std::vector<Source> sources{};
+  bool keeps_codes = false;  // the files' codes and scales, not rounded anew
 
   bool is_packed() const { return format != HEARTH_FORMAT_F32 && format != HEARTH_FORMAT_BF16; }
   // All sources are transposed or none is.
@@ -103,12 +106,13 @@ struct Plan {
 };
 
 // `before`: what is computed before the decoder, in its order. The plan borrows entries of `index`.
-// Errors: bad_model naming tensor and shapes; unsupported for a type that is not f32, bf16 or f16,
-// or a dtype that is none.
+// Errors: bad_model naming tensor and shapes; unsupported for a type that is not f32, bf16, f16 or
+// codes with scales, or a dtype that is none.
 struct Request {
   const decoder::Description& description;
   const std::vector<Tensor>& before;
   Wanted wanted{};
+  const files::StoredScales* scales = nullptr;  // the plan borrows them; null: all are numbers
 };
 Result<Plan> make_plan(const files::WeightIndex& index, const Request& request);
 

@@ -38,6 +38,15 @@ Result<Precision> choose_precision(const Wanted& wanted, DType stored) {
   return precision;
 }
 
+Result<Precision> choose_kept_precision(const Wanted& wanted, std::optional<HearthFormat> kept) {
+  const std::string_view name = !kept                         ? "bfloat16"
+                                : *kept == HEARTH_FORMAT_INT8 ? "int8"
+                                                              : "float8";
+  TRY(Precision precision, choose_precision({name, wanted.head}, DType::kBF16));
+  precision.keeps_stored = kept.has_value();
+  return precision;
+}
+
 HearthFormat format_of(HearthType type) {
   return type == HEARTH_F32 ? HEARTH_FORMAT_F32 : HEARTH_FORMAT_BF16;
 }

@@ -3,6 +3,7 @@
 // Plain values; any thread.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "models/kernels/kernels.h"
@@ -16,6 +17,9 @@ struct Precision {
   HearthType type = HEARTH_F32;             // of activations, biases, embedding and further tensors
   HearthFormat linear = HEARTH_FORMAT_F32;  // of the decoder's linears but the head
   HearthFormat head = HEARTH_FORMAT_F32;
+  // Linears, the head among them, are in `linear` only where the files hold them in just that;
+  // others are in the arithmetic type.
+  bool keeps_stored = false;
 };
 
 // What a model is asked to compute in. Both as in LoadOptions.
@@ -29,6 +33,10 @@ struct Wanted {
 // serve better than FP8's, and it is a small part of what a step reads; with head bfloat16 it is
 // not rounded. Errors: unsupported for another name.
 Result<Precision> choose_precision(const Wanted& wanted, DType stored);
+
+// What auto means for files of 8-bit codes: `kept` as they are, in bfloat16 arithmetic; none kept:
+// bfloat16. Errors: as above, of the head.
+Result<Precision> choose_kept_precision(const Wanted& wanted, std::optional<HearthFormat> kept);
 
 HearthFormat format_of(HearthType type);
 

@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "models/files/formats.h"
+#include "models/files/stored_scales.h"
 #include "models/image/patchify.h"
 #include "models/language/defaults.h"
 #include "models/language/text_config.h"

@@ -1,4 +1,5 @@
 // Checkpoints that are Qwen3-VL but cannot be served, each with its defined answer.
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <functional>
@@ -94,8 +95,7 @@ TEST(Detection, EachFamilyKnowsItsOwn) {
 }
 
 TEST(Detection, WhatIsNotServedIsRefusedByName) {
-  const std::pair<const char*, const char*> cases[] = {
-      {"qwen2_5_vl/encoder_bf16", "lm_head.weight"}, {"qwen3_5/tied_bf16", "qwen3_5"}};
+  const std::pair<const char*, const char*> cases[] = {{"qwen3_5/tied_bf16", "qwen3_5"}};
   for (const auto& [name, word] : cases) {
     const Error error = refusal(case_files(name));
     EXPECT_MENTIONS(error, word);
@@ -136,12 +136,51 @@ TEST(Detection, WeightsInForeignFormatsAreRefusedByName) {
   }
 }
 
-TEST(Detection, AnEncoderWithoutHeadCannotGenerate) {
+// Its hidden states are those of the whole checkpoint, whatever stands where a head would.
+TEST(Encoders, AFileWithoutHeadGivesHiddenStatesAndRefusesToGenerate) {
   const auto untied = [](json& c) { c["tie_word_embeddings"] = false; };
-  const auto error = refusal(with_config("tied_bf16", untied));
-  EXPECT_EQ(error.code, Code::kUnsupported);
-  EXPECT_MENTIONS(error, "encoder-only");
-  EXPECT_MENTIONS(error, "lm_head.weight");
+  const ModelFiles encoder = with_config("tied_bf16", untied);
+  const auto detected = must(models::detect(encoder));
+  EXPECT_TRUE(std::ranges::any_of(detected.warnings, [](const std::string& warning) {
+    return warning.find("encoder-only") != std::string::npos;
+  }));
+  for (const char* dtype : {"float32", "int8"}) {
+    models::LoadedModel part(encoder, dtype), whole(case_files("tied_bf16"), dtype);
+    const auto chat = models::ask("And this?");
+    const auto generated = part.prepare(chat);
+    ASSERT_FALSE(generated);
+    EXPECT_EQ(generated.error().code, Code::kUnsupported);
+    EXPECT_MENTIONS(generated.error(), "encoder-only");
+    EXPECT_MENTIONS(generated.error(), "lm_head.weight");
+    const auto found = part.answer(models::encode(chat, {-1, 2}));
+    const auto wanted = whole.answer(models::encode(chat, {-1, 2}));
+    ASSERT_TRUE(found->encoding && wanted->encoding);
+    for (std::size_t i = 0; i < 2; ++i)
+      EXPECT_TRUE(
+          std::ranges::equal(found->encoding->hidden[i].bytes, wanted->encoding->hidden[i].bytes));
+  }
+}
+
+// Nothing but the names and shapes of a published text encoder tells what it is.
+TEST(Encoders, OneOfThePublishedLayoutLoads) {
+  const auto detected = must(models::detect(case_files("qwen2_5_vl/encoder_bf16")));
+  EXPECT_EQ(detected.family, "qwen2_5_vl");
+  models::LoadedModel model(case_files("qwen2_5_vl/encoder_bf16"));
+  const auto chat = models::ask("Say: naïve 漢 🙂\n\n 12");
+  EXPECT_FALSE(model.prepare(chat));
+  const auto encoded = model.answer(models::encode(chat, {-1}));
+  ASSERT_TRUE(encoded->encoding);
+  const models::HostTensor& hidden = encoded->encoding->hidden[0];
+  const Oracle oracle("qwen2_5_vl/encoder_bf16");
+  const auto wanted = oracle.floats("text.state.2");
+  const auto width = static_cast<std::size_t>(hidden.shape[1]);
+  std::vector<float> found;
+  for (const std::int32_t row : oracle.integers("text.rows")) {
+    const auto* from = reinterpret_cast<const float*>(hidden.bytes.data());
+    found.insert(found.end(), from + static_cast<std::size_t>(row) * width,
+                 from + static_cast<std::size_t>(row + 1) * width);
+  }
+  EXPECT_LE(max_difference(found, wanted), 1e-4);
 }
 
 TEST(Detection, AMissingTensorIsNamed) {

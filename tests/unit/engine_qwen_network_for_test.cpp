@@ -15,15 +15,12 @@
 #include "tests/unit/engine_for_test.h"
 
 namespace hearth::language {
-namespace {
 
 const FamilyRules& family_of(const std::string& name) {
   if (name.starts_with("qwen2_5_vl/")) return qwen2_5_vl::rules();
   if (name.starts_with("qwen3_vl_moe/")) return qwen3_vl::rules();
   return name.find('/') == std::string::npos ? qwen3_vl::rules() : qwen_text::rules();
 }
-
-}  // namespace
 
 engine::Features read_features(const Oracle& oracle, const std::string& input,
                                std::size_t picture) {
@@ -76,7 +73,7 @@ Network::Network(const std::string& name, const std::string& dtype, By by)
   const decoder::Description& text = blueprint.text;
   const std::vector<weights::Tensor> none;
   const auto& tensors = blueprint.tower ? blueprint.tower->tensors : none;
-  const auto plan = must(weights::make_plan(index, {text, tensors, {dtype}}));
+  const auto plan = must(weights::make_plan(index, {text, tensors, {dtype}, &blueprint.scales}));
   weights = must(weights::load(index, plan, options, must(weights::host_arena(plan.bytes))));
   compute = engine::choose_compute(*memory, weights->decoder().type, -1);
   if (by == By::kEagerAttention) {

@@ -22,6 +22,9 @@
 
 namespace hearth::language {
 
+// Whose a case is.
+const FamilyRules& family_of(const std::string& name);
+
 // One input of a case: what goes into each stage and what comes out of it.
 struct Input {
   std::vector<std::int32_t> ids, positions, rows, greedy;

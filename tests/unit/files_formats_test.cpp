@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "models/files/formats.h"
+#include "models/files/stored_scales.h"
 #include "tests/unit/model_files_for_test.h"
 #include "tests/unit/safetensors_for_test.h"
 
@@ -80,7 +81,9 @@ Result<void> outcome_for(const Quantised& model) {
   const ModelFiles files = {file_with("model.safetensors", safetensors(header, bytes)),
                             file_with("config.json", model.config)};
   TRY(const auto index, WeightIndex::read(files));
-  return refuse_quantised(files, index);
+  const auto scales = read_stored_scales(files, index);
+  if (!scales) return scales.error();
+  return {};
 }
 
 TEST_P(QuantisedModel, IsRefusedByName) {
@@ -98,15 +101,17 @@ INSTANTIATE_TEST_SUITE_P(
         Quantised{R"({"quantization_config":{"quant_method":"bitsandbytes"}})", "a", "U8",
                   "bitsandbytes"},
         Quantised{R"({"quantization_config":{}})", "a", "U8", "unnamed"},
-        Quantised{R"({"text_config":{"quantization_config":{"quant_method":"fp8"}}})", "a", "U8",
-                  "fp8"},
+        Quantised{R"({"quantization_config":{"quant_method":"fp8","fmt":"e5m2"}})", "a", "U8",
+                  "e5m2"},
+        Quantised{R"({"text_config":{"quantization_config":{"quant_method":"modelopt"}}})", "a",
+                  "U8", "modelopt"},
+        Quantised{"{}", "model.layers.0.mlp.up_proj.weight_packed", "I32", "compressed-tensors"},
         Quantised{"{}", "model.layers.0.mlp.up_proj.qweight", "I32", "AWQ or GPTQ"},
         Quantised{"{}", "model.layers.0.mlp.up_proj.g_idx", "I32", "GPTQ"},
         Quantised{"{}", "model.layers.0.mlp.up_proj.weight.absmax", "U8", "bitsandbytes"},
-        Quantised{"{}", "scaled_fp8", "F8_E4M3", "ComfyUI"},
-        Quantised{"{}", "model.layers.0.mlp.up_proj.comfy_quant", "U8", "ComfyUI"},
-        Quantised{"{}", "model.layers.0.mlp.up_proj.weight_scale_inv", "F32", "FP8"},
-        Quantised{"{}", "model.layers.0.mlp.up_proj.weight", "F8_E5M2", "FP8"}));
+        Quantised{"{}", "model.layers.0.mlp.up_proj.weight_scale", "F32", "scaled FP8 or INT8"},
+        Quantised{"{}", "model.layers.0.mlp.up_proj.scale_weight", "F32", "scaled_fp8"},
+        Quantised{"{}", "model.layers.0.mlp.up_proj.weight_scale_inv", "F32", "FP8 in blocks"}));
 
 TEST(Formats, LetsPlainWeightsPass) {
   EXPECT_TRUE(outcome_for({R"({"quantization_config":null})", "model.norm.weight", "F32", ""}));
