@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -109,7 +107,7 @@ def write(job: Job, text: str) -> None:
     """The whole text or nothing: whoever looks meanwhile finds no half of it."""
     job.text.parent.mkdir(parents=True, exist_ok=True)
     # Not a temporary file of Python's: those are private, text files shall be as others are.
-    beside = job.text.parent / f".hearth-{secrets.token_hex(8)}.tmp"
+    beside = job.text.parent / f".hearth-{os.urandom(8).hex()}.tmp"
     try:
         with open(beside, "x", encoding="utf-8") as file:
             file.write(text)
@@ -126,6 +124,8 @@ def state_of(folder: Path, output: Path | None, recursive: bool, looks_at_texts:
         jobs, _ = jobs_in(folder, output, recursive)
     except errors.BadRequest as error:
         return str(error)
+    import hashlib  # not while ComfyUI starts
+
     seen = hashlib.sha256()
     for job in jobs:
         try:
