@@ -8,6 +8,7 @@
 
 #include "daemon/broker/fair_queue.h"
 #include "daemon/broker/recent.h"
+#include "daemon/broker/weights_cache.h"
 #include "shm/contract/messages.h"
 
 namespace hearth::broker {
@@ -39,9 +40,10 @@ struct Config {
   std::uint64_t memory_bytes = 0;       // of the device, for models; 0: by its size
   std::uint64_t warm_memory_bytes = 0;  // pinned, for weights of models that rest; 0: none rests
   std::uint64_t result_cache_bytes = 64u << 20;
-  std::size_t models_held = 64;                 // by one connection
-  std::size_t model_files = 4096;               // open at once, of all clients
-  std::uint64_t all_arena_bytes = kArenaBytes;  // of all clients
+  std::shared_ptr<const WeightsCache> weights_cache;  // null: rounded weights are not kept on disk
+  std::size_t models_held = 64;                       // by one connection
+  std::size_t model_files = 4096;                     // open at once, of all clients
+  std::uint64_t all_arena_bytes = kArenaBytes;        // of all clients
 
   FairQueue::Rules queue;
   Recent::Rules recent;

@@ -39,6 +39,8 @@ struct Arguments {
   std::optional<std::uint64_t> warm_memory_bytes;
   unsigned keep_clocks_s = 30;
   std::uint64_t result_cache_bytes = Config{}.result_cache_bytes;
+  std::string cache_folder = hearth::broker::WeightsCache::default_folder();
+  std::uint64_t cache_bytes = std::uint64_t{64} << 30;
   std::vector<std::string> models;
   bool no_ember = false;
   bool fake = false;
@@ -54,6 +56,32 @@ std::string check_named_folder(const std::string& text) {
   const std::size_t sign = text.find('=');
   const bool good = sign != std::string::npos && sign > 0 && sign + 1 < text.size();
   return good ? "" : "expected NAME=FOLDER";
+}
+
+void declare_memory(CLI::App& app, Arguments& arguments) {
+  app.add_option(
+         "--memory", arguments.memory_bytes,
+         "device memory that models may take together: 20GiB, 8G; default: 75 % of the RAM, "
+         "or a GPU's memory less 6 % and at least 1 GiB")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option(
+         "--warm-memory", arguments.warm_memory_bytes,
+         "pinned memory in which models rest that left a GPU; 0: none; default: 25 % of the "
+         "RAM, at most 8 GiB")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--result-cache", arguments.result_cache_bytes,
+                 "memory for answers that are asked for again; 0: none; default: 64MiB")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false));
+  app.add_option("--cache-dir", arguments.cache_folder,
+                 "where rounded weights are kept, so that a model is rounded once; '': nowhere")
+      ->capture_default_str();
+  app.add_option("--cache-size", arguments.cache_bytes,
+                 "what they may take on disk; default: 64GiB")
+      ->type_name("SIZE")
+      ->transform(CLI::AsSizeValue(false));
 }
 
 void declare(CLI::App& app, Arguments& arguments) {
@@ -89,26 +117,11 @@ void declare(CLI::App& app, Arguments& arguments) {
                  "shared memory that one user may have; default: half of the RAM")
       ->type_name("MiB")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 24));
-  app.add_option(
-         "--memory", arguments.memory_bytes,
-         "device memory that models may take together: 20GiB, 8G; default: 75 % of the RAM, "
-         "or a GPU's memory less 6 % and at least 1 GiB")
-      ->type_name("SIZE")
-      ->transform(CLI::AsSizeValue(false));
-  app.add_option(
-         "--warm-memory", arguments.warm_memory_bytes,
-         "pinned memory in which models rest that left a GPU; 0: none; default: 25 % of the "
-         "RAM, at most 8 GiB")
-      ->type_name("SIZE")
-      ->transform(CLI::AsSizeValue(false));
+  declare_memory(app, arguments);
   app.add_option("--keep-clocks", arguments.keep_clocks_s,
                  "seconds for which a GPU is kept awake after its last request; 0: not at all")
       ->check(CLI::Range(0, 86400))
       ->capture_default_str();
-  app.add_option("--result-cache", arguments.result_cache_bytes,
-                 "memory for answers that are asked for again; 0: none; default: 64MiB")
-      ->type_name("SIZE")
-      ->transform(CLI::AsSizeValue(false));
   app.add_option("--model", arguments.models, "publish a model folder; may be repeated")
       ->type_name("NAME=FOLDER")
       ->check(check_named_folder);
@@ -151,6 +164,17 @@ void add_models(Options& options, const Arguments& arguments) {
   }
 }
 
+// Without it everything works, but for what it saves.
+void open_cache(Config& config, const Arguments& arguments) {
+  if (arguments.cache_folder.empty()) return;
+  auto opened = hearth::broker::WeightsCache::open(arguments.cache_folder, arguments.cache_bytes);
+  if (opened) {
+    config.weights_cache = *std::move(opened);
+  } else {
+    hearth::log::warning("{} {}", opened.error().what, opened.error().hint);
+  }
+}
+
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
@@ -178,6 +202,7 @@ Options make_options(const Arguments& arguments) {
       std::min(hearth::total_memory_bytes() / 4, kMostWarmBytes));
   options.config.result_cache_bytes = arguments.result_cache_bytes;
   set_limits(options.config, arguments);
+  open_cache(options.config, arguments);
   add_models(options, arguments);
   return options;
 }

@@ -7,10 +7,12 @@
 #include <set>
 #include <system_error>
 
+#include <boost/uuid/detail/sha1.hpp>
 #include <boost/uuid/name_generator_sha1.hpp>
 #include <boost/uuid/uuid.hpp>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include "daemon/broker/message.h"
@@ -52,6 +54,21 @@ std::string id_of(const std::string& identity) {
   std::string id;
   for (std::size_t i = 8; i < 16; ++i) id += fmt::format("{:02x}", hash.data[i]);
   return id;
+}
+
+// All of a SHA-1: nothing compares these again.
+std::string key_of(const std::string& text) {
+  boost::uuids::detail::sha1 hash;
+  hash.process_bytes(text.data(), text.size());
+  boost::uuids::detail::sha1::digest_type digest;
+  hash.get_digest(digest);
+  std::string key;
+  for (const auto part : digest) key += fmt::format("{:0{}x}", part, 2 * sizeof part);
+  return key;
+}
+
+bool rounds(const Numerics& numerics) {
+  return numerics.dtype == "float8" || numerics.dtype == "int8" || numerics.dtype == "int4";
 }
 
 bool belongs_to_a_model(const std::filesystem::path& path) {
@@ -110,6 +127,9 @@ Result<ExaminedFiles> examine(const std::vector<int>& fds, const std::vector<std
   examined.identity = fmt::format("{} {} {}\n", numerics.dtype, numerics.head, numerics.attention);
   for (const std::string& identity : identities) examined.identity += identity;
   examined.model_id = id_of(examined.identity);
+  if (rounds(numerics))
+    examined.weights_key =
+        key_of(fmt::format("{} {}\n{}", numerics.dtype, numerics.head, fmt::join(identities, "")));
   return examined;
 }
 

@@ -24,6 +24,9 @@ struct ExaminedFiles {
   std::string
       identity;  // (numerics, label, device, inode, size, mtime, ctime) of all files, as text
   std::string model_id;  // 16 hex digits, a hash of the identity
+  // 40 hex digits, a hash of what decides about rounded weights: files, dtype, head. Empty: the
+  // dtype rounds nothing.
+  std::string weights_key;
 };
 
 // Labels are plain file names, each once. Errors: bad_request, naming the label.

@@ -9,12 +9,14 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "daemon/broker/clients.h"
 #include "daemon/broker/model_files.h"
+#include "daemon/broker/weights_cache.h"
 
 namespace hearth::broker {
 
@@ -27,6 +29,7 @@ struct Model {
   std::string identity;
   std::vector<std::string> labels;
   std::vector<SharedFd> files;
+  std::optional<WeightsCache::File> weights_file;  // none: its weights are not kept on disk
   bool is_public = false;
 
   std::string family;           // empty until a worker has recognised it

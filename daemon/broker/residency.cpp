@@ -8,6 +8,7 @@
 #include "daemon/broker/room.h"
 #include "daemon/broker/schedule.h"
 #include "daemon/broker/warm.h"
+#include "daemon/broker/weights_files.h"
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -94,6 +95,7 @@ void load(Core& core, Model& model) {
   model.stage = Stage::kLoading;
   model.load_cancelled = false;
   model.load_began = core.now();
+  send_weights_file(core, model);
   core.worker.send(make_frame(begin_call(core, model, Op::kLoad), message));
 }
 

@@ -107,6 +107,7 @@ bool Worker::dispatch(Frame frame) {
       {DetachArena::kType, &Worker::handle<DetachArena, &Worker::detach_arena>},
       {AttachModel::kType, &Worker::handle<AttachModel, &Worker::attach_model>},
       {DetachModel::kType, &Worker::handle<DetachModel, &Worker::detach_model>},
+      {WeightsCache::kType, &Worker::handle<WeightsCache, &Worker::weights_cache>},
       {LoadModel::kType, &Worker::handle<LoadModel, &Worker::load_model>},
       {UnloadModel::kType, &Worker::handle<UnloadModel, &Worker::unload_model>},
       {RestModel::kType, &Worker::handle<RestModel, &Worker::rest_model>},

@@ -16,6 +16,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "daemon/worker/cache_reporter.h"
@@ -66,6 +67,7 @@ class Worker {
   void detach_arena(std::uint32_t id, contract::DetachArena message, Fds fds);
   void attach_model(std::uint32_t id, contract::AttachModel message, Fds fds);
   void detach_model(std::uint32_t id, contract::DetachModel message, Fds fds);
+  void weights_cache(std::uint32_t id, contract::WeightsCache message, Fds fds);
   void load_model(std::uint32_t id, contract::LoadModel message, Fds fds);
   void unload_model(std::uint32_t id, contract::UnloadModel message, Fds fds);
   void rest_model(std::uint32_t id, contract::RestModel message, Fds fds);
@@ -82,9 +84,11 @@ class Worker {
   void detect(std::uint32_t id, const std::string& model_id);
   Result<contract::TokensCounted> count(const contract::CountTokens& message);
   Result<std::shared_ptr<const models::TokenCounter>> counter_of(const std::string& model_id);
-  void load(const models::Job& job, const ModelSource& source, const std::string& model_id);
+  // `file`: of its rounded weights, or null.
+  void load(const models::Job& job, const ModelSource& source, const std::string& model_id,
+            models::WeightsFile* file);
   Result<contract::ModelLoaded> load_now(const models::Job& job, const ModelSource& source,
-                                         const std::string& model_id);
+                                         const std::string& model_id, models::WeightsFile* file);
   Result<contract::ModelLoaded> restore(const std::string& model_id, const SharedModel& model);
   void rest(std::uint32_t id, const std::string& model_id, SharedModel model);
   Result<void> rest_now(const SharedModel& model);
@@ -105,6 +109,8 @@ class Worker {
   ArenaTable arenas_;                                     // link thread only
   std::unordered_map<std::uint32_t, JobOwner> assigned_;  // by request; link thread only
   ModelTable models_;
+  // Of weights_cache, until its load_model; link thread only.
+  std::pair<std::string, std::shared_ptr<models::WeightsFile>> weights_file_;
   std::mutex jobs_mutex_;                                                  // of the two below
   std::unordered_map<std::uint32_t, std::shared_ptr<OpenJob>> jobs_;       // by request
   std::unordered_map<std::uint32_t, std::shared_ptr<models::Job>> loads_;  // load_model, by request

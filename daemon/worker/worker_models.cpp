@@ -27,6 +27,11 @@ models::LoadOptions options_for(const ModelSource& source, const Settings& setti
   return options;
 }
 
+std::string_view word_for(models::WeightsFile::Outcome outcome) {
+  constexpr std::string_view kWords[] = {"unused", "read", "written", "damaged"};
+  return kWords[static_cast<std::size_t>(outcome)];
+}
+
 // A callback that passes at most ten reports a second on to the link.
 std::function<void(std::uint64_t, std::uint64_t)> loading_progress(Link& link, std::uint32_t id) {
   return [&link, id, next = models::Clock::time_point()](std::uint64_t done,
@@ -78,7 +83,18 @@ void Worker::detach_model(std::uint32_t, contract::DetachModel message, Fds) {
   offers_.post([files = std::move(source)] {});  // closed there
 }
 
+// No answer is expected: without the file a load takes longer, and that is all.
+void Worker::weights_cache(std::uint32_t, contract::WeightsCache message, Fds fds) {
+  if (fds.size() != 1) return log::error("weights_cache came with {} descriptors", fds.size());
+  auto file = std::make_shared<models::WeightsFile>();
+  file->fd = std::make_shared<const Fd>(std::move(fds.front()));
+  file->writes = message.writes;
+  weights_file_ = {std::move(message.model), std::move(file)};
+}
+
 void Worker::load_model(std::uint32_t id, contract::LoadModel message, Fds) {
+  auto [file_of, file] = std::exchange(weights_file_, {});
+  if (file_of != message.model) file.reset();
   auto use = models_.begin_use(message.model);
   if (!use) return link_.send_error(id, use.error());
   auto job = std::make_shared<models::Job>(id);
@@ -86,12 +102,14 @@ void Worker::load_model(std::uint32_t id, contract::LoadModel message, Fds) {
     const std::lock_guard lock(jobs_mutex_);
     loads_[id] = job;
   }
-  loader_.post([this, job = std::move(job), source = std::move(use->source),
-                model_id = std::move(message.model)] { load(*job, *source, model_id); });
+  loader_.post(
+      [this, job = std::move(job), source = std::move(use->source), file = std::move(file),
+       model_id = std::move(message.model)] { load(*job, *source, model_id, file.get()); });
 }
 
-void Worker::load(const models::Job& job, const ModelSource& source, const std::string& model_id) {
-  const auto loaded = load_now(job, source, model_id);
+void Worker::load(const models::Job& job, const ModelSource& source, const std::string& model_id,
+                  models::WeightsFile* file) {
+  const auto loaded = load_now(job, source, model_id, file);
   {
     const std::lock_guard lock(jobs_mutex_);
     loads_.erase(job.id);
@@ -100,11 +118,15 @@ void Worker::load(const models::Job& job, const ModelSource& source, const std::
     link_.send(job.id, *loaded);
   else
     link_.send_error(job.id, loaded.error());
+  if (file != nullptr)
+    link_.send(
+        0, contract::WeightsCached{model_id, std::string(word_for(file->outcome)), file->nbytes});
   models_.end_use(model_id);
 }
 
 Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const ModelSource& source,
-                                               const std::string& model_id) {
+                                               const std::string& model_id,
+                                               models::WeightsFile* file) {
   if (job.cancelled.load()) return fail(Code::kCancelled, "Loading was cancelled.");
   const auto start = models::Clock::now();
   if (const SharedModel hot = models_.loaded(model_id))
@@ -113,7 +135,14 @@ Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const Mod
   models::LoadOptions options = options_for(source, settings_);
   options.on_progress = loading_progress(link_, job.id);
   options.cancelled = &job.cancelled;
+  options.weights_file = file;
   Loaded loaded = load_unchanged(source, options);
+  if (file != nullptr && file->outcome == models::WeightsFile::Outcome::kDamaged &&
+      !loaded.device_lost && !loaded.model) {
+    log::warning("{}: {}; its own files are read", source.name, loaded.model.error().what);
+    options.weights_file = nullptr;
+    loaded = load_unchanged(source, options);
+  }
   if (loaded.device_lost) device_lost(loaded.model.error());
   TRY(SharedModel model, std::move(loaded.model));
   const auto warm_up = [model](models::OnEngine on) { return model->warm_up(on); };

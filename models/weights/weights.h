@@ -43,9 +43,10 @@ class Weights {
   std::vector<std::uint64_t> ends_;
 };
 
-// Load thread. Reads everything that the plan places, rounds what is to be rounded, then checks
-// that the files are still the same. `arena` has at least plan.bytes. Errors: bad_model naming
-// file and tensor, model_changed, unsupported, out_of_memory, cancelled; then the arena is gone.
+// Load thread. Reads everything that the plan places, rounds what is to be rounded, or takes it
+// from options.weights_file, whose outcome it sets; then checks that the files are still the same.
+// `arena` has at least plan.bytes. Errors: bad_model naming file and tensor, model_changed,
+// unsupported, out_of_memory, cancelled; then the arena is gone.
 Result<std::shared_ptr<const Weights>> load(const files::WeightIndex& index, const Plan& plan,
                                             const models::LoadOptions& options,
                                             std::unique_ptr<Arena> arena);

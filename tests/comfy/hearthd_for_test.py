@@ -45,6 +45,7 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, "XDG_CACHE_HOME": str(self.socket.parent)},
             )
         deadline = time.monotonic() + _START_SECONDS
         while self._state() != "ready":

@@ -52,7 +52,10 @@ class Daemon:
             *self.arguments,
         ]
         with self.log.open("ab") as log:
-            return subprocess.Popen(list(map(str, command)), stdout=log, stderr=log)
+            environment = {**os.environ, "XDG_CACHE_HOME": str(self.socket.parent)}
+            return subprocess.Popen(
+                list(map(str, command)), stdout=log, stderr=log, env=environment
+            )
 
     def start(self):
         """Starts it and waits until its worker is ready."""

@@ -16,6 +16,11 @@ struct Offer {
   std::vector<SharedFd> files;
 };
 
+struct Examination {
+  Result<ExaminedFiles> files;
+  std::optional<WeightsCache::File> weights;  // where its rounded weights are kept
+};
+
 Result<void> check_offer(Core& core, const Client& client, const contract::OfferModel& message,
                          std::size_t n_files) {
   CHECK_OK(check_labels(message.labels, n_files));
@@ -35,9 +40,9 @@ Numerics numerics_of(const contract::OfferModel& message) {
   return {message.dtype, message.head, message.attention};
 }
 
-void take_offer(Core& core, Caller caller, const Offer& offer,
-                const Result<ExaminedFiles>& examined) {
+void take_offer(Core& core, Caller caller, const Offer& offer, const Examination& examination) {
   OpenRequest* request = core.find_open(caller);
+  const Result<ExaminedFiles>& examined = examination.files;
   if (request == nullptr) return;
   if (!examined) return core.fail(caller, examined.error());
   auto added = core.models.add(*examined, offer.message.name);
@@ -47,6 +52,7 @@ void take_offer(Core& core, Caller caller, const Offer& offer,
     model.labels = offer.message.labels;
     model.numerics = numerics_of(offer.message);
     model.files = offer.files;
+    model.weights_file = examination.weights;
   }
   model.recheck = false;  // these are the same files, as they were
   core.quarantine.offered_again(model.id, core.now());
@@ -62,11 +68,14 @@ void take_offer(Core& core, Caller caller, const Offer& offer,
 }
 
 OffLoop::Work examine_offer(Core& core, Caller caller, std::shared_ptr<const Offer> offer) {
-  return [&core, caller, offer = std::move(offer)]() -> OffLoop::Continuation {
+  return [&core, caller, offer = std::move(offer),
+          cache = core.config.weights_cache]() -> OffLoop::Continuation {
     std::vector<int> fds;
     for (const SharedFd& file : offer->files) fds.push_back(file->get());
-    auto examined = std::make_shared<Result<ExaminedFiles>>(
-        examine(fds, offer->message.labels, numerics_of(offer->message)));
+    auto examined = std::make_shared<Examination>(
+        Examination{examine(fds, offer->message.labels, numerics_of(offer->message)), {}});
+    if (cache != nullptr && examined->files && !examined->files->weights_key.empty())
+      examined->weights = cache->find(examined->files->weights_key);
     return [&core, caller, offer, examined] { take_offer(core, caller, *offer, *examined); };
   };
 }

@@ -7,6 +7,7 @@
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
+#include "daemon/broker/weights_files.h"
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -132,6 +133,7 @@ bool receive_from_worker(Core& core, InFrame frame) {
   if (frame.type == contract::Error::kType && frame.request_id == 0)
     return worker_refused(core, frame);
   if (frame.type == contract::CacheReport::kType) return caches_reported(core, frame);
+  if (frame.type == contract::WeightsCached::kType) return weights_cached(core, frame);
   if (frame.type == contract::LendArena::kType) return lend_arena(core, std::move(frame));
   if (frame.type == contract::TakeBackArena::kType) return take_back_arena(core, frame);
   const auto job = core.jobs.find(frame.request_id);
