@@ -124,6 +124,11 @@ def hints(answer: Any) -> list[str]:
         found.append("most of the time went into loading: a model that stays loaded spares it")
     if receipt.queue_ms > receipt.total_ms / 2:
         found.append("most of the time went into waiting for others' requests or for memory")
+    if _rest_ms(receipt) > receipt.total_ms / 2:
+        found.append(
+            "most of the time passed between the processes: a program's first request has its"
+            " shared memory mapped, and on a busy machine threads wait for a processor"
+        )
     if is_memory_full(state) and 0 < receipt.bandwidth_share < _LOW_SHARE:
         found.append(
             "paging suspected: the device's memory is full and tokens come slowly for what it"
@@ -167,13 +172,19 @@ def _time(receipt: messages.Receipt) -> list[str]:
     """Phases do not overlap; the rest of the whole is work between threads and processes."""
     total, first = receipt.total_ms, receipt.first_token_ms
     times = {name: float(getattr(receipt, f"{name}_ms")) for name in PHASES}
-    times["the rest"] = max(0.0, total - sum(times.values()))
+    times["the rest"] = _rest_ms(receipt)
     lines = [_line("time", span(total) + (f", first token after {span(first)}" if first else ""))]
     for name, ms in times.items():
         percent = f"{100 * ms / total:.0f} %" if total else ""
         note = " from pinned memory" if name == "load" and receipt.warm_load else ""
-        lines.append(_row(name, span(ms), percent, _bar(ms, total) + note))
+        bar = _bar(ms, total) if percent != "0 %" else ""
+        lines.append(_row(name, span(ms), percent, bar + note))
     return lines
+
+
+def _rest_ms(receipt: messages.Receipt) -> float:
+    named_ms: float = sum(getattr(receipt, f"{name}_ms") for name in PHASES)
+    return max(0.0, receipt.total_ms - named_ms)
 
 
 def _tokens(receipt: messages.Receipt) -> list[str]:

@@ -104,6 +104,10 @@ def test_a_reply_reads_as_a_block_of_text() -> None:
     ]
 
 
+def test_a_phase_of_next_to_nothing_has_no_bar() -> None:
+    assert "  vision       0.02 ms    0 %\n" in receipts.describe(receipt(vision_ms=0.02))
+
+
 def test_absent_numbers_are_said_to_be_absent() -> None:
     text = receipts.describe(messages.Receipt())
     for absent in (
@@ -192,6 +196,7 @@ FULL = {"memory_used_bytes": 79 * GIB}
         ({"device_state": state(throttled_by=["thermal", "power_cap"])}, "thermal, power_cap"),
         ({"load_ms": 130.0}, "loading"),
         ({"queue_ms": 130.0}, "waiting"),
+        ({"total_ms": 600.0}, "between the processes"),
         ({"stalls": 2}, "2 steps"),
     ],
 )

@@ -19,7 +19,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::int64_t kBlockBytes = 256 << 10;
-constexpr std::int64_t kThreadBytes = 32 << 20;  // enough for a pass to outlast its start
+constexpr std::int64_t kThreadBytes = 8 << 20;  // enough for a pass to outlast its start
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 30;
 constexpr std::int64_t kLineBytes = 64;
 constexpr int kPasses = 5;
