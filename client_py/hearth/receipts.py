@@ -255,6 +255,8 @@ def _bandwidth(receipt: messages.Receipt) -> list[str]:
     text = f"{amount(receipt.bytes_per_token)} a step, {amount(rate)}/s"
     if share:
         text += f": {100 * share:.0f} % of the {amount(rate / share)}/s that the memory can give"
+        if share > 1:
+            text += ", more than all: caches held a part"
     else:
         text += "; what the memory can give is not known"
     return [_line("bandwidth", text)]

@@ -133,6 +133,12 @@ def test_an_unknown_bandwidth_is_said_to_be_unknown() -> None:
     assert "bandwidth" not in receipts.describe(receipt(bytes_per_token=0))
 
 
+def test_a_share_above_all_is_explained() -> None:
+    text = receipts.describe(receipt(bandwidth_share=2.0))
+    assert "200 % of the 107 GB/s that the memory can give, more than all: caches held" in text
+    assert "caches held" not in receipts.describe(receipt(bandwidth_share=1.0))
+
+
 def test_an_encoding_has_no_steps() -> None:
     text = receipts.describe(receipt(generated_tokens=0, first_token_ms=0.0, decode_ms=0.0))
     assert "steps" not in text and "first token" not in text and "bandwidth" not in text
