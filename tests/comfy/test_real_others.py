@@ -19,22 +19,14 @@ pytest.importorskip("huggingface_hub")
 pytest.register_assert_rewrite("cases_others")
 
 import hearthd_for_test as services  # noqa: E402
-from cases import service  # noqa: E402, F401
+from cases import any_service, service  # noqa: E402, F401
 from cases_others import *  # noqa: E402, F403
 from cases_others import hub  # noqa: E402, F401
 from real_comfy import RealComfy  # noqa: E402
 
+from hearth import nodes  # noqa: E402
 from hearth.migrate import PEERS  # noqa: E402
 from hub_server import Hub  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def any_service(comfy: Any) -> Iterator[services.Service]:
-    if services.hearthd() is None:
-        pytest.skip("no hearthd is built; HEARTH_BIN names the folder of one")
-    owned = services.Service(comfy.base / "hearth.sock")
-    yield owned
-    owned.stop()
 
 
 @pytest.fixture(scope="module", params=CHECKOUTS, ids=lambda path: path.name)
@@ -61,3 +53,13 @@ def test_the_browser_is_told_what_takes_the_place_of_what(comfy: RealComfy) -> N
     for old in ours:
         known = set(comfy.inputs_of(ours[old]))
         assert {entry["new_id"] for entry in told[old][0]["input_mapping"]} <= known
+
+
+def test_object_info_is_what_the_parameters_page_is_made_from(comfy: RealComfy) -> None:
+    for node in nodes.all_nodes():
+        shown = comfy.inputs_of(node.node_id)
+        assert set(shown) == {one.name for one in node.inputs}
+        for one in node.inputs:
+            options = shown[one.name][1]
+            for key in ("default", "min", "max"):
+                assert options.get(key) == one.options.get(key), (node.node_id, one.name)

@@ -23,6 +23,7 @@ from .core_nodes import core_nodes
 from .executor import Executor, now
 from .modules import FakeModules
 from .outcome import Outcome
+from .text_encoders import nodes_of
 
 __all__ = ["FakeComfy", "Outcome"]
 
@@ -53,7 +54,8 @@ class FakeComfy:
         self._modules_before = set(sys.modules)
         self.world.__enter__()
         self.module = _import_pack(self._pack)
-        self.nodes = {**core_nodes(self.base / "input"), **_nodes_of(self.module)}
+        core = {**core_nodes(self.base / "input"), **nodes_of(self.version)}
+        self.nodes = {**core, **_nodes_of(self.module)}
         self._executor = Executor(self.nodes, self.world)
         return self
 

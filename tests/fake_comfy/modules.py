@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from . import api
+from . import api, text_encoders
 
 _CONTEXT: contextvars.ContextVar[Any] = contextvars.ContextVar("executing", default=None)
 
@@ -148,6 +148,7 @@ class FakeModules:
             "comfy": {"__path__": [str(package)]},
             "comfy.model_management": {**_members(self.interrupt), **_members(self.memory)},
             "comfy.utils": vars(utils),
+            **text_encoders.modules_of(version),
             "comfy_api": {"__path__": []},
             "comfy_api.latest": vars(latest),
             "comfy_execution": {"__path__": []},

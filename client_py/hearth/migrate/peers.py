@@ -134,7 +134,9 @@ def _path(value: Any, note: Note) -> Mapping[str, Any]:
 _COMPILE = dropped("use_torch_compile", False, "hearth's decoding needs no compilation.")
 _DEVICE = dropped("device", "auto", "the service computes where it was started.")
 _ATTENTION = choice("attention", values.ATTENTIONS)
-_NO_ATTENTION = dropped("attention_mode", "auto", "this node leaves it to the service.")
+_NO_ATTENTION = dropped(
+    "attention_mode", "auto", "left to the service; Qwen-VL Advanced (Hearth) has attention."
+)
 _ALL_AILAB: dict[str, Rule] = {
     "model_name": Rule("model", _model),
     "custom_model_repo": Rule("model", _repository),
@@ -218,7 +220,7 @@ _SCG_RULES: dict[str, Rule] = {
     "quantization": choice("precision", values.PRECISIONS),
     "attention_mode": _ATTENTION,
     "keep_model_loaded": same("keep_loaded"),
-    "bypass": dropped("bypass", False, "bypass the node in the browser instead."),
+    "bypass": dropped("bypass", False, "when on, a text node takes its place."),
     "do_sample": same("do_sample"),
     **{name: same(name) for name in _SCG_NUMBERS},
     "max_new_tokens": same("max_tokens"),
