@@ -137,8 +137,8 @@ class Client(Caller):
         model: from offer_model(), or the name of a model that the service publishes ("ember").
         messages: turns {"role": "system" | "user" | "assistant", "content": a text, or a list of
         texts, pictures and videos in the order in which the model shall see them}.
-        sampling: max_tokens, temperature, top_k, top_p, min_p, repetition_penalty,
-        presence_penalty, seed, stop, model_defaults, min_pixels, max_pixels, priority;
+        sampling: the parameters of docs/generation.md, such as max_tokens, temperature, seed,
+        stop, answers, beams, thinking or json_schema, and min_pixels, max_pixels, priority;
         docs/protocol.md has their defaults and limits.
         stream: True returns an iterator of text pieces instead of the whole Reply. Do not leave it
         unread for long: the service cancels what is open when it has heard nothing for 30 s.

@@ -226,17 +226,17 @@ Result<void> Decoder::step(models::OnEngine, std::span<const std::int32_t> slots
   return draw(slots, false);
 }
 
-// Names byte n of the answer after n answer tokens; with random letters, spreads over a to z.
+// Names token n of the answer after n answer tokens; with random letters, spreads over a to z.
 void Decoder::write_logits(std::size_t row, const Slot& slot, Fault fault) {
   const std::span out = std::span(logits_).subspan(row * kVocabularySize, kVocabularySize);
   std::fill(out.begin(), out.end(), 0.0F);
   const std::size_t made = slot.tokens.size() - slot.prompt->ids.size();
-  const std::string& answer = slot.prompt->answer;
+  const std::vector<std::int32_t>& answer = slot.prompt->answer;
   if (made < static_cast<std::size_t>(slot.prompt->script.random_letters)) {
     for (std::size_t id = 'a'; id <= 'z'; ++id)
       out[id] = kCertain + spread(id, made, slot.tokens.back());
   } else {
-    const auto next = made < answer.size() ? static_cast<std::uint8_t>(answer[made]) : kEnd;
+    const auto next = made < answer.size() ? answer[made] : kEnd;
     out[static_cast<std::size_t>(next)] = kCertain;
   }
   if (fault == Fault::kNan) out[7] = std::numeric_limits<float>::quiet_NaN();

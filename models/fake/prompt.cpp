@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "models/generate/grammars.h"
 #include "models/generate/request.h"
 
 namespace hearth::fake {
@@ -51,7 +54,44 @@ void append_word(std::string& text, std::string_view word) {
   text += word;
 }
 
-// Lays out all messages, taking tensors in order; leaves picture descriptions in prompt.answer.
+// Bytes, and the words that begin and end thoughts.
+std::vector<std::int32_t> tokens_of(std::string_view text) {
+  constexpr std::pair<std::string_view, std::int32_t> kWords[] = {{"<think>", kThink},
+                                                                  {"</think>", kThinkEnd}};
+  std::vector<std::int32_t> ids;
+  while (!text.empty()) {
+    const auto word = std::find_if(std::begin(kWords), std::end(kWords), [&](const auto& known) {
+      return text.starts_with(known.first);
+    });
+    const bool is_word = word != std::end(kWords);
+    ids.push_back(is_word ? word->second : static_cast<std::uint8_t>(text.front()));
+    text.remove_prefix(is_word ? word->first.size() : 1);
+  }
+  return ids;
+}
+
+generate::ThoughtTokens thoughts_of(const contract::Generate& request) {
+  return {.begin = kThink,
+          .end = kThinkEnd,
+          .opened = request.thinking == "on",
+          .expected = request.thinking == "auto",
+          .new_line = {'\n'},
+          .empty_line = {'\n', '\n'}};
+}
+
+// The vocabulary is the same for all models.
+generate::Grammars& grammars() {
+  static generate::Grammars all([] {
+    std::vector<std::string> tokens(kVocabularySize);
+    const ByteVocabulary vocabulary;
+    for (std::int32_t id = 0; id < kVocabularySize; ++id)
+      tokens[static_cast<std::size_t>(id)] = vocabulary.bytes_of(id);
+    return tokens;
+  });
+  return all;
+}
+
+// Lays out all messages, taking tensors in order; describes their pictures.
 class Layout {
  public:
   Layout(std::span<const TensorView> tensors, std::int32_t context_tokens, Prompt& prompt)
@@ -71,6 +111,7 @@ class Layout {
   }
 
   const std::string& last_user_text() const { return last_user_text_; }
+  const std::string& pictures() const { return pictures_; }
 
  private:
   Result<void> add_picture(const contract::ContentPart& part) {
@@ -78,7 +119,7 @@ class Layout {
       return fail(Code::kInternal, "There are fewer tensors than the messages name.");
     const TensorView& tensor = tensors_[taken_++];
     TRY(const std::string description, describe(taken_, part, tensor));
-    append_word(prompt_.answer, description);
+    append_word(pictures_, description);
     const std::int64_t tokens = picture_tokens(tensor.shape);
     if (tokens > context_tokens_)
       return fail(Code::kTooLong, fmt::format("The {} {} takes {} tokens, the context holds {}.",
@@ -95,18 +136,20 @@ class Layout {
   Prompt& prompt_;
   std::size_t taken_ = 0;
   std::string last_user_text_;
+  std::string pictures_;
 };
 
-// All but what sampling or taps add.
+// All but what sampling or taps add. `pictures`, if given, takes their descriptions.
 Result<std::unique_ptr<Prompt>> lay_out(std::span<const contract::ChatMessage> messages,
                                         std::span<const TensorView> tensors, const Config& config,
-                                        bool generation_prompt) {
+                                        bool generation_prompt, std::string* pictures = nullptr) {
   auto prompt = std::make_unique<Prompt>();
   Layout layout(tensors, config.context_tokens, *prompt);
   for (const contract::ChatMessage& message : messages) CHECK_OK(layout.add(message));
   if (generation_prompt) prompt->ids.push_back(kBegin);
   prompt->end_ids = {kEnd};
   prompt->vocabulary = std::make_shared<ByteVocabulary>();
+  if (pictures != nullptr) *pictures = layout.pictures();
   prompt->script = parse_script(config.script + " " + layout.last_user_text());
   return prompt;
 }
@@ -135,15 +178,19 @@ Result<std::unique_ptr<Prompt>> read_prompt(const contract::Generate& request,
                                             std::span<const TensorView> tensors,
                                             const Config& config) {
   TRY(generate::Sampling sampling, generate::resolve_sampling(request));
-  TRY(auto prompt, lay_out(request.messages, tensors, config, true));
+  std::string pictures;
+  TRY(auto prompt, lay_out(request.messages, tensors, config, true, &pictures));
   prompt->sampling = std::move(sampling);
+  prompt->thoughts = thoughts_of(request);
+  if (prompt->thoughts.opened) prompt->ids.push_back(kThink);
+  TRY(prompt->grammar, grammars().of(request, 0));
   CHECK_OK(generate::check_length(prompt->ids.size(), prompt->sampling.max_tokens,
                                   config.context_tokens));
   std::string answer = config.prefix;
-  append_word(answer, prompt->answer);
+  append_word(answer, pictures);
   append_word(answer, prompt->script.echo);
   append_word(answer, count_to(prompt->script.count));
-  prompt->answer = prompt->script.random_letters > 0 ? std::string() : std::move(answer);
+  if (prompt->script.random_letters == 0) prompt->answer = tokens_of(answer);
   return prompt;
 }
 
@@ -162,7 +209,7 @@ Result<contract::TokensCounted> count_tokens(const contract::CountTokens& reques
   constexpr std::int64_t kLongestSide = 1 << 16;
   contract::TokensCounted counted;
   counted.context_tokens = static_cast<std::uint32_t>(context_tokens);
-  std::size_t text_tokens = 1;  // the answer's beginning
+  std::size_t text_tokens = request.thinking == "on" ? 2 : 1;  // the answer's beginning
   for (const contract::ChatMessage& message : request.messages) {
     text_tokens += 2;
     for (const contract::ContentPart& part : message.content) {

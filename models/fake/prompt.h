@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "models/fake/script.h"
 #include "models/generate/decoder.h"
@@ -17,7 +18,9 @@ namespace hearth::fake {
 inline constexpr std::int32_t kBegin = 256;    // before each message
 inline constexpr std::int32_t kEnd = 257;      // after each message and after the answer
 inline constexpr std::int32_t kPicture = 258;  // one for each 32 x 32 pixels begun
-inline constexpr std::int32_t kVocabularySize = 259;
+inline constexpr std::int32_t kThink = 259;    // "<think>" of the answer
+inline constexpr std::int32_t kThinkEnd = 260;
+inline constexpr std::int32_t kVocabularySize = 261;
 
 class ByteVocabulary : public generate::TokenBytes {
  public:
@@ -29,7 +32,9 @@ inline constexpr std::int32_t kHiddenStates = 5;
 
 struct Prompt : generate::TokenPrompt {
   Script script;
-  std::string answer;  // its bytes are the tokens to come; empty with script.random_letters
+  // The tokens to come: bytes, and <think> and </think> where the script's words have them. Empty
+  // with script.random_letters.
+  std::vector<std::int32_t> answer;
 };
 
 // What the model is told in its config.json.
@@ -45,8 +50,9 @@ struct Config {
 };
 
 // `tensors`: those of the messages in order. The answer: `prefix`, each picture's type, shape and
-// CRC-32 ("image 1: u8 [48, 64, 3] crc32 1a2b3c4d;"), then the last user message's script.
-// Errors: bad_picture for an empty tensor, too_long, bad_request.
+// CRC-32 ("image 1: u8 [48, 64, 3] crc32 1a2b3c4d;"), then the last user message's script. With
+// thinking on the prompt opens thoughts, else the answer does as it likes. Errors: bad_picture for
+// an empty tensor, too_long, bad_request.
 Result<std::unique_ptr<Prompt>> read_prompt(const contract::Generate& request,
                                             std::span<const TensorView> tensors,
                                             const Config& config);

@@ -112,6 +112,7 @@ void Batch::begin(models::OnEngine on, Sequence& sequence) {
   sequence.timeline().begin_started();
   const auto begun = guarded([&] {
     sequence.reserve_hidden();
+    sequence.begin_answer(decoder_.vocabulary_size());
     return decoder_.begin(on, place, lease.copy, sequence.prompt());
   });
   sequence.timeline().begin_finished();
@@ -132,7 +133,10 @@ void Batch::prefill_one(models::OnEngine on) {
   const std::int32_t total = sequence->prompt_tokens();
   const bool shared = std::any_of(sequences_.begin(), sequences_.end(), decodes);
   const std::int32_t count = order_.chunk(*sequence, shared);
-  const auto filled = guarded([&] { return run_chunk(on, *sequence, count); });
+  const auto filled = guarded([&]() -> Result<void> {
+    if (sequence->prefilled + count == total) CHECK_OK(guide(on, *sequence));
+    return run_chunk(on, *sequence, count);
+  });
   if (!filled) return fail(on, *sequence, filled.error());
   order_.computed(count);
   sequence->prefilled += count;
@@ -178,7 +182,29 @@ void Batch::finish_prompt(models::OnEngine on, Sequence& sequence) {
   sequence.finish_encoding(labels_);
 }
 
+// What may be drawn next, told to the decoder.
+Result<void> Batch::guide(models::OnEngine on, Sequence& sequence) {
+  if (sequence.guide() == nullptr) return {};
+  TRY(const auto mask, sequence.guide()->next());
+  return mask ? decoder_.set_mask(on, sequence.lease.slot, *mask) : Result<void>();
+}
+
+// Waits for the tokens that masks follow from, and makes the masks.
+void Batch::guide_all(models::OnEngine on) {
+  const auto is_guided = [](const auto& sequence) {
+    return sequence->needs_steps() && sequence->guide() != nullptr;
+  };
+  if (std::none_of(sequences_.begin(), sequences_.end(), is_guided)) return;
+  collect(on, 0);
+  for (const auto& sequence : sequences_) {
+    if (lost_ || !is_guided(sequence)) continue;
+    const auto guided = guarded([&] { return guide(on, *sequence); });
+    if (!guided) fail(on, *sequence, guided.error());
+  }
+}
+
 void Batch::step_all(models::OnEngine on) {
+  if (!lost_) guide_all(on);
   slots_.clear();
   for (const auto& sequence : sequences_)
     if (sequence->needs_steps()) slots_.push_back(sequence->lease.slot);
@@ -211,9 +237,10 @@ void Batch::take(models::OnEngine on, const Sampled& sampled) {
         on, sequence,
         hearth::fail(Code::kNotFinite, fmt::format("The logits of answer token {} are not finite.",
                                                    sequence.answer_tokens())));
-  const bool complete = sequence.accept(sampled.token);
+  const auto complete = sequence.accept(sampled.token);
+  if (!complete) return fail(on, sequence, complete.error());
   sequence.report("decode", sequence.answer_tokens(), sequence.prompt().sampling.max_tokens);
-  if (!complete) return;
+  if (!*complete) return;
   sequence.chain_answer();
   admission_.keep(sequence, sequence.chain().tokens());
   sequence.step_bytes = decoder_.step_bytes(sequence.chain().tokens());

@@ -13,7 +13,9 @@
 // prefill_order.h's business.
 //
 // A step may still be computed when the next one begins: so a token is heard of one step late, and
-// a sequence that a stop string ended may draw one token too many, which nobody takes.
+// a sequence that a stop string ended may draw one token too many, which nobody takes. While a
+// sequence has a Guide, whose mask follows from the last token, a step begins when the last one was
+// heard of, for all sequences: the device waits for as long as the masks take.
 //
 // Ownership: the Batch owns its sequences (prompt, listener, slot, pages); the Decoder is borrowed
 // and must outlive it. Threads: made anywhere, used on the engine thread only.
@@ -68,6 +70,8 @@ class Batch {
   Result<void> run_chunk(models::OnEngine, Sequence& sequence, std::int32_t count);
   void finish_prompt(models::OnEngine, Sequence& sequence);
   void step_all(models::OnEngine);
+  void guide_all(models::OnEngine);
+  Result<void> guide(models::OnEngine, Sequence& sequence);
   void collect(models::OnEngine, std::int32_t in_flight);
   void take(models::OnEngine, const Sampled& sampled);
   void fail(models::OnEngine, Sequence& sequence, Error error);

@@ -14,6 +14,10 @@
 #include "models/model.h"
 #include "shm/tensor.h"
 
+namespace hearth::grammar {
+class Grammar;
+}
+
 namespace hearth::generate {
 
 // Sampling as the contract defines it, defaults resolved.
@@ -71,6 +75,16 @@ struct MediaKey {
   ContentHash content;
 };
 
+// How an answer's thoughts are told from its text, and closed.
+struct ThoughtTokens {
+  std::int32_t begin = -1;  // <think>; -1: the model has no such token, and no thoughts
+  std::int32_t end = -1;    // </think>
+  bool opened = false;      // the prompt has opened them: the answer begins within
+  bool expected = false;    // the model may begin them itself, though a grammar begins the text
+  std::vector<std::int32_t> new_line;    // "\n"
+  std::vector<std::int32_t> empty_line;  // "\n\n"
+};
+
 // What every family's Prompt carries for generate/; families derive from it and add pictures.
 class TokenPrompt : public models::Prompt {
  public:
@@ -81,6 +95,8 @@ class TokenPrompt : public models::Prompt {
   std::string coordinates = "none";         // of Generated
   std::vector<std::int32_t> end_ids;        // generation ends at any of these
   Sampling sampling;
+  ThoughtTokens thoughts;
+  std::shared_ptr<const grammar::Grammar> grammar;  // that the text follows; may be null
   std::optional<Taps> taps;  // an encode request: ends with the prompt, nothing is sampled
   std::shared_ptr<const TokenBytes> vocabulary;
   std::vector<std::string> warnings;

@@ -28,7 +28,7 @@ Sequence::Sequence(std::shared_ptr<models::Job> job, std::unique_ptr<TokenPrompt
       listener_(std::move(listener)),
       chain_(std::move(chain)),
       timeline_(prompt_->sampling.max_tokens, job_->arrived),
-      stops_(prompt_->sampling.stop) {
+      answer_(*prompt_) {
   answer_ids_.reserve(static_cast<std::size_t>(std::max(prompt_->sampling.max_tokens, 1)));
 }
 
@@ -44,40 +44,44 @@ void Sequence::report(std::string_view stage, std::int64_t done, std::int64_t to
   listener_->progress(stage, static_cast<std::uint64_t>(done), static_cast<std::uint64_t>(total));
 }
 
-bool Sequence::accept(std::int32_t id) {
+void Sequence::begin_answer(std::int32_t vocabulary_size) {
+  if (Guide::is_needed(*prompt_)) guide_.emplace(*prompt_, vocabulary_size);
+}
+
+Result<bool> Sequence::accept(std::int32_t id) {
   timeline_.token();
   answer_ids_.push_back(id);
+  const bool forced = guide_ && guide_->forces();
+  if (guide_) CHECK_OK(guide_->accept(id));
   const bool ended = is_end(id);
-  std::string text;
-  if (!ended) text = stops_.feed(utf8_.feed(prompt_->vocabulary->bytes_of(id)));
+  Shown shown = ended ? answer_.finish() : answer_.accept(id, forced);
   if (ended)
     stop_reason_ = "end_token";
-  else if (stops_.stopped())
+  else if (answer_.stopped())
     stop_reason_ = "stop_string";
   else if (answer_tokens() >= prompt_->sampling.max_tokens)
     stop_reason_ = "max_tokens";
-  if (!stop_reason_.empty()) text += held_back_text();
-  show(std::move(text));
+  // </think> alone is of the thoughts with a text behind it, of which nothing is held back then.
+  if (!ended && !stop_reason_.empty()) shown.text += answer_.finish().text;
+  show(std::move(shown));
   return !stop_reason_.empty();
 }
 
-std::string Sequence::held_back_text() {
-  std::string text = stops_.feed(utf8_.finish());
-  return text + stops_.finish();
-}
-
-// One reply carries 256 KiB of text: what would exceed them ends the answer, and the reply says so.
-void Sequence::show(std::string text) {
-  if (text_.size() + text.size() > kMostTextBytes) {
-    text.clear();
+// One reply carries 256 KiB of text and as much of thoughts: what would exceed them ends the
+// answer, and the reply says so.
+void Sequence::show(Shown shown) {
+  std::string& all = shown.thinking ? thinking_ : text_;
+  if (all.size() + shown.text.size() > kMostTextBytes) {
+    shown.text.clear();
     stop_reason_ = "max_tokens";
     prompt_->warnings.push_back(
-        fmt::format("The answer ends at {} bytes, the most one reply holds.", text_.size()));
+        fmt::format("The answer ends at {} bytes, the most one reply holds.", all.size()));
   }
-  text_ += text;
+  all += shown.text;
   contract::Token piece;
-  piece.text = std::move(text);
+  piece.text = std::move(shown.text);
   piece.token_ids = packed({&answer_ids_.back(), 1});
+  piece.thinking = shown.thinking;
   listener_->token(std::move(piece));
 }
 
@@ -89,16 +93,30 @@ void Sequence::finish(const ReceiptLabels& labels) {
   stage = Stage::kDone;
   contract::Generated reply;
   reply.text = std::move(text_);
+  reply.thinking = std::move(thinking_);
+  reply.thinking_closed = guide_ && guide_->closed_thoughts();
   reply.token_ids = packed(answer_ids_);
   reply.prompt_token_ids = packed(prompt_->ids);
   reply.token_us = packed(timeline_.token_us());
   reply.stop_reason = stop_reason_;
   reply.receipt = timeline_.receipt(*prompt_, reuse, labels);
   reply.receipt.bytes_per_token = step_bytes;
-  reply.warnings = prompt_->warnings;
+  reply.receipt.thinking_tokens = answer_.thinking_tokens();
+  reply.warnings = remarks();
   reply.pictures = prompt_->seen;
   reply.coordinates = prompt_->coordinates;
   listener_->done(std::move(reply));
+}
+
+std::vector<std::string> Sequence::remarks() const {
+  std::vector<std::string> all = prompt_->warnings;
+  if (guide_)
+    for (std::string& remark : guide_->remarks(stop_reason_)) all.push_back(std::move(remark));
+  if (!answer_.speaks())
+    all.emplace_back(
+        "The answer ended within its thoughts, so there is no text: raise max_tokens, or limit the "
+        "thoughts by thinking_tokens.");
+  return all;
 }
 
 void Sequence::reserve_hidden() {

@@ -6,16 +6,17 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "models/generate/answer_text.h"
 #include "models/generate/decoder.h"
+#include "models/generate/guide.h"
 #include "models/generate/hidden_states.h"
 #include "models/generate/page_chain.h"
 #include "models/generate/timeline.h"
 #include "models/model.h"
-#include "models/text/stop.h"
-#include "models/text/utf8_stream.h"
 
 namespace hearth::generate {
 
@@ -57,9 +58,13 @@ class Sequence {
   // Tells the listener, at most ten times a second for each stage.
   void report(std::string_view stage, std::int64_t done, std::int64_t total);
 
-  // Takes a sampled id: streams the text it completes and applies the stop rules. True when the
-  // answer is complete.
-  bool accept(std::int32_t id);
+  // Decides before each draw what may be drawn; null: anything.
+  Guide* guide() { return guide_ ? &*guide_ : nullptr; }
+  // The decoder's vocabulary, before the first draw.
+  void begin_answer(std::int32_t vocabulary_size);
+  // Takes a sampled id: streams what it completes and applies the stop rules. True when the answer
+  // is complete. Errors: as Guide::accept.
+  Result<bool> accept(std::int32_t id);
 
   // Makes room for what the prompt's taps give, if it has any. Throws std::bad_alloc.
   void reserve_hidden();
@@ -80,8 +85,8 @@ class Sequence {
   std::uint64_t step_bytes = 0;  // that its last step read
 
  private:
-  std::string held_back_text();
-  void show(std::string text);
+  void show(Shown shown);
+  std::vector<std::string> remarks() const;
   bool is_end(std::int32_t id) const;
 
   std::shared_ptr<models::Job> job_;
@@ -90,10 +95,11 @@ class Sequence {
   PageChain chain_;
   Timeline timeline_;
   std::unique_ptr<HiddenStates> hidden_;
-  text::Utf8Stream utf8_;
-  text::StopStrings stops_;
+  std::optional<Guide> guide_;
+  AnswerText answer_;
   std::vector<std::int32_t> answer_ids_;
-  std::string text_;  // all that was streamed
+  std::string text_;      // all that was streamed of the text
+  std::string thinking_;  // and of the thoughts
   std::string_view stop_reason_;
   std::string_view reported_stage_;
   models::Clock::time_point reported_at_;

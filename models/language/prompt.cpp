@@ -189,8 +189,14 @@ Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Genera
                                                           const PromptRules& rules) {
   auto prompt = std::make_unique<decoder::MediaPrompt>();
   TRY(prompt->sampling, generate::resolve_sampling(request, rules.defaults.sampling));
-  const Chat chat{request.messages, {request.min_pixels, request.max_pixels}};
+  TRY(const text::Thoughts thoughts,
+      text::thoughts_of(rules.layout, thinking_of(request.thinking)));
+  prompt->thoughts = rules.thoughts;
+  prompt->thoughts.opened = thoughts == text::Thoughts::kOpened;
+  prompt->thoughts.expected = thoughts == text::Thoughts::kItself;
+  const Chat chat{request.messages, {request.min_pixels, request.max_pixels}, {true, thoughts}};
   CHECK_OK(lay_out(chat, tensors, job, rules, *prompt));
+  TRY(prompt->grammar, rules.grammars->of(request, job.user));
   return prompt;
 }
 

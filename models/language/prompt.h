@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "models/decoder/media_prompt.h"
+#include "models/generate/grammars.h"
 #include "models/generate/request.h"
 #include "models/generate/siphash.h"
 #include "models/image/clip.h"
@@ -32,6 +33,8 @@ struct PromptRules {
   std::optional<std::int32_t> positions_per_second;  // as in TowerBlueprint
   std::string coordinates = "none";                  // of Generated
   image::ResizeWhere resize = image::ResizeWhere::kHere;
+  generate::ThoughtTokens thoughts;  // without what a request decides
+  std::shared_ptr<generate::Grammars> grammars;
   Defaults defaults;
   std::int32_t context_tokens = 0;
   std::string context_limit;  // what else than the model's own context bounds it; empty: nothing
@@ -42,7 +45,7 @@ struct PromptRules {
 
 // `tensors`: the request's pictures and clips in order of appearance. Lengths are checked before a
 // pixel is touched. Errors: bad_picture and bad_request naming the picture or video, too_long,
-// cancelled; unsupported for what the model cannot be given.
+// cancelled; unsupported for what the model cannot be given, thoughts and grammars among it.
 Result<std::unique_ptr<decoder::MediaPrompt>> make_prompt(const contract::Generate& request,
                                                           std::span<const TensorView> tensors,
                                                           const models::Job& job,

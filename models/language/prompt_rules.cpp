@@ -57,6 +57,31 @@ Result<void> read_tower_rules(const models::ModelFiles& files, const TowerBluepr
   return {};
 }
 
+// Without these tokens there are no thoughts, whatever the template says.
+Result<void> read_thoughts(PromptRules& rules) {
+  const auto begin = rules.tokenizer->id_of("<think>");
+  const auto end = rules.tokenizer->id_of("</think>");
+  if (!begin || !end) {
+    rules.layout.thoughts = {};
+    return {};
+  }
+  rules.thoughts.begin = *begin;
+  rules.thoughts.end = *end;
+  TRY(rules.thoughts.new_line, rules.tokenizer->encode("\n", text::SpecialTokens::kAsText));
+  TRY(rules.thoughts.empty_line, rules.tokenizer->encode("\n\n", text::SpecialTokens::kAsText));
+  return {};
+}
+
+// What a grammar's text is made of: the tokens of plain text.
+std::vector<std::string> text_tokens(const text::Tokenizer& tokenizer, std::int32_t vocabulary) {
+  std::vector<std::string> tokens(static_cast<std::size_t>(vocabulary));
+  for (std::int32_t id = 0; id < vocabulary; ++id) {
+    std::string bytes = tokenizer.bytes_of(id);
+    if (tokenizer.id_of(bytes) != id) tokens[static_cast<std::size_t>(id)] = std::move(bytes);
+  }
+  return tokens;
+}
+
 }  // namespace
 
 Result<PromptRules> read_rules(const models::ModelFiles& files, const Blueprint& blueprint) {
@@ -69,6 +94,11 @@ Result<PromptRules> read_rules(const models::ModelFiles& files, const Blueprint&
     return fail(Code::kBadModel,
                 fmt::format("the tokenizer has ids up to {}, the model knows {} tokens",
                             rules.tokenizer->size() - 1, blueprint.text.vocabulary_size));
+  CHECK_OK(read_thoughts(rules));
+  rules.grammars = std::make_shared<generate::Grammars>(
+      [tokenizer = rules.tokenizer, vocabulary = blueprint.text.vocabulary_size] {
+        return text_tokens(*tokenizer, vocabulary);
+      });
   if (blueprint.tower) CHECK_OK(read_tower_rules(files, *blueprint.tower, rules));
   TRY(rules.defaults, read_defaults(files, {blueprint.text.vocabulary_size, blueprint.end_tokens},
                                     *rules.tokenizer));
