@@ -32,12 +32,12 @@ from urllib.parse import quote
 
 from . import errors, hub_transfer
 from .hub_models import ORIGIN
+from .hub_models import is_repository as is_repository
 from .hub_transfer import HubFile
 from .units import amount
 
 INCOMPLETE = ".hearth-incomplete"
 _WANTED = (".safetensors", ".json", ".txt", ".jinja")
-_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SPARE_BYTES = 256 << 20  # left free on the disk
 _ASK_TIMEOUT_S = 20.0
@@ -73,11 +73,6 @@ class Progress:
     done: int
     total: int
     file: str = ""
-
-
-def is_repository(name: str) -> bool:
-    """Whether this could be the name of a repository: owner/name."""
-    return bool(_NAME.fullmatch(name)) and ".." not in name
 
 
 def endpoint() -> str:

@@ -6,10 +6,12 @@ fetched is the hub's own listing.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 ORIGIN = ".hearth-origin"  # file in a fetched folder: owner/name@commit
 
+_NAME = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 _GB = 1_000_000_000
 _SIZES = {  # repository: GB
     "Qwen/Qwen3-VL-2B-Instruct": 4.3,
@@ -78,3 +80,8 @@ def repository_for(name: str) -> str | None:
     if name in KNOWN:
         return name
     return next((model.repository for model in KNOWN.values() if model.name == name), None)
+
+
+def is_repository(name: str) -> bool:
+    """Whether this could be the name of a repository: owner/name."""
+    return bool(_NAME.fullmatch(name)) and ".." not in name

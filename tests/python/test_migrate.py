@@ -282,6 +282,20 @@ def test_both_formats_become_the_same(name):
     assert made["links"] == [[9, 5, 0, 7, 0, "STRING"]]
 
 
+@pytest.mark.parametrize("version", ["0.3.64", "0.33"])
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_browser_reads_the_converted_workflow_as_ours_queued(tmp_path, name, version):
+    pytest.importorskip("torch")
+    from test_nodes_pack import as_api, comfy_of
+
+    graph = {"nodes": [as_node(name)], "links": []}
+    made, _ = convert_graph(graph)
+    with comfy_of(tmp_path, version=version) as comfy:
+        read = as_api(made, comfy)["5"]
+    target, inputs, _ = converted(name)
+    assert (read["class_type"], read["inputs"]) == (target, inputs)
+
+
 def test_links_of_a_saved_workflow_end_at_the_new_places():
     node = as_node("QwenVL", seed=-1)
     for one, link in (("image1", 20), ("image4", 21)):

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import comfy_api, errors
-from ..hub_models import KNOWN, ORIGIN
+from ..hub_models import KNOWN, ORIGIN, is_repository
 from ._model_scan import Found, Scanner
 
 EMBEDDED = "ember"
 
 _KEEP_SECONDS = 1.0
 _LANGUAGE_KIND = re.compile(r"llm|vlm|qwen|prompt_generator", re.IGNORECASE)
-_REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 _DIFFUSION_KINDS = ("diffusion_models", "diffusers")
 _DECLARED = ("LLM", "text_encoders", *_DIFFUSION_KINDS)
 _TOKENIZER = ("vocab.json", "merges.txt", "tokenizer_config.json")
@@ -102,8 +101,7 @@ class ModelFolders:
     def is_repository(self, name: str) -> bool:
         """Whether a name is one of the hub's, owner/name, and of no folder of ours."""
         self._models()
-        is_name = bool(_REPOSITORY.fullmatch(name)) and ".." not in name
-        return is_name and not name.endswith(".safetensors") and self._has_owner(name)
+        return is_repository(name) and not name.endswith(".safetensors") and self._has_owner(name)
 
     def path_of(self, name: str) -> Path | None:
         """The folder or file that a name stands for; None for what is in no model folder."""
