@@ -39,6 +39,31 @@ def test_a_model_is_fetched_and_answers_in_one_run(comfy: Any, service: Any, hub
     assert again.text("1") == "fetched again"
 
 
+def test_a_download_is_cancelled_at_once_and_gone_on_with(
+    comfy: Any, service: Any, hub: Hub
+) -> None:
+    small = hub.repositories[REPOSITORY]
+    slow = {**small, "model.safetensors": small["model.safetensors"] + bytes(4 << 20)}
+    hub.repositories["someone/Slow-VL"] = slow
+    inputs = {"model": "Qwen/Qwen3-VL-2B-Instruct", "repository": "someone/Slow-VL"}
+    given = {**inputs, "revision": "main", "download_if_missing": True}
+    workflow = {"1": {"class_type": "HearthFetchModel", "inputs": given}, "2": preview("1")}
+    hub.slow_s = 0.2
+    outcome = comfy.run(workflow, interrupt_after=1.5)
+    hub.slow_s = 0.0
+    assert outcome.status == "interrupted"
+    assert outcome.interrupt_seconds < 10  # ten times the target
+    assert any("Fetching someone/Slow-VL" in text for _, text in outcome.texts)
+    llms = comfy.base / "models/LLM"
+    (part,) = llms.glob(".hearth-incomplete/someone--Slow-VL@*/model.safetensors.part")
+    assert 0 < part.stat().st_size < len(slow["model.safetensors"])
+    assert not (llms / "Slow-VL").exists()
+    outcome = comfy.run(workflow)
+    assert outcome.status == "success", outcome.error
+    assert outcome.text("2") == "LLM/Slow-VL"
+    assert (llms / "Slow-VL/model.safetensors").read_bytes() == slow["model.safetensors"]
+
+
 def test_a_missing_model_is_an_error_that_says_what_to_switch_on(
     comfy: Any, service: Any, hub: Hub
 ) -> None:

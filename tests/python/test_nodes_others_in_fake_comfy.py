@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("huggingface_hub")
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "comfy")]
-pytest.register_assert_rewrite("cases", "cases_others")
+pytest.register_assert_rewrite("cases_others")
 
 import hearthd_for_test as services  # noqa: E402
 from cases import any_service, service  # noqa: E402, F401
