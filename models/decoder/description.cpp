@@ -1,5 +1,6 @@
 #include "models/decoder/description.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -46,11 +47,48 @@ Result<void> check_mlp(const LayerDescription& layer) {
   return {};
 }
 
-Result<void> check_rope(const Rope& rope, std::int32_t head_dim) {
+// Limits of the kernels for one token (cpu/rows.h, cuda/delta.cu).
+constexpr std::int32_t kMostDeltaDim = 512;
+constexpr std::int32_t kMostTaps = 16;
+
+Result<void> check_delta_rule(const DeltaRule& delta) {
+  if (delta.key_heads < 1 || delta.value_heads < 1 || delta.value_heads % delta.key_heads != 0)
+    return bad(fmt::format("{} value heads do not divide among {} key heads", delta.value_heads,
+                           delta.key_heads));
+  if (delta.key_dim < 1 || delta.value_dim < 1 || delta.taps < 2)
+    return bad(fmt::format("a delta rule with keys of {}, values of {} and {} taps", delta.key_dim,
+                           delta.value_dim, delta.taps));
+  if (delta.key_dim > kMostDeltaDim || delta.value_dim > kMostDeltaDim || delta.taps > kMostTaps)
+    return fail(Code::kUnsupported,
+                fmt::format("the decoder: a delta rule with keys of {}, values of {} and {} taps; "
+                            "hearth computes at most {}, {} and {}",
+                            delta.key_dim, delta.value_dim, delta.taps, kMostDeltaDim,
+                            kMostDeltaDim, kMostTaps));
+  return {};
+}
+
+bool have_equal_states(const DeltaRule& a, const DeltaRule& b) {
+  return a.key_heads == b.key_heads && a.value_heads == b.value_heads && a.key_dim == b.key_dim &&
+         a.value_dim == b.value_dim && a.taps == b.taps;
+}
+
+Result<void> check_recurrent(const Description& description) {
+  const DeltaRule* delta = description.delta_rule();
+  if (description.attention_layers() == 0) return bad("no layer has attention");
+  if (delta == nullptr) return {};
+  for (const LayerDescription& layer : description.layers)
+    if (layer.is_recurrent() && !have_equal_states(layer.delta, *delta))
+      return bad("layers with different delta rules");
+  return check_delta_rule(*delta);
+}
+
+Result<void> check_rope(const Rope& rope, std::int32_t rotated, std::int32_t head_dim) {
+  if (rotated < 2 || rotated % 2 != 0 || rotated > head_dim)
+    return bad(fmt::format("{} of a head's {} channels are rotated", rotated, head_dim));
   const std::int32_t sum = std::accumulate(rope.sections.begin(), rope.sections.end(), 0);
-  if (sum != 0 && sum != head_dim / 2)
-    return bad(fmt::format("M-RoPE sections add up to {}, half a head has {} channels", sum,
-                           head_dim / 2));
+  if (sum != 0 && sum != rotated / 2)
+    return bad(fmt::format("M-RoPE sections add up to {}, half of what is rotated is {} channels",
+                           sum, rotated / 2));
   if (!(rope.theta > 0.0)) return bad(fmt::format("a rope theta of {}", rope.theta));
   return {};
 }
@@ -60,12 +98,20 @@ void add_linear(TensorShapes& shapes, const LinearNames& names, std::int64_t out
   if (!names.bias.empty()) shapes[names.bias] = {out};
 }
 
+void add_separate(TensorShapes& shapes, const ExpertsDescription::Separate& names,
+                  std::int64_t inter, std::int64_t hidden) {
+  shapes[names.gate] = shapes[names.up] = {inter, hidden};
+  shapes[names.down] = {hidden, inter};
+}
+
 void add_experts(TensorShapes& shapes, const ExpertsDescription& experts, std::int64_t hidden) {
   const std::int64_t inter = experts.intermediate_size;
   shapes[experts.router] = {experts.count, hidden};
-  for (const ExpertsDescription::Separate& names : experts.separate) {
-    shapes[names.gate] = shapes[names.up] = {inter, hidden};
-    shapes[names.down] = {hidden, inter};
+  for (const ExpertsDescription::Separate& names : experts.separate)
+    add_separate(shapes, names, inter, hidden);
+  if (experts.has_shared()) {
+    shapes[experts.shared_gate] = {1, hidden};
+    add_separate(shapes, experts.shared, experts.shared_intermediate_size, hidden);
   }
   if (experts.files == ExpertFiles::kFused) {
     shapes[experts.gate_up] = {experts.count, 2 * inter, hidden};
@@ -84,22 +130,55 @@ void add_mlp(TensorShapes& shapes, const LayerDescription& layer, std::int64_t h
   add_linear(shapes, layer.down, hidden, layer.intermediate_size);
 }
 
-void add_layer(TensorShapes& shapes, const LayerDescription& layer, std::int64_t hidden) {
-  const std::int64_t q_rows = std::int64_t{layer.heads} * layer.head_dim;
+void add_delta_rule(TensorShapes& shapes, const LayerDescription& layer, std::int64_t hidden) {
+  const DeltaRule& delta = layer.delta;
+  shapes[delta.input_qkv] = {delta.channels(), hidden};
+  shapes[delta.input_z] = {delta.values(), hidden};
+  shapes[delta.input_b] = shapes[delta.input_a] = {delta.value_heads, hidden};
+  shapes[delta.convolution] = {delta.channels(), 1, delta.taps};
+  shapes[delta.a_log] = shapes[delta.dt_bias] = {delta.value_heads};
+  shapes[delta.norm] = {delta.value_dim};
+  add_linear(shapes, layer.output, hidden, delta.values());
+}
+
+void add_attention(TensorShapes& shapes, const LayerDescription& layer, std::int64_t hidden) {
+  const std::int64_t attended = std::int64_t{layer.heads} * layer.head_dim;
   const std::int64_t kv_rows = std::int64_t{layer.kv_heads} * layer.head_dim;
-  shapes[layer.attention_norm] = {hidden};
-  shapes[layer.mlp_norm] = {hidden};
-  add_linear(shapes, layer.q, q_rows, hidden);
+  add_linear(shapes, layer.q, layer.gated ? 2 * attended : attended, hidden);
   add_linear(shapes, layer.k, kv_rows, hidden);
   add_linear(shapes, layer.v, kv_rows, hidden);
-  add_linear(shapes, layer.output, hidden, q_rows);
-  add_mlp(shapes, layer, hidden);
+  add_linear(shapes, layer.output, hidden, attended);
   if (!layer.qk_norm) return;
   shapes[layer.q_norm] = {layer.head_dim};
   shapes[layer.k_norm] = {layer.head_dim};
 }
 
+void add_layer(TensorShapes& shapes, const LayerDescription& layer, std::int64_t hidden) {
+  shapes[layer.attention_norm] = {hidden};
+  shapes[layer.mlp_norm] = {hidden};
+  layer.is_recurrent() ? add_delta_rule(shapes, layer, hidden)
+                       : add_attention(shapes, layer, hidden);
+  add_mlp(shapes, layer, hidden);
+}
+
 }  // namespace
+
+std::int32_t Description::recurrent_layers() const {
+  return static_cast<std::int32_t>(
+      std::count_if(layers.begin(), layers.end(),
+                    [](const LayerDescription& layer) { return layer.is_recurrent(); }));
+}
+
+std::int32_t Description::attention_layers() const {
+  return static_cast<std::int32_t>(layers.size()) - recurrent_layers();
+}
+
+const DeltaRule* Description::delta_rule() const {
+  const auto found = std::find_if(layers.begin(), layers.end(), [](const LayerDescription& layer) {
+    return layer.is_recurrent();
+  });
+  return found == layers.end() ? nullptr : &found->delta;
+}
 
 Result<void> check(const Description& description) {
   if (description.layers.empty()) return bad("no layers");
@@ -118,7 +197,8 @@ Result<void> check(const Description& description) {
         layer.head_dim != first.head_dim)
       return bad("layers with different heads");
   }
-  return check_rope(description.rope, first.head_dim);
+  CHECK_OK(check_recurrent(description));
+  return check_rope(description.rope, description.rotated(), first.head_dim);
 }
 
 TensorShapes tensors_of(const Description& description) {
@@ -133,11 +213,9 @@ TensorShapes tensors_of(const Description& description) {
 }
 
 std::uint64_t kv_bytes_per_token(const Description& description, std::size_t item_bytes) {
-  std::uint64_t bytes = 0;
-  for (const LayerDescription& layer : description.layers)
-    bytes +=
-        std::uint64_t{2} * static_cast<std::uint64_t>(layer.kv_heads * layer.head_dim) * item_bytes;
-  return bytes;
+  const LayerDescription& layer = description.layers.front();
+  const auto layers = static_cast<std::uint64_t>(description.attention_layers());
+  return 2 * layers * static_cast<std::uint64_t>(layer.kv_heads * layer.head_dim) * item_bytes;
 }
 
 }  // namespace hearth::decoder

@@ -39,8 +39,8 @@ Result<KvPages> KvPages::create(DeviceMemory& memory, const Description& descrip
   TRY(DeviceBlock block, memory.allocate(bytes));
   KvPages made(memory, std::move(block));
   made.pages_ = pages;
-  made.layers_ = static_cast<std::int32_t>(description.layers.size());
-  made.layer_bytes_ = bytes / description.layers.size();
+  made.layers_ = description.attention_layers();
+  made.layer_bytes_ = bytes / static_cast<std::uint64_t>(made.layers_);
   made.page_bytes_ = made.layer_bytes_ / static_cast<std::size_t>(pages);
   made.token_bytes_ = static_cast<std::size_t>(layer.head_dim) * kernels::item_bytes(type);
   return made;

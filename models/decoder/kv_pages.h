@@ -33,7 +33,7 @@ class KvPages {
 
   std::int32_t pages() const { return pages_; }
   std::uint64_t bytes() const { return block_.bytes(); }
-  // [pages, 2, kv_heads, HEARTH_PAGE_TOKENS, head_dim]
+  // Of the layers with attention. [pages, 2, kv_heads, HEARTH_PAGE_TOKENS, head_dim]
   void* layer(std::int32_t layer) const;
 
   // Copies the first tokens of a page into another, in all layers.

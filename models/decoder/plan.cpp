@@ -19,8 +19,20 @@ Op tap(std::int32_t state) {
   return {.kind = OpKind::kTap, .index = state};
 }
 
+// What a shared expert's MLP is multiplied by goes to what its last linear reads.
+void add_shared(std::vector<Op>& plan, const LayerWeights& weights) {
+  const Experts& experts = weights.experts;
+  plan.push_back(norm_linear(weights.mlp_norm, experts.shared_gate_up, Buffer::kShared));
+  plan.back().swiglu = true;
+  plan.push_back({.kind = OpKind::kGate,
+                  .in = Buffer::kRouted,
+                  .out = Buffer::kShared,
+                  .gates = {experts.gate_up.count, 1, experts.shared_down.matrix.in_features}});
+}
+
 void add_experts(std::vector<Op>& plan, const LayerWeights& weights) {
   plan.push_back(norm_linear(weights.mlp_norm, weights.experts.router, Buffer::kRouted));
+  if (weights.experts.has_shared()) add_shared(plan, weights);
   plan.push_back({.kind = OpKind::kRoute, .in = Buffer::kRouted, .weights = &weights});
   plan.push_back({.kind = OpKind::kExpertLinear,
                   .out = Buffer::kActivated,
@@ -32,22 +44,63 @@ void add_experts(std::vector<Op>& plan, const LayerWeights& weights) {
                   .out = Buffer::kExperts,
                   .weights = &weights});
   plan.push_back({.kind = OpKind::kCombine, .in = Buffer::kExperts, .weights = &weights});
+  if (weights.experts.has_shared())
+    plan.push_back(linear_add(Buffer::kShared, weights.experts.shared_down));
 }
 
-void add_layer(std::vector<Op>& plan, std::int32_t layer, const LayerWeights& weights) {
+void add_attention(std::vector<Op>& plan, std::int32_t cache, const LayerDescription& layer,
+                   const LayerWeights& weights) {
   plan.push_back(norm_linear(weights.attention_norm, weights.qkv, Buffer::kQkv));
   plan.push_back({.kind = OpKind::kRopeWrite,
                   .in = Buffer::kQkv,
                   .out = Buffer::kQkv,
-                  .index = layer,
+                  .index = cache,
                   .weights = &weights});
   plan.push_back(
-      {.kind = OpKind::kAttention, .in = Buffer::kQkv, .out = Buffer::kAttended, .index = layer});
-  plan.push_back(linear_add(Buffer::kAttended, weights.output));
+      {.kind = OpKind::kAttention, .in = Buffer::kQkv, .out = Buffer::kAttended, .index = cache});
+  if (!layer.gated) return;
+  const std::int64_t width = std::int64_t{layer.heads} * layer.head_dim;
+  plan.push_back({.kind = OpKind::kGate,
+                  .in = Buffer::kQkv,
+                  .out = Buffer::kAttended,
+                  .gates = {std::int64_t{layer.qkv_heads()} * layer.head_dim, width, width}});
+}
+
+void add_delta_rule(std::vector<Op>& plan, std::int32_t state, const LayerWeights& weights) {
+  plan.push_back(norm_linear(weights.attention_norm, weights.delta.input, Buffer::kQkv));
+  plan.push_back(norm_linear(weights.attention_norm, weights.delta.gates, Buffer::kGates));
+  plan.push_back({.kind = OpKind::kConvolve,
+                  .in = Buffer::kQkv,
+                  .out = Buffer::kQkv,
+                  .index = state,
+                  .weights = &weights});
+  plan.push_back({.kind = OpKind::kDeltaRule,
+                  .in = Buffer::kQkv,
+                  .out = Buffer::kAttended,
+                  .index = state,
+                  .weights = &weights});
+}
+
+void add_mlp(std::vector<Op>& plan, const LayerWeights& weights) {
   if (weights.experts.chosen > 0) return add_experts(plan, weights);
   plan.push_back(norm_linear(weights.mlp_norm, weights.gate_up, Buffer::kActivated));
   plan.back().swiglu = true;
   plan.push_back(linear_add(Buffer::kActivated, weights.down));
+}
+
+// Layers with a cache and layers with a state are numbered apart.
+struct Numbers {
+  std::int32_t caches = 0, states = 0;
+};
+
+void add_layer(std::vector<Op>& plan, const LayerDescription& layer, const LayerWeights& weights,
+               Numbers& numbers) {
+  if (layer.is_recurrent())
+    add_delta_rule(plan, numbers.states++, weights);
+  else
+    add_attention(plan, numbers.caches++, layer, weights);
+  plan.push_back(linear_add(Buffer::kAttended, weights.output));
+  add_mlp(plan, weights);
 }
 
 // The largest of a number over all layers.
@@ -64,8 +117,27 @@ std::int64_t chosen_of(const LayerDescription& layer) {
   return layer.mlp == MlpKind::kExperts ? layer.experts.chosen : 0;
 }
 
-std::int64_t count_of(const LayerDescription& layer) {
-  return layer.mlp == MlpKind::kExperts ? layer.experts.count : 0;
+// What the router says of a row: a number for each expert, and for a shared one.
+std::int64_t routed_of(const LayerDescription& layer) {
+  if (layer.mlp != MlpKind::kExperts) return 0;
+  return layer.experts.count + (layer.experts.has_shared() ? 1 : 0);
+}
+
+std::int64_t shared_of(const LayerDescription& layer) {
+  return layer.mlp == MlpKind::kExperts ? layer.experts.shared_intermediate_size : 0;
+}
+
+std::int64_t qkv_of(const LayerDescription& layer) {
+  if (layer.is_recurrent()) return layer.delta.channels() + layer.delta.values();
+  return std::int64_t{layer.qkv_heads() + (layer.gated ? layer.heads : 0)} * layer.head_dim;
+}
+
+std::int64_t attended_of(const LayerDescription& layer) {
+  return layer.is_recurrent() ? layer.delta.values() : std::int64_t{layer.heads} * layer.head_dim;
+}
+
+std::int64_t gates_of(const LayerDescription& layer) {
+  return layer.is_recurrent() ? 2 * layer.delta.value_heads : 0;
 }
 
 std::int64_t activations_of(const LayerDescription& layer) {
@@ -86,13 +158,15 @@ const void* last_expert(const Op& op) {
 std::vector<Op> build_plan(const Description& description, const Weights& weights) {
   const auto layers = static_cast<std::int32_t>(weights.layers.size());
   std::vector<Op> plan;
+  Numbers numbers;
   plan.push_back({.kind = OpKind::kEmbed});
   for (std::int32_t i = 0; i < layers; ++i) {
     plan.push_back(tap(i));
     // What a layer leaves is tapped before a DeepStack level is added to it.
     if (i > 0 && i <= description.deepstack_layers)
       plan.push_back({.kind = OpKind::kAddDeepstack, .index = i - 1});
-    add_layer(plan, i, weights.layers[static_cast<std::size_t>(i)]);
+    const auto number = static_cast<std::size_t>(i);
+    add_layer(plan, description.layers[number], weights.layers[number], numbers);
   }
   if (layers <= description.deepstack_layers)
     plan.push_back({.kind = OpKind::kAddDeepstack, .index = layers - 1});
@@ -119,9 +193,14 @@ std::array<const void*, 3> weights_of(const Op& op, const Weights& weights) {
       return {op.norm};
     case OpKind::kExpertLinear:
       return {op.norm, last_expert(op)};
+    case OpKind::kConvolve:
+      return {op.weights->delta.convolution};
+    case OpKind::kDeltaRule:
+      return {op.weights->delta.a_log, op.weights->delta.dt_bias, op.weights->delta.norm};
     case OpKind::kRoute:
     case OpKind::kCombine:
     case OpKind::kAttention:
+    case OpKind::kGate:
     case OpKind::kAddDeepstack:
       break;
   }
@@ -129,23 +208,26 @@ std::array<const void*, 3> weights_of(const Op& op, const Weights& weights) {
 }
 
 std::int64_t width_of(Buffer buffer, const Description& description) {
-  const LayerDescription& layer = description.layers.front();
   switch (buffer) {
     case Buffer::kHidden:
       break;
     case Buffer::kQkv:
-      return std::int64_t{layer.qkv_heads()} * layer.head_dim;
+      return most(description, qkv_of);
+    case Buffer::kGates:
+      return most(description, gates_of);
     case Buffer::kAttended:
-      return std::int64_t{layer.heads} * layer.head_dim;
+      return most(description, attended_of);
     case Buffer::kActivated:
       return most(description, activations_of);
     case Buffer::kRouted:
-      return most(description, count_of);
+      return most(description, routed_of);
     case Buffer::kChosen:
     case Buffer::kShares:
       return most(description, chosen_of);
     case Buffer::kExperts:
       return most(description, chosen_of) * description.hidden_size;
+    case Buffer::kShared:
+      return most(description, shared_of);
     case Buffer::kLogits:
       return description.vocabulary_size;
   }
@@ -168,9 +250,11 @@ std::size_t item_bytes_of(Buffer buffer, HearthType type) {
       return 4;
     case Buffer::kHidden:
     case Buffer::kQkv:
+    case Buffer::kGates:
     case Buffer::kAttended:
     case Buffer::kActivated:
     case Buffer::kExperts:
+    case Buffer::kShared:
       break;
   }
   return type == HEARTH_F32 ? 4 : 2;

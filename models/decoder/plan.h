@@ -19,16 +19,19 @@ namespace hearth::decoder {
 // The activations between operations, one row a token. [rows, width]
 enum class Buffer : std::uint8_t {
   kHidden,     // the residual stream, hidden
-  kQkv,        // (heads + 2 kv_heads) head_dim
-  kAttended,   // heads head_dim
+  kQkv,        // (heads + 2 kv_heads) head_dim, then gates of heads head_dim where there are some;
+               // of a delta rule its channels, then z
+  kGates,      // of a delta rule: b, then a, [2, value_heads]
+  kAttended,   // heads head_dim, or value_heads value_dim
   kActivated,  // silu(gate) up: intermediate, or for experts [chosen, intermediate]
-  kRouted,     // f32, what the router says of each expert
+  kRouted,     // f32, what the router says of each expert, then the gate of a shared one
   kChosen,     // i32, numbers of the chosen experts
   kShares,     // f32, what they count
   kExperts,    // [chosen, hidden], their results
+  kShared,     // as kActivated, of a shared expert
   kLogits,     // f32, vocabulary
 };
-inline constexpr std::size_t kBuffers = 9;
+inline constexpr std::size_t kBuffers = 11;
 
 enum class OpKind : std::uint8_t {
   kEmbed,         // hidden = embedding[token]; picture rows are replaced by their features
@@ -41,6 +44,10 @@ enum class OpKind : std::uint8_t {
   kRopeWrite,     // normalises and rotates queries (in place) and keys; keys and values go to the
                   // layer's cache
   kAttention,     // out = softmax(q kᵀ / sqrt(head_dim)) v over the layer's cache
+  kGate,          // out *= sigmoid of some columns of in
+  kConvolve,      // in place: silu(the convolution over time); moves the layer's windows on
+  kDeltaRule,     // out = what the delta rule reads of its state, normed and gated by z; moves the
+                  // layer's states on
   kAddDeepstack,  // hidden += feature level `index` at picture rows
   kTap,           // hands out hidden state `index`: in, or norm(in) where there is a norm
   kHead,          // logits = linear(norm(hidden)) of the rows whose logits are wanted
@@ -51,10 +58,17 @@ struct Op {
   Buffer in = Buffer::kHidden;
   Buffer out = Buffer::kHidden;
   bool swiglu = false;
-  std::int32_t index = 0;                 // layer of the cache, DeepStack level, or hidden state
+  // Of layers with a cache, or of those with a state, the how manieth; DeepStack level; hidden
+  // state.
+  std::int32_t index = 0;
   const float* norm = nullptr;            // [width of in]
   const Linear* linear = nullptr;         // kNormLinear, kLinearAdd, kHead
-  const LayerWeights* weights = nullptr;  // kRopeWrite, kRoute, kExpertLinear, kCombine
+  const LayerWeights* weights = nullptr;  // kRopeWrite, kRoute, kExpertLinear, kCombine, kConvolve,
+                                          // kDeltaRule
+  // kGate. [count] of `in` from column `first`: one each of the `width` numbers of a row, or 1.
+  struct Gates {
+    std::int64_t first = 0, count = 0, width = 0;
+  } gates = {};
 };
 
 // `weights` must outlive the plan.

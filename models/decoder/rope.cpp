@@ -25,13 +25,18 @@ std::uint8_t axis_of(const Rope& rope, std::int32_t channel) {
 
 }  // namespace
 
-RopeTable::RopeTable(const Rope& rope, std::int32_t head_dim) {
-  for (std::int32_t i = 0; i < head_dim / 2; ++i) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(head_dim);
+RopeTable::RopeTable(const Description& description) {
+  const Rope& rope = description.rope;
+  const std::int32_t rotated = description.rotated();
+  for (std::int32_t i = 0; i < rotated / 2; ++i) {
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(rotated);
     const auto power = static_cast<float>(std::pow(rope.theta, static_cast<double>(exponent)));
     frequencies.push_back(1.0F / power);
     axes.push_back(axis_of(rope, i));
   }
+  const auto half = static_cast<std::size_t>(description.layers.front().head_dim) / 2;
+  frequencies.resize(half, 0.0F);
+  axes.resize(half, 0);
 }
 
 }  // namespace hearth::decoder

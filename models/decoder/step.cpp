@@ -71,6 +71,7 @@ Result<void> Step::begin(const generate::Place& place, const generate::PageCopy&
       fixed_.tables.as<std::byte>() + static_cast<std::size_t>(place.slot) * stride_bytes,
       scratch_table_.data(), place.pages.size() * sizeof(std::int32_t)));
   if (copy.tokens > 0) CHECK_OK(pages_.copy(copy));
+  CHECK_OK(fixed_.recurrent.clear(place.slot));
   CHECK_OK(write_sampling(place, prompt, position_delta));
   CHECK_OK(write_counts(place.slot, prompt));
   slot = {.length = static_cast<std::int32_t>(prompt.ids.size()), .last_row = 0};
@@ -137,7 +138,7 @@ Result<void> Step::feed(const Feed& feed) {
   CHECK_OK(memory_.write(fixed_.rows.token, feed.ids.data(), bytes));
   CHECK_OK(memory_.write(fixed_.rows.position, feed.positions.data(), kAxes * bytes));
   host_slots_[static_cast<std::size_t>(feed.slot)].last_row = static_cast<std::int32_t>(rows - 1);
-  return launch_layers(rows, feed.first + rows);
+  return launch_layers({.rows = rows, .most_tokens = feed.first + rows, .one_slot = true});
 }
 
 Result<void> Step::run(std::span<const std::int32_t> slots) {
@@ -176,7 +177,7 @@ Result<void> Step::launch_step(const StepBucket& bucket) {
                               .index = fixed_.rows.index,
                               .position = fixed_.rows.position};
   CHECK_OK(check_status(kernels_.begin_step(&begin, memory_.stream()), "begin_step"));
-  CHECK_OK(launch_layers(bucket.rows, bucket.most_tokens));
+  CHECK_OK(launch_layers({.rows = bucket.rows, .most_tokens = bucket.most_tokens}));
   return draw(bucket.rows, fixed_.buffer(Buffer::kHidden), false);
 }
 
@@ -207,8 +208,8 @@ void Step::expect(std::int64_t rows) {
   launched_.push_back(drawn_);
 }
 
-Result<void> Step::launch_layers(std::int64_t rows, std::int64_t most_tokens) {
-  const HearthRopeAngles angles{.rows = rows,
+Result<void> Step::launch_layers(const Extent& extent) {
+  const HearthRopeAngles angles{.rows = extent.rows,
                                 .half = description_.layers.front().head_dim / 2,
                                 .position = fixed_.rows.position,
                                 .frequency = frequencies(),
@@ -218,7 +219,7 @@ Result<void> Step::launch_layers(std::int64_t rows, std::int64_t most_tokens) {
   CHECK_OK(check_status(kernels_.rope_angles(&angles, memory_.stream()), "rope_angles"));
   for (const Op& op : plan_) {
     CHECK_OK(memory_.await(weights_of(op, weights_)));
-    CHECK_OK(check_status(launch(op, rows, most_tokens), "a decode step"));
+    CHECK_OK(check_status(launch(op, extent), "a decode step"));
   }
   return {};
 }

@@ -46,11 +46,13 @@ class Step {
   const KvPages& pages() const { return pages_; }
   // The cache of a layer as kernels take it, with all page tables.
   HearthCache cache(std::int32_t layer) const;
+  const RecurrentStates& recurrent() const { return fixed_.recurrent; }
   // cos, sin of rotary positions: what HearthRopeAngles wants. Device memory.
   const float* frequencies() const { return fixed_.frequencies.as<float>(); }
   const std::uint8_t* axes() const { return fixed_.axes.as<std::uint8_t>(); }
 
-  // Readies a slot: page table, sampling, penalties' counts of the prompt; copies a shared page.
+  // Readies a slot: page table, states, sampling, penalties' counts of the prompt; copies a shared
+  // page.
   Result<void> begin(const generate::Place& place, const generate::PageCopy& copy,
                      const generate::TokenPrompt& prompt, std::int32_t position_delta);
   // As generate::Decoder::set_mask.
@@ -88,8 +90,15 @@ class Step {
                               std::int32_t position_delta);
   Result<void> write_counts(std::int32_t slot, const generate::TokenPrompt& prompt);
   Result<void> launch_step(const StepBucket& bucket);
-  Result<void> launch_layers(std::int64_t rows, std::int64_t most_tokens);
-  HearthStatus launch(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
+  // Rows that are launched together: no row has more tokens than most_tokens. Of one slot they are
+  // its next tokens, in order; else each row has a slot of its own.
+  struct Extent {
+    std::int64_t rows = 0;
+    std::int64_t most_tokens = 0;
+    bool one_slot = false;
+  };
+  Result<void> launch_layers(const Extent& extent);
+  HearthStatus launch(const Op& op, const Extent& extent) const;
   HearthStatus embed(std::int64_t rows) const;
   // Stores in the arithmetic type; where from and where to is left open.
   HearthLinear linear_call(const Linear& linear, const float* norm, std::int64_t rows) const;
@@ -99,10 +108,16 @@ class Step {
   HearthStatus combine(const Op& op, std::int64_t rows) const;
   HearthStatus rope_write(const Op& op, std::int64_t rows) const;
   HearthStatus attention(const Op& op, std::int64_t rows, std::int64_t most_tokens) const;
+  HearthStatus gate(const Op& op, std::int64_t rows) const;
+  template <class Run>
+  HearthStatus in_order(const Extent& extent, const Run& run) const;
+  HearthStatus convolve(const Op& op, std::int64_t first, std::int64_t rows) const;
+  HearthStatus delta_rule(const Op& op, std::int64_t first, std::int64_t rows) const;
   Result<void> draw(std::int64_t rows, const void* hidden, bool first);
   void expect(std::int64_t rows);
   std::uint64_t written_entries() const;
   Result<void> wait_for(std::uint64_t entries);
+  void* at(Buffer which, std::int64_t row, std::int64_t column = 0) const;
   std::int64_t width(Buffer which) const { return widths_[static_cast<std::size_t>(which)]; }
 
   const Description& description_;

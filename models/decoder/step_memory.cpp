@@ -14,6 +14,7 @@ struct Sizes {
   std::array<std::size_t, kBuffers> buffers{};
   std::size_t slots, counts, masks, tables, frequencies, axes, attention, sample, rows, ring,
       ring_head;
+  std::uint64_t recurrent;
 
   Sizes(const Description& description, HearthType type, const StepLimits& limits) {
     const LayerDescription& layer = description.layers.front();
@@ -39,11 +40,12 @@ struct Sizes {
     rows = kRowIntegers * sizeof(std::int32_t) + 2 * HEARTH_MAX_ROWS * half * sizeof(float);
     ring = kRingEntries * sizeof(HearthSampled);
     ring_head = sizeof(std::uint64_t);
+    recurrent = RecurrentStates::bytes(description, limits.slots);
   }
 
   std::uint64_t sum() const {
     std::uint64_t bytes = slots + counts + masks + tables + frequencies + axes + attention +
-                          sample + rows + ring + ring_head;
+                          sample + rows + ring + ring_head + recurrent;
     for (const std::size_t buffer : buffers) bytes += buffer;
     return bytes;
   }
@@ -89,6 +91,7 @@ Result<StepMemory> StepMemory::create(DeviceMemory& memory, const Description& d
   TRY(made.rows_block_, memory.allocate(sizes.rows));
   TRY(made.ring, memory.allocate_shared(sizes.ring));
   TRY(made.ring_head, memory.allocate_shared(sizes.ring_head));
+  TRY(made.recurrent, RecurrentStates::create(memory, description, limits.slots));
   const std::int32_t head_dim = description.layers.front().head_dim;
   made.rows = cut_rows(made.rows_block_, head_dim / 2);
   CHECK_OK(made.write_constants(memory, description));
@@ -97,7 +100,7 @@ Result<StepMemory> StepMemory::create(DeviceMemory& memory, const Description& d
 
 Result<void> StepMemory::write_constants(DeviceMemory& memory,
                                          const Description& description) const {
-  const RopeTable table(description.rope, description.layers.front().head_dim);
+  const RopeTable table(description);
   CHECK_OK(memory.write(frequencies.data(), table.frequencies.data(), frequencies.bytes()));
   return memory.write(axes.data(), table.axes.data(), axes.bytes());
 }

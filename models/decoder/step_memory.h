@@ -9,6 +9,7 @@
 #include "models/decoder/description.h"
 #include "models/decoder/device_memory.h"
 #include "models/decoder/plan.h"
+#include "models/decoder/recurrent_states.h"
 
 namespace hearth::decoder {
 
@@ -54,6 +55,7 @@ struct StepMemory {
   DeviceBlock ring;       // HearthSampled [kRingEntries], shared with the host
   DeviceBlock ring_head;  // u64, likewise
   StepRows rows;
+  RecurrentStates recurrent;  // of the slots
 
  private:
   DeviceBlock rows_block_;

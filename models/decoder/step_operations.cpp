@@ -6,7 +6,8 @@
 
 namespace hearth::decoder {
 
-HearthStatus Step::launch(const Op& op, std::int64_t rows, std::int64_t most_tokens) const {
+HearthStatus Step::launch(const Op& op, const Extent& extent) const {
+  const std::int64_t rows = extent.rows;
   switch (op.kind) {
     case OpKind::kEmbed:
       return embed(rows);
@@ -23,7 +24,13 @@ HearthStatus Step::launch(const Op& op, std::int64_t rows, std::int64_t most_tok
     case OpKind::kRopeWrite:
       return rope_write(op, rows);
     case OpKind::kAttention:
-      return attention(op, rows, most_tokens);
+      return attention(op, rows, extent.most_tokens);
+    case OpKind::kGate:
+      return gate(op, rows);
+    case OpKind::kConvolve:
+      return in_order(extent, [&](auto... part) { return convolve(op, part...); });
+    case OpKind::kDeltaRule:
+      return in_order(extent, [&](auto... part) { return delta_rule(op, part...); });
     // Pictures, hidden states and the choice of rows belong to prefill.
     case OpKind::kAddDeepstack:
     case OpKind::kTap:
@@ -149,6 +156,78 @@ HearthStatus Step::attention(const Op& op, std::int64_t rows, std::int64_t most_
       .output_stride = width(op.out),
       .workspace = fixed_.attention_workspace.data()};
   return kernels_.attention(&call, memory_.stream());
+}
+
+HearthStatus Step::gate(const Op& op, std::int64_t rows) const {
+  const HearthType type = op.in == Buffer::kRouted ? HEARTH_F32 : weights_.type;
+  const HearthGate call{.type = weights_.type,
+                        .rows = rows,
+                        .width = op.gates.width,
+                        .gate_type = type,
+                        .gates = op.gates.count,
+                        .gate = at(op.in, 0, op.gates.first),
+                        .gate_stride = width(op.in),
+                        .output = fixed_.buffer(op.out),
+                        .output_stride = width(op.out)};
+  return kernels_.gate(&call, memory_.stream());
+}
+
+// Calls run(first, rows): once, or for one row after the other where the next one continues from
+// what it leaves.
+template <class Run>
+HearthStatus Step::in_order(const Extent& extent, const Run& run) const {
+  if (!extent.one_slot) return run(std::int64_t{0}, extent.rows);
+  for (std::int64_t row = 0; row < extent.rows; ++row)
+    if (const HearthStatus status = run(row, std::int64_t{1}); status != HEARTH_OK) return status;
+  return HEARTH_OK;
+}
+
+HearthStatus Step::convolve(const Op& op, std::int64_t first, std::int64_t rows) const {
+  const DeltaRule& delta = *description_.delta_rule();
+  const HearthConvStep call{.type = weights_.type,
+                            .rows = rows,
+                            .channels = delta.channels(),
+                            .taps = delta.taps,
+                            .input = at(op.in, first),
+                            .input_stride = width(op.in),
+                            .weight = op.weights->delta.convolution,
+                            .slot = fixed_.rows.slot + first,
+                            .window = fixed_.recurrent.window(op.index),
+                            .output = at(op.out, first),
+                            .output_stride = width(op.out)};
+  return kernels_.conv_step(&call, memory_.stream());
+}
+
+HearthStatus Step::delta_rule(const Op& op, std::int64_t first, std::int64_t rows) const {
+  const DeltaRule& delta = *description_.delta_rule();
+  const HearthDeltaStep call{.type = weights_.type,
+                             .rows = rows,
+                             .key_heads = delta.key_heads,
+                             .value_heads = delta.value_heads,
+                             .key_dim = delta.key_dim,
+                             .value_dim = delta.value_dim,
+                             .qkv = at(op.in, first),
+                             .qkv_stride = width(op.in),
+                             .z = at(op.in, first, delta.channels()),
+                             .z_stride = width(op.in),
+                             .a = at(Buffer::kGates, first, delta.value_heads),
+                             .b = at(Buffer::kGates, first),
+                             .ab_stride = width(Buffer::kGates),
+                             .a_log = op.weights->delta.a_log,
+                             .dt_bias = op.weights->delta.dt_bias,
+                             .norm = op.weights->delta.norm,
+                             .norm_epsilon = static_cast<float>(description_.norm_epsilon),
+                             .slot = fixed_.rows.slot + first,
+                             .state = fixed_.recurrent.state(op.index),
+                             .output = at(op.out, first),
+                             .output_stride = width(op.out)};
+  return kernels_.delta_step(&call, memory_.stream());
+}
+
+void* Step::at(Buffer which, std::int64_t row, std::int64_t column) const {
+  return static_cast<std::byte*>(fixed_.buffer(which)) +
+         static_cast<std::size_t>(row * width(which) + column) *
+             item_bytes_of(which, weights_.type);
 }
 
 }  // namespace hearth::decoder

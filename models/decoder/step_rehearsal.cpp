@@ -18,7 +18,7 @@ Result<void> StepRehearsal::clear() {
   for (const DeviceBlock* block :
        {&fixed_.slots, &fixed_.counts, &fixed_.tables, &fixed_.ring, &fixed_.ring_head})
     CHECK_OK(memory_.clear(block->data(), block->bytes()));
-  return {};
+  return fixed_.recurrent.clear_all();
 }
 
 // All slots read page 0 but write a page of their own: two rows that wrote one place would race.

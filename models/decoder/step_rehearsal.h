@@ -26,7 +26,7 @@ class StepRehearsal : public RepeatableStep {
   Result<void> reset() override;
   Result<void> launch(const StepBucket& bucket) override;
   Result<std::vector<std::byte>> outcome() override;
-  // Slots, page tables and ring as they were before any step.
+  // Slots, page tables, states and ring as they were before any step.
   Result<void> finish();
 
  private:

@@ -1,5 +1,6 @@
 #include "models/decoder/traffic.h"
 
+#include "models/decoder/recurrent_states.h"
 #include "models/kernels/formats.h"
 #include "models/kernels/products.h"
 
@@ -29,6 +30,12 @@ std::uint64_t expert_bytes(const Op& op, std::int64_t hidden) {
   return norm_bytes(op.norm, hidden) + static_cast<std::uint64_t>(experts.chosen) * bytes_of(one);
 }
 
+std::uint64_t delta_bytes(const Op& op, const DeltaRule& delta, HearthType type) {
+  if (op.kind == OpKind::kConvolve)
+    return static_cast<std::uint64_t>(delta.channels() * delta.taps) * kernels::item_bytes(type);
+  return static_cast<std::uint64_t>(2 * delta.value_heads + delta.value_dim) * sizeof(float);
+}
+
 // Of one row.
 std::uint64_t weights_bytes_of(const Op& op, const Description& description,
                                const Weights& weights) {
@@ -45,9 +52,13 @@ std::uint64_t weights_bytes_of(const Op& op, const Description& description,
       return expert_bytes(op, hidden);
     case OpKind::kRopeWrite:
       return norm_bytes(op.weights->q_norm, head_dim) + norm_bytes(op.weights->k_norm, head_dim);
+    case OpKind::kConvolve:
+    case OpKind::kDeltaRule:
+      return delta_bytes(op, *description.delta_rule(), weights.type);
     case OpKind::kRoute:  // these compute on activations; a step has no taps and no pictures
     case OpKind::kCombine:
     case OpKind::kAttention:
+    case OpKind::kGate:
     case OpKind::kAddDeepstack:
     case OpKind::kTap:
       break;
@@ -61,6 +72,7 @@ StepTraffic traffic_of(const Description& description, const Weights& weights) {
   StepTraffic traffic;
   for (const Op& op : build_plan(description, weights))
     traffic.weights_bytes += weights_bytes_of(op, description, weights);
+  traffic.state_bytes = RecurrentStates::bytes(description, 1);
   traffic.token_bytes = kv_bytes_per_token(description, kernels::item_bytes(weights.type));
   return traffic;
 }

@@ -18,10 +18,11 @@ struct StepTraffic {
   // and norms, of experts those that are chosen, the head.
   std::uint64_t weights_bytes = 0;
   std::uint64_t token_bytes = 0;  // keys and values of one token, in all layers
+  std::uint64_t state_bytes = 0;  // what layers with a state read of it; as much is written
 
   // With so many tokens in the caches.
   std::uint64_t bytes(std::int32_t tokens) const {
-    return weights_bytes + token_bytes * static_cast<std::uint64_t>(tokens);
+    return weights_bytes + state_bytes + token_bytes * static_cast<std::uint64_t>(tokens);
   }
 };
 

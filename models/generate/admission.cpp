@@ -21,6 +21,7 @@ std::int32_t pages_for(std::int32_t tokens, std::int32_t page_tokens) {
 Admission::Admission(const Decoder& decoder)
     : page_tokens_(decoder.page_tokens()),
       page_bytes_(decoder.page_bytes()),
+      reuses_prefixes_(decoder.reuses_prefixes()),
       hash_key_(random_sip_key()),
       pool_(decoder.pages()),
       cache_(pool_) {
@@ -57,9 +58,9 @@ PageChain Admission::chain(std::uint32_t user, const TokenPrompt& prompt) const 
 }
 
 // An encoding must compute every token, for its hidden states. Of any other prompt the last token
-// is computed, for the logits.
+// is computed, for the logits; of all where pages are not all that a token leaves.
 std::int32_t Admission::cacheable_tokens(const Sequence& sequence) const {
-  return sequence.prompt().taps ? 0 : sequence.prompt_tokens() - 1;
+  return sequence.prompt().taps || !reuses_prefixes_ ? 0 : sequence.prompt_tokens() - 1;
 }
 
 Sequence* Admission::next(std::span<const std::unique_ptr<Sequence>> sequences) {
@@ -111,7 +112,7 @@ bool Admission::admit(Sequence& sequence) {
   lease.cached_tokens =
       static_cast<std::int32_t>(match.pages.size()) * page_tokens_ + match.copy_tokens;
   lease.kept_pages = static_cast<std::int32_t>(match.pages.size());
-  if (!sequence.prompt().taps) ++(lease.cached_tokens > 0 ? hits_ : misses_);
+  if (reuses_prefixes_ && !sequence.prompt().taps) ++(lease.cached_tokens > 0 ? hits_ : misses_);
   return true;
 }
 
@@ -144,7 +145,7 @@ void Admission::copied(Sequence& sequence) {
 }
 
 void Admission::keep(Sequence& sequence, std::int32_t tokens) {
-  if (sequence.prompt().taps) return;
+  if (sequence.prompt().taps || !reuses_prefixes_) return;
   Lease& lease = sequence.lease;
   const std::int32_t whole = tokens / page_tokens_;
   for (; lease.kept_pages < whole; ++lease.kept_pages)

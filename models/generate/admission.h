@@ -59,6 +59,7 @@ class Admission {
 
   const std::int32_t page_tokens_;
   const std::uint64_t page_bytes_;
+  const bool reuses_prefixes_;
   const SipKey hash_key_;
   PagePool pool_;
   PrefixCache cache_;

@@ -156,6 +156,9 @@ class Decoder {
   virtual std::int32_t page_tokens() const = 0;
   virtual std::int32_t pages() const = 0;  // shared by all slots
   virtual std::uint64_t page_bytes() const = 0;
+  // Whether a sequence may begin with pages that another one has filled. If not,
+  // Place.cached_tokens is always 0.
+  virtual bool reuses_prefixes() const { return true; }
 
   // Readies a slot for `prompt`, which outlives the slot's use, and its sampling.
   virtual Result<void> begin(models::OnEngine, const Place& place, const PageCopy& copy,

@@ -87,6 +87,20 @@ void name_experts(ExpertsDescription& experts, std::size_t layer) {
   }
 }
 
+// Errors: bad_model when nothing tells how large it is.
+Result<void> read_shared(const ConfigValue& text, const files::WeightIndex& index,
+                         std::size_t layer, ExpertsDescription& experts) {
+  const auto name = [&](std::string_view part) {
+    return mlp_name(layer, fmt::format("shared_expert.{}_proj.weight", part));
+  };
+  experts.shared = {name("gate"), name("up"), name("down")};
+  experts.shared_gate = mlp_name(layer, "shared_expert_gate.weight");
+  TRY(experts.shared_intermediate_size,
+      number(text["shared_expert_intermediate_size"], dimension(index, experts.shared.gate, 0),
+             kMostWidth));
+  return {};
+}
+
 // Numbers that all layers share. `layer`: one that has experts.
 Result<ExpertsDescription> read_numbers(const ConfigValue& text, const files::WeightIndex& index,
                                         const ExpertRules& rules, std::size_t layer,
@@ -120,6 +134,7 @@ Result<void> read_experts(const ConfigValue& text, const files::WeightIndex& ind
     TRY(layer.experts, read_numbers(text, index, rules, i, hidden));
     layer.experts.files = files_of(index, i, layer.experts, hidden);
     name_experts(layer.experts, i);
+    if (rules.shared) CHECK_OK(read_shared(text, index, i, layer.experts));
   }
   return {};
 }

@@ -19,6 +19,7 @@ namespace hearth::language {
 struct ExpertRules {
   bool always_normalised = false;   // whatever norm_topk_prob says
   bool assumed_normalised = false;  // of a config.json without it
+  bool shared = false;              // every mixture has a shared expert, too
 };
 
 // Gives experts to the layers of `description` that have some; the others stay as they are.

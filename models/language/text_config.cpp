@@ -7,6 +7,7 @@
 
 #include "models/files/model_file.h"
 #include "models/language/config_numbers.h"
+#include "models/language/delta_config.h"
 
 namespace hearth::language {
 namespace {
@@ -20,6 +21,8 @@ constexpr std::string_view kHead = "lm_head.weight";
 
 // Published sizes up to 4B share head and embedding, larger ones do not.
 constexpr std::int32_t kLargestTiedHiddenSize = 2560;
+// Of a head of Qwen3.5, unless config.json says otherwise.
+constexpr double kRotatedShare = 0.25;
 // Without norms that tell, heads are this wide, but for the smallest model's.
 constexpr std::int32_t kUsualHeadDim = 128, kSmallestHeadDim = 64, kSmallestHiddenSize = 896;
 
@@ -37,21 +40,33 @@ bool has(const files::WeightIndex& index, std::string_view name) {
   return index.find(in_first_layer(name)) != nullptr;
 }
 
+// Of the first layer that has attention, which need not be the first of all.
+std::int32_t attention_rows(const files::WeightIndex& index, std::string_view name,
+                            std::int32_t layers) {
+  std::int32_t rows = 0;
+  for (std::int32_t i = 0; i < layers && rows == 0; ++i)
+    rows = dimension(index, fmt::format("model.layers.{}.self_attn.{}", i, name), 0);
+  return rows;
+}
+
 Shapes read_shapes(const files::WeightIndex& index, const TextRules& rules) {
-  const auto rows = [&](std::string_view name) {
-    return dimension(index, in_first_layer(name), 0);
-  };
   Shapes shapes;
   shapes.layers = count_tensors(index, "model.layers.", ".input_layernorm.weight");
+  const auto rows = [&](std::string_view name) {
+    return attention_rows(index, name, shapes.layers);
+  };
   LayerDescription& layer = shapes.layer;
   layer.qk_norm = rules.qk_norm;
   const bool smallest = dimension(index, kEmbedding, 1) == kSmallestHiddenSize;
-  layer.head_dim = rules.qk_norm ? rows("self_attn.q_norm.weight")
-                                 : (smallest ? kSmallestHeadDim : kUsualHeadDim);
-  layer.heads = divided(rows("self_attn.q_proj.weight"), layer.head_dim);
-  layer.kv_heads = divided(rows("self_attn.k_proj.weight"), layer.head_dim);
+  layer.gated = rules.hybrid;
+  layer.head_dim =
+      rules.qk_norm ? rows("q_norm.weight") : (smallest ? kSmallestHeadDim : kUsualHeadDim);
+  layer.heads = divided(rows("q_proj.weight"), layer.head_dim * (layer.gated ? 2 : 1));
+  layer.kv_heads = divided(rows("k_proj.weight"), layer.head_dim);
   // Where all layers have experts nothing needs it.
-  layer.intermediate_size = has(index, "mlp.gate.weight") ? 1 : rows("mlp.gate_proj.weight");
+  layer.intermediate_size = has(index, "mlp.gate.weight")
+                                ? 1
+                                : dimension(index, in_first_layer("mlp.gate_proj.weight"), 0);
   return shapes;
 }
 
@@ -86,6 +101,16 @@ Result<decoder::Rope> read_rope(const ConfigValue& text, const TextRules& rules)
   std::transform(found.begin(), found.end(), read.sections.begin(),
                  [](std::int64_t section) { return static_cast<std::int32_t>(section); });
   return read;
+}
+
+// Channels of a head. Errors: bad_model.
+Result<std::int32_t> read_rotated(const ConfigValue& text, std::int32_t head_dim) {
+  const ConfigValue rope = text["rope_parameters"] ? text["rope_parameters"] : text["rope_scaling"];
+  const ConfigValue value =
+      rope["partial_rotary_factor"] ? rope["partial_rotary_factor"] : text["partial_rotary_factor"];
+  TRY(const double share, value.number_or(kRotatedShare));
+  if (!(share > 0.0 && share <= 1.0)) return value.error("is no share of a head");
+  return static_cast<std::int32_t>(share * head_dim);
 }
 
 // --- layers -------------------------------------------------------------------------------------
@@ -173,6 +198,19 @@ Result<void> name_layers(const ConfigValue& text, const files::WeightIndex& inde
   return {};
 }
 
+Result<void> make_hybrid(const ConfigValue& text, const files::WeightIndex& index,
+                         decoder::Description& description) {
+  const ConfigValue gate = text["attn_output_gate"];
+  TRY(const bool gated, gate.boolean_or(true));
+  if (!gated)
+    return fail(Code::kUnsupported,
+                gate.path() + " is false; hearth computes gated attention here");
+  if (description.layers.empty()) return {};
+  description.norms_less_one = true;
+  TRY(description.rope.rotated, read_rotated(text, description.layers.front().head_dim));
+  return read_delta_layers(text, index, description);
+}
+
 // --- head ---------------------------------------------------------------------------------------
 
 // Whether the embedding is the head, from wherever it is said.
@@ -227,6 +265,7 @@ Result<decoder::Description> read_text(const ConfigValue& json, const files::Wei
   read.embedding = kEmbedding;
   read.final_norm = "model.norm.weight";
   CHECK_OK(name_layers(text, index, rules, read));
+  if (rules.hybrid) CHECK_OK(make_hybrid(text, index, read));
   CHECK_OK(read_experts(text, index, rules.experts, read));
   CHECK_OK(name_head(json, text, index, read));
   return read;

@@ -33,6 +33,9 @@ struct TextRules {
   bool interleaved = true;
   std::int32_t published_context_tokens = 32'768;
   std::int32_t assumed_context_tokens = 32'768;
+  // Qwen3.5: layers of the delta rule between gated attention (delta_config.h), a part of each head
+  // rotated, norms stored less one.
+  bool hybrid = false;
   ExpertRules experts;
 };
 

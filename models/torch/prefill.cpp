@@ -45,6 +45,14 @@ std::size_t rows_bytes(const decoder::Description& description, std::int32_t max
          ((3 + kAxes) * sizeof(std::int32_t) + head_dim * sizeof(float));
 }
 
+// The last operation that leaves something of a row for later ones.
+const Op* last_write(const std::vector<Op>& plan) {
+  const auto found = std::find_if(plan.rbegin(), plan.rend(), [](const Op& op) {
+    return op.kind == OpKind::kRopeWrite || op.kind == OpKind::kDeltaRule;
+  });
+  return &*found;  // every layer has one of them
+}
+
 // -1 without taps.
 std::int32_t deepest(std::span<const Tap> taps) {
   std::int32_t state = -1;
@@ -63,9 +71,11 @@ Prefill::Prefill(const decoder::Description& description, const decoder::Weights
       compute_(compute),
       max_rows_(max_rows),
       plan_(build_plan(description, weights)),
+      last_write_(last_write(plan_)),
       widths_(widths_of(description)),
       linears_(compute),
-      attention_(compute) {}
+      attention_(compute),
+      delta_rules_(compute, description.delta_rule(), description.norm_epsilon) {}
 
 Result<std::unique_ptr<Prefill>> Prefill::create(const decoder::Description& description,
                                                  const decoder::Weights& weights,
@@ -84,6 +94,8 @@ std::uint64_t Prefill::scratch_bytes(const decoder::Description& description, He
                         ExpertGroups::bytes(most_entries(description, max_rows));
   for (std::size_t i = 0; i < decoder::kBuffers; ++i)
     bytes += buffer_bytes(static_cast<Buffer>(i), description, type, max_rows);
+  if (const decoder::DeltaRule* delta = description.delta_rule())
+    bytes += DeltaRules::scratch_bytes(*delta, max_rows);
   return bytes;
 }
 
@@ -121,17 +133,11 @@ Result<void> Prefill::run(const Run& run) {
   for (const Op& op : plan_) {
     CHECK_OK(execute(op, run, part));
     if (op.kind == OpKind::kTap && op.index == last) break;
-    if (!is_last_write(op) || !run.taps.empty()) continue;
+    if (&op != last_write_ || !run.taps.empty()) continue;
     part = {.first = run.wanted_from, .rows = part.rows - run.wanted_from};
     if (part.rows == 0) break;
   }
   return {};
-}
-
-// Whether everything that follows is only for the rows that are wanted themselves.
-bool Prefill::is_last_write(const Op& op) const {
-  return op.kind == OpKind::kRopeWrite &&
-         static_cast<std::size_t>(op.index) + 1 == description_.layers.size();
 }
 
 void* Prefill::buffer(Buffer which, std::int64_t row) const {
@@ -183,6 +189,14 @@ Result<void> Prefill::execute(const Op& op, const Run& run, const Part& part) {
       return rope_write(op, rows);
     case OpKind::kAttention:
       return attention(op, run, part);
+    case OpKind::kGate:
+      return gate(op, part);
+    case OpKind::kConvolve:
+      delta_rules_.convolve(delta_chunk(op, run), op.weights->delta);
+      return {};
+    case OpKind::kDeltaRule:
+      delta_rules_.run(delta_chunk(op, run), op.weights->delta);
+      return {};
     case OpKind::kAddDeepstack:
       add_deepstack(op, run);
       return {};

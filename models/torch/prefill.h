@@ -19,6 +19,7 @@
 #include "models/decoder/step.h"
 #include "models/torch/attention.h"
 #include "models/torch/compute.h"
+#include "models/torch/delta_rule.h"
 #include "models/torch/expert_groups.h"
 #include "models/torch/features.h"
 #include "models/torch/linear.h"
@@ -98,7 +99,6 @@ class Prefill {
   Result<void> begin(const Run& run);
   Result<void> execute(const decoder::Op& op, const Run& run, const Part& part);
   Result<void> embed(const Run& run);
-  bool is_last_write(const decoder::Op& op) const;
   Result<void> product(const decoder::Op& op, const Part& part);
   Result<void> route(const decoder::Op& op, const Part& part);
   Result<void> expert_linear(const decoder::Op& op, const Part& part);
@@ -106,6 +106,8 @@ class Prefill {
   Result<void> many_experts(const decoder::Op& op, const Part& part);
   Result<void> gather_rows(const decoder::Op& op, const Part& part);
   Result<void> combine(const decoder::Op& op, const Part& part);
+  Result<void> gate(const decoder::Op& op, const Part& part);
+  DeltaChunk delta_chunk(const decoder::Op& op, const Run& run) const;
   Result<void> rope_write(const decoder::Op& op, std::int64_t rows);
   Result<void> attention(const decoder::Op& op, const Run& run, const Part& part);
   void add_deepstack(const decoder::Op& op, const Run& run);
@@ -125,9 +127,11 @@ class Prefill {
   const Compute compute_;
   const std::int32_t max_rows_;
   const std::vector<decoder::Op> plan_;
+  const decoder::Op* const last_write_;  // what follows it is only for the rows that are wanted
   const decoder::Widths widths_;
   Linears linears_;
   Attention attention_;
+  DeltaRules delta_rules_;
   std::array<decoder::DeviceBlock, decoder::kBuffers> buffers_;  // [max_rows, width]; no logits
   decoder::DeviceBlock normed_;                                  // [max_rows, hidden]
   ExpertGroups groups_;                                          // of the layer at hand

@@ -22,7 +22,7 @@ constexpr std::int32_t kAxes = 3;
 std::int32_t most_fed_rows(const Compute& compute, const decoder::Weights& weights) {
   if (compute.attention_is_chosen) return 0;  // steps have an attention of their own
   if (compute.amx || compute.device >= 0) return HEARTH_MAX_ROWS;
-  const HearthFormat format = weights.layers.front().qkv.matrix.format;
+  const HearthFormat format = weights.layers.front().output.matrix.format;
   const bool direct = format == HEARTH_FORMAT_F32 || format == HEARTH_FORMAT_BF16;
   return (direct ? 2 : 4) * HEARTH_MAX_ROWS;
 }

@@ -60,6 +60,8 @@ class SlotDecoder : public generate::Decoder {
   std::int32_t pages() const override { return step_->limits().pages; }
   std::uint64_t page_bytes() const override;
   std::uint64_t step_bytes(std::int32_t tokens) const override { return traffic_.bytes(tokens); }
+  // A page has keys and values, but not what layers with a state knew at its end.
+  bool reuses_prefixes() const override { return description_.recurrent_layers() == 0; }
 
   Result<void> begin(models::OnEngine, const generate::Place& place, const generate::PageCopy& copy,
                      const generate::TokenPrompt& prompt) override;

@@ -99,7 +99,9 @@ struct Part {
   }
   // Whether the file's bytes are what the arena wants.
   bool is_verbatim() const {
-    if (placement.is_packed() || source.is_transposed() || source.scale != nullptr) return false;
+    if (placement.is_packed() || placement.added != 0.0F || source.is_transposed() ||
+        source.scale != nullptr)
+      return false;
     const bool equal_types =
         source.entry->dtype == (target_type() == HEARTH_F32 ? DType::kF32 : DType::kBF16);
     return equal_types && (source.step == 1 || row_bytes() >= kLeastScatteredBytes);
@@ -250,6 +252,7 @@ class Loading {
     if (part.placement.is_packed()) return pack(part, stored, staging.widened);
     if (part.source.step == 1) {
       convert(part.read_type(), stored, part.target_type(), target_of(part), part.elements());
+      add(part);
       return {};
     }
     const auto stride = part.target_row_bytes() * static_cast<std::size_t>(part.source.step);
@@ -257,6 +260,13 @@ class Loading {
       convert(part.read_type(), stored + row * part.row_bytes(), part.target_type(),
               target_of(part) + row * stride, static_cast<std::size_t>(part.placement.columns));
     return {};
+  }
+
+  // To numbers that are there, of a part without gaps.
+  void add(const Part& part) const {
+    if (part.placement.added == 0.0F) return;
+    auto* numbers = reinterpret_cast<float*>(target_of(part));
+    for (std::size_t i = 0; i < part.elements(); ++i) numbers[i] += part.placement.added;
   }
 
   // The part's rows in read_type(), one after another.

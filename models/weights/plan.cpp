@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "models/weights/head_rows.h"
 #include "models/weights/stored_codes.h"
 
 namespace hearth::weights {
@@ -50,16 +51,60 @@ class Planner {
   Result<void> add_layer(const LayerDescription& layer) {
     LayerPlaces places;
     TRY(places.attention_norm, norm(layer.attention_norm));
-    TRY(places.qkv, linear({layer.q, layer.k, layer.v}, Joined::kStacked));
-    if (layer.qk_norm) {
-      TRY(places.q_norm, norm(layer.q_norm));
-      TRY(places.k_norm, norm(layer.k_norm));
-    }
+    CHECK_OK(layer.is_recurrent() ? add_delta_rule(layer.delta, places.delta)
+                                  : add_attention(layer, places));
     TRY(places.output, linear({layer.output}, Joined::kStacked));
     TRY(places.mlp_norm, norm(layer.mlp_norm));
     CHECK_OK(add_mlp(layer, places));
     plan_.layers.push_back(places);
     return {};
+  }
+
+  Result<void> add_delta_rule(const decoder::DeltaRule& delta, DeltaRulePlaces& places) {
+    const std::vector<std::string> input = {delta.input_qkv, delta.input_z};
+    TRY(places.input, place(input, linear_format(input)));
+    TRY(places.gates, place({delta.input_b, delta.input_a}, arithmetic()));
+    TRY(places.convolution, place({delta.convolution}, arithmetic()));
+    TRY(places.a_log, place({delta.a_log}, HEARTH_FORMAT_F32));
+    TRY(places.dt_bias, place({delta.dt_bias}, HEARTH_FORMAT_F32));
+    TRY(places.norm, place({delta.norm}, HEARTH_FORMAT_F32));
+    return {};
+  }
+
+  Result<void> add_attention(const LayerDescription& layer, LayerPlaces& places) {
+    const std::vector<std::string> names = {layer.q.weight, layer.k.weight, layer.v.weight};
+    TRY(places.qkv.weight, heads(layer, names, linear_format(names)));
+    TRY(const bool biased, all_have_biases({layer.q, layer.k, layer.v}));
+    if (biased) {
+      TRY(places.qkv.bias, heads(layer, {layer.q.bias, layer.k.bias, layer.v.bias}, arithmetic()));
+    }
+    if (!layer.qk_norm) return {};
+    TRY(places.q_norm, head_norm(layer, layer.q_norm));
+    TRY(places.k_norm, head_norm(layer, layer.k_norm));
+    return {};
+  }
+
+  // Weights or biases of queries, keys, values and gates.
+  Result<Place> heads(const LayerDescription& layer, const std::vector<std::string>& names,
+                      HearthFormat format) {
+    HeadTensors tensors;
+    TRY(tensors.q, stored(names[0]));
+    TRY(tensors.k, stored(names[1]));
+    TRY(tensors.v, stored(names[2]));
+    return put(
+        {.format = format,
+         .rows = std::int64_t{layer.qkv_heads() + (layer.gated ? layer.heads : 0)} * layer.head_dim,
+         .columns = columns_of(*tensors.q.entry),
+         .sources = stack_heads(layer, description_.rotated(), tensors)});
+  }
+
+  Result<Place> head_norm(const LayerDescription& layer, const std::string& name) {
+    TRY(const Source norm, stored(name));
+    return put({.format = HEARTH_FORMAT_F32,
+                .rows = layer.head_dim,
+                .columns = 1,
+                .added = norm_offset(),
+                .sources = turn_norm(layer, description_.rotated(), norm)});
   }
 
   Result<void> add_mlp(const LayerDescription& layer, LayerPlaces& places) {
@@ -70,7 +115,15 @@ class Planner {
   }
 
   Result<void> add_experts(const ExpertsDescription& experts, ExpertPlaces& places) {
-    TRY(places.router, place({experts.router}, arithmetic()));
+    std::vector<std::string> routers = {experts.router};
+    if (experts.has_shared()) {
+      routers.push_back(experts.shared_gate);
+      const std::vector<std::string> both = {experts.shared.gate, experts.shared.up};
+      const std::vector<std::string> down = {experts.shared.down};
+      TRY(places.shared_gate_up.weight, place(both, linear_format(both), Joined::kInterleaved));
+      TRY(places.shared_down.weight, place(down, linear_format(down)));
+    }
+    TRY(places.router, place(routers, arithmetic()));
     places.gate_up = plan_.placements.size();
     places.count = experts.count;
     places.chosen = experts.chosen;
@@ -144,23 +197,36 @@ class Planner {
     return {};
   }
 
+  float norm_offset() const { return description_.norms_less_one ? 1.0F : 0.0F; }
+
   // Norms multiply in f32.
-  Result<Place> norm(const std::string& name) { return place({name}, HEARTH_FORMAT_F32); }
+  Result<Place> norm(const std::string& name) {
+    TRY(const Place placed, place({name}, HEARTH_FORMAT_F32));
+    plan_.placements[placed].added = norm_offset();
+    return placed;
+  }
 
   Result<LinearPlace> linear(const std::vector<LinearNames>& parts, Joined joined) {
     std::vector<std::string> weights;
     std::vector<std::string> biases;
     for (const LinearNames& part : parts) {
       weights.push_back(part.weight);
-      if (!part.bias.empty()) biases.push_back(part.bias);
+      biases.push_back(part.bias);
     }
-    if (!biases.empty() && biases.size() != parts.size())
-      return fail(Code::kBadModel, parts.front().weight + ": only some parts have a bias");
     LinearPlace placed;
     TRY(placed.weight, place(weights, linear_format(weights), joined));
-    if (biases.empty()) return placed;
+    TRY(const bool biased, all_have_biases(parts));
+    if (!biased) return placed;
     TRY(placed.bias, place(biases, arithmetic(), joined));
     return placed;
+  }
+
+  static Result<bool> all_have_biases(const std::vector<LinearNames>& parts) {
+    const auto biased = std::count_if(parts.begin(), parts.end(),
+                                      [](const LinearNames& part) { return !part.bias.empty(); });
+    if (biased != 0 && static_cast<std::size_t>(biased) != parts.size())
+      return fail(Code::kBadModel, parts.front().weight + ": only some parts have a bias");
+    return biased != 0;
   }
 
   Result<void> further(const Tensor& tensor) {
@@ -192,8 +258,7 @@ class Planner {
       placement.sources.push_back(source);
       placement.rows += rows;
     }
-    put(placement);
-    return plan_.placements.size() - 1;
+    return put(std::move(placement));
   }
 
   Result<const files::WeightEntry*> readable(const std::string& name) const {
@@ -203,6 +268,12 @@ class Planner {
                 fmt::format("{} in {} is {}; weights are read as f32, bf16 or f16, or as FP8 or "
                             "INT8 with scales",
                             entry->stored_name, index_.label_of(*entry), name_of(entry->dtype)));
+  }
+
+  // A tensor of which any rows can be taken.
+  Result<Source> stored(const std::string& name) const {
+    TRY(const files::WeightEntry* entry, readable(name));
+    return Source{.entry = entry, .scale = scale_of(name)};
   }
 
   const files::StoredScale* scale_of(const std::string& name) const {
@@ -247,7 +318,7 @@ class Planner {
     return columns;
   }
 
-  void put(Placement placement) {
+  Place put(Placement placement) {
     placement.keeps_codes = keeps_codes(placement);
     placement.bytes = hearth_matrix_bytes(placement.format, placement.rows, placement.columns);
     placement.scale_bytes = hearth_scale_bytes(placement.format, placement.rows, placement.columns);
@@ -258,6 +329,7 @@ class Planner {
       plan_.source_bytes += static_cast<std::uint64_t>(source.rows * placement.columns) *
                             hearth::item_bytes(source.entry->dtype);
     plan_.placements.push_back(std::move(placement));
+    return plan_.placements.size() - 1;
   }
 
   const files::WeightIndex& index_;
@@ -276,6 +348,7 @@ class Binder {
   }
   const float* floats(Place place) const { return static_cast<const float*>(data(place)); }
   decoder::Linear linear(LinearPlace place) const {
+    if (place.weight == kNowhere) return {};
     return {matrix_in(plan_.placements[place.weight], base_), data(place.bias)};
   }
   // Every second placement from `first` on.
@@ -289,13 +362,24 @@ class Binder {
             .gate_up = matrices(places.gate_up, places.count),
             .down = matrices(places.gate_up + 1, places.count),
             .chosen = places.chosen,
-            .normalised = places.normalised};
+            .normalised = places.normalised,
+            .shared_gate_up = linear(places.shared_gate_up),
+            .shared_down = linear(places.shared_down)};
+  }
+  decoder::DeltaRuleWeights delta_rule(const DeltaRulePlaces& places) const {
+    return {.input = linear({places.input, kNowhere}),
+            .gates = linear({places.gates, kNowhere}),
+            .convolution = data(places.convolution),
+            .a_log = floats(places.a_log),
+            .dt_bias = floats(places.dt_bias),
+            .norm = floats(places.norm)};
   }
   decoder::LayerWeights layer(const LayerPlaces& places) const {
     decoder::LayerWeights made = {.attention_norm = floats(places.attention_norm),
                                   .qkv = linear(places.qkv),
                                   .q_norm = floats(places.q_norm),
                                   .k_norm = floats(places.k_norm),
+                                  .delta = delta_rule(places.delta),
                                   .output = linear(places.output),
                                   .mlp_norm = floats(places.mlp_norm)};
     if (places.experts.count > 0) {

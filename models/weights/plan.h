@@ -61,6 +61,7 @@ struct Placement {
   std::uint64_t bytes = 0;
   std::uint64_t scale_offset = 0;
   std::uint64_t scale_bytes = 0;  // 0: none
+  float added = 0.0F;             // to every number, in f32: norms that are stored less one
   std::vector<Source> sources{};
   bool keeps_codes = false;  // the files' codes and scales, not rounded anew
 
@@ -81,15 +82,21 @@ struct LinearPlace {
 // between the experts.
 struct ExpertPlaces {
   Place router = kNowhere;
+  LinearPlace shared_gate_up, shared_down;  // nowhere without a shared expert
   Place gate_up = kNowhere;
   std::int64_t count = 0;  // 0: the layer has no experts
   std::int64_t chosen = 0;
   bool normalised = true;
 };
+struct DeltaRulePlaces {
+  Place input = kNowhere, gates = kNowhere, convolution = kNowhere;
+  Place a_log = kNowhere, dt_bias = kNowhere, norm = kNowhere;
+};
 struct LayerPlaces {
   Place attention_norm = kNowhere, q_norm = kNowhere, k_norm = kNowhere, mlp_norm = kNowhere;
   LinearPlace qkv, output, gate_up, down;
-  ExpertPlaces experts;  // instead of gate_up and down
+  DeltaRulePlaces delta;  // instead of qkv
+  ExpertPlaces experts;   // instead of gate_up and down
 };
 
 struct Plan {

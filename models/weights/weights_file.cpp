@@ -237,7 +237,8 @@ std::uint64_t fingerprint_of(const files::WeightIndex& index, const Plan& plan) 
   add_all(print, kLayoutVersion, plan.bytes, plan.placements.size());
   for (const Placement& placement : plan.placements) {
     add_all(print, placement.format, placement.rows, placement.columns, placement.offset,
-            placement.scale_offset, placement.keeps_codes, placement.sources.size());
+            placement.scale_offset, placement.keeps_codes, placement.added != 0.0F,
+            placement.sources.size());
     for (const Source& source : placement.sources) {
       add_entry(print, index, *source.entry);
       add_all(print, source.rows, source.first, source.step, source.from, source.column,

@@ -176,31 +176,47 @@ TEST(Plan, EveryLayerWritesItsOwnCacheOnce) {
   EXPECT_EQ(layers, (std::multiset<std::int32_t>{0, 1, 2}));
 }
 
+Description with_rope(std::int32_t head_dim, const Rope& rope) {
+  Description description = small(1, 0);
+  description.layers[0].head_dim = head_dim;
+  description.rope = rope;
+  return description;
+}
+
 std::string axes(const Rope& rope, std::int32_t head_dim) {
   std::string letters;
-  for (const std::uint8_t axis : RopeTable(rope, head_dim).axes) letters += "thw"[axis];
+  for (const std::uint8_t axis : RopeTable(with_rope(head_dim, rope)).axes) letters += "thw"[axis];
   return letters;
 }
 
 TEST(Rope, InterleavedSectionsTakeTurnsUntilTheyAreSpent) {
-  EXPECT_EQ(axes({10'000.0, {4, 2, 2}, true}, 16), "thwthwtt");
-  EXPECT_EQ(axes({10'000.0, {2, 3, 3}, true}, 16), "thwthwth");
+  EXPECT_EQ(axes({10'000.0, 0, {4, 2, 2}, true}, 16), "thwthwtt");
+  EXPECT_EQ(axes({10'000.0, 0, {2, 3, 3}, true}, 16), "thwthwth");
 }
 
 TEST(Rope, ContiguousSectionsFollowEachOther) {
-  EXPECT_EQ(axes({10'000.0, {4, 2, 2}, false}, 16), "tttthhww");
+  EXPECT_EQ(axes({10'000.0, 0, {4, 2, 2}, false}, 16), "tttthhww");
 }
 
 TEST(Rope, WithoutSectionsOneAxisTurnsAll) {
-  EXPECT_EQ(axes({10'000.0, {0, 0, 0}, true}, 16), "tttttttt");
+  EXPECT_EQ(axes({10'000.0, 0, {0, 0, 0}, true}, 16), "tttttttt");
 }
 
 TEST(Rope, FrequenciesArePowersOfTheta) {
-  const RopeTable table({10'000.0, {0, 0, 0}, true}, 8);
+  const RopeTable table(with_rope(8, {10'000.0, 0, {0, 0, 0}, true}));
   ASSERT_EQ(table.frequencies.size(), 4U);
   for (int i = 0; i < 4; ++i)
     EXPECT_FLOAT_EQ(table.frequencies[static_cast<std::size_t>(i)],
                     static_cast<float>(std::pow(10'000.0, -2.0 * i / 8.0)));
+}
+
+TEST(Rope, WhatIsNotRotatedHasNoFrequency) {
+  const RopeTable table(with_rope(16, {10'000.0, 8, {2, 1, 1}, true}));
+  ASSERT_EQ(table.frequencies.size(), 8U);
+  for (int i = 0; i < 8; ++i)
+    EXPECT_FLOAT_EQ(table.frequencies[static_cast<std::size_t>(i)],
+                    i < 4 ? static_cast<float>(std::pow(10'000.0, -2.0 * i / 8.0)) : 0.0F);
+  EXPECT_EQ(axes({10'000.0, 8, {2, 1, 1}, true}, 16), "thwttttt");
 }
 
 }  // namespace

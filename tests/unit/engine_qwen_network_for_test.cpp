@@ -8,6 +8,7 @@
 #include "models/host_cpu.h"
 #include "models/language/recognise.h"
 #include "models/qwen2_5_vl/family.h"
+#include "models/qwen3_5/family.h"
 #include "models/qwen3_vl/family.h"
 #include "models/qwen_text/family.h"
 #include "models/torch/tensors.h"
@@ -18,6 +19,7 @@ namespace hearth::language {
 
 const FamilyRules& family_of(const std::string& name) {
   if (name.starts_with("qwen2_5_vl/")) return qwen2_5_vl::rules();
+  if (name.starts_with("qwen3_5")) return qwen3_5::rules();
   if (name.starts_with("qwen3_vl_moe/")) return qwen3_vl::rules();
   return name.find('/') == std::string::npos ? qwen3_vl::rules() : qwen_text::rules();
 }

@@ -97,6 +97,16 @@ INSTANTIATE_TEST_SUITE_P(Qwen25Vl, Request,
 INSTANTIATE_TEST_SUITE_P(Qwen3VlMoe, Request,
                          Combine(Values("qwen3_vl_moe/hub_bf16"), Values("text", "one", "two")),
                          name_of);
+INSTANTIATE_TEST_SUITE_P(Qwen35, Request,
+                         Combine(Values("qwen3_5/tied_bf16"), Values("text", "long", "one", "two")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Qwen35Untied, Request,
+                         Combine(Values("qwen3_5/untied_f32"), Values("text", "long", "two")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Qwen35Moe, Request,
+                         Combine(Values("qwen3_5_moe/fused_bf16", "qwen3_5_moe/experts_f32"),
+                                 Values("text", "one")),
+                         name_of);
 INSTANTIATE_TEST_SUITE_P(QwenTextMoe, Request,
                          Combine(Values("qwen3_moe/experts_bf16", "qwen3_moe/mixed_f32"),
                                  Values("text", "short", "long")),

@@ -2,6 +2,7 @@
 // before its weights are there.
 
 #include "models/language/model.h"
+#include "models/qwen3_5/family.h"
 #include "models/qwen3_vl/family.h"
 #include "tests/unit/engine_requests_for_test.h"
 #include "tests/unit/evictable_for_test.h"
@@ -19,9 +20,11 @@ const models::OnEngine kOnEngine = models::EngineThreadForTest::on_engine();
 const char* const kQuestion =
     "What is to be seen in this picture, and what is there in all the others that were not sent?";
 
+// Cases are named family/case; those of qwen3_vl by the case alone.
 models::ModelFiles case_files(const std::string& name) {
-  auto files = models::open_folder(std::filesystem::path(HEARTH_SOURCE_DIR) / "tests" / "data" /
-                                   "qwen3_vl" / name);
+  auto files =
+      models::open_folder(std::filesystem::path(HEARTH_SOURCE_DIR) / "tests" / "data" /
+                          (name.find('/') == std::string::npos ? "qwen3_vl/" + name : name));
   std::erase_if(files, [](const auto& file) { return file.label == "oracle.safetensors"; });
   return files;
 }
@@ -34,7 +37,8 @@ std::shared_ptr<models::Model> load_on(std::unique_ptr<decoder::DeviceMemory> me
   options.slots = 2;
   const auto index = files::WeightIndex::read(files);
   if (!index) throw std::runtime_error(index.error().what);
-  auto model = load_model(files, *index, qwen3_vl::rules(), options, std::move(memory));
+  const FamilyRules& family = name.starts_with("qwen3_5") ? qwen3_5::rules() : qwen3_vl::rules();
+  auto model = load_model(files, *index, family, options, std::move(memory));
   if (!model) throw std::runtime_error(model.error().what);
   return *std::move(model);
 }
@@ -223,6 +227,12 @@ INSTANTIATE_TEST_SUITE_P(Qwen3Vl, Rest,
                          testing::Values(std::pair("shallow_bf16", "float32"),
                                          std::pair("tied_bf16", "bfloat16"),
                                          std::pair("untied_shards_f32", "int8")),
+                         [](const auto& info) { return std::string(info.param.second); });
+
+// Beside weights these have states, of which nothing is kept.
+INSTANTIATE_TEST_SUITE_P(Qwen35, Rest,
+                         testing::Values(std::pair("qwen3_5/tied_bf16", "bfloat16"),
+                                         std::pair("qwen3_5_moe/fused_bf16", "int8")),
                          [](const auto& info) { return std::string(info.param.second); });
 
 TEST(Resting, AModelThatIsDroppedMeanwhileGivesEverythingBack) {

@@ -37,13 +37,8 @@ struct Recorded<kKernel> {
 inline const HearthKernels& recording_kernels() {
   static const HearthKernels kernels = [] {
     HearthKernels table = *hearth_kernels_ref();
-    table.linear = Recorded<&HearthKernels::linear>::run;
-    table.embed = Recorded<&HearthKernels::embed>::run;
-    table.rope_angles = Recorded<&HearthKernels::rope_angles>::run;
-    table.rope_write = Recorded<&HearthKernels::rope_write>::run;
-    table.attention = Recorded<&HearthKernels::attention>::run;
-    table.begin_step = Recorded<&HearthKernels::begin_step>::run;
-    table.sample = Recorded<&HearthKernels::sample>::run;
+#define OPERATION(name, Call) table.name = Recorded<&HearthKernels::name>::run;
+#include "models/kernels/operations.def"
     return table;
   }();
   return kernels;
