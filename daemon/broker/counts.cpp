@@ -1,6 +1,7 @@
 #include "daemon/broker/counts.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace hearth::broker {
 
@@ -38,15 +39,19 @@ bool count_answered(Core& core, JobId id, const InFrame& frame) {
   return true;
 }
 
-void fail_counts(Core& core, const Model& model, Counts which, const Error& error) {
+void fail_waiting_counts(Core& core, const Model& model, const Error& error) {
   std::vector<Caller> callers;
   std::erase_if(core.counts, [&](const auto& entry) {
     const CountCall& count = entry.second;
-    const bool ends = count.model == model.id && (which == Counts::kAll || !count.body.empty());
+    const bool ends = count.model == model.id && !count.body.empty();
     if (ends) callers.push_back(count.caller);
     return ends;
   });
   for (const Caller caller : callers) core.fail(caller, error);
+}
+
+void counts_lose_worker(Core& core, const Error& error) {
+  for (const auto& [id, count] : std::exchange(core.counts, {})) core.fail(count.caller, error);
 }
 
 void drop_count(Core& core, Caller caller) {

@@ -16,9 +16,10 @@ void send_counts(Core& core, const Model& model);
 // The worker's answer, a reply or an error, to the question `id`. False: it makes no sense.
 bool count_answered(Core& core, JobId id, const InFrame& frame);
 
-// Ends the questions about `model` that wait, or, if the worker is gone, all of them.
-enum class Counts { kWaiting, kAll };
-void fail_counts(Core& core, const Model& model, Counts which, const Error& error);
+// Ends the questions about `model` that wait.
+void fail_waiting_counts(Core& core, const Model& model, const Error& error);
+// The worker is gone: every question ends.
+void counts_lose_worker(Core& core, const Error& error);
 // Nobody wants the answer any more: of one request, of a whole connection.
 void drop_count(Core& core, Caller caller);
 void drop_counts_of(Core& core, ConnectionId client);

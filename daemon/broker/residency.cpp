@@ -27,7 +27,7 @@ std::vector<Caller> take(std::vector<Caller>& callers) {
 void end_waiting(Core& core, Model& model, const Error& error) {
   for (const Caller caller : take(model.offerers)) core.fail(caller, error);
   for (const Caller caller : take(model.loaders)) core.fail(caller, error);
-  fail_counts(core, model, Counts::kWaiting, error);
+  fail_waiting_counts(core, model, error);
   fail_waiting_jobs(core, model, error);
 }
 
@@ -354,6 +354,7 @@ void models_meet_worker(Core& core) {
 
 void models_lose_worker(Core& core, const Error& error) {
   core.model_calls.clear();
+  counts_lose_worker(core, error);
   for (Model* model : core.models.all()) {
     leave_examination(*model);
     const std::uint64_t freed_bytes = charged_bytes(*model);
@@ -363,7 +364,6 @@ void models_lose_worker(Core& core, const Error& error) {
     model->leaves_when_idle = false;
     model->examine_soon = false;
     end_waiting(core, *model, error);
-    fail_counts(core, *model, Counts::kAll, error);
     answer_unloaders(core, *model, false);  // it has left, if not by the front door
     advance(core, *model);
   }

@@ -77,6 +77,19 @@ TEST_F(CountsTest, EndWithTheWorkersErrorAndWithTheWorker) {
   EXPECT_EQ(client.error_code(3), "worker_lost");
 }
 
+TEST_F(CountsTest, OfAModelThatWasGivenUpEndWithTheWorker) {
+  connect(client);
+  start_worker();
+  const std::string model = hold_model(client, 1);
+  send(client, 2, question(model));
+  contract::UnloadModel unload;
+  unload.model = model;
+  send(client, 3, unload);
+  EXPECT_EQ(client.terminals(2), 0u);
+  broker->worker_gone("for a test");
+  EXPECT_EQ(client.error_code(2), "worker_lost");
+}
+
 TEST_F(CountsTest, ThatNobodyWaitsForAreDropped) {
   connect(client);
   start_worker();

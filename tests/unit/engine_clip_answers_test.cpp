@@ -1,6 +1,7 @@
-// Clips: what is refused, and how; limits, several of them, cancelling, progress.
+// Clips: what is refused, and how; limits, several of them, cancelling.
 #include "tests/unit/engine_qwen_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
+#include "tests/unit/model_files_for_test.h"
 
 namespace hearth::language {
 namespace {
@@ -132,29 +133,58 @@ TEST_F(ClipAnswers, ACancelIsSeenBetweenFrames) {
   EXPECT_EQ(prepared.error().code, Code::kCancelled);
 }
 
-struct SeenTokens : generate::Recorder {
-  void progress(std::string_view stage, std::uint64_t done, std::uint64_t) override {
-    if (stage == "vision") seen.push_back(done);
-  }
-  std::vector<std::uint64_t> seen;
-};
+// Its checkpoint, with a tokenizer that has a mark for boxes.
+models::ModelFiles with_boxes(const std::string& name) {
+  nlohmann::json tokenizer = models::read_fixture(
+      (name.find('/') == std::string::npos ? "qwen3_vl/" + name : name) + "/tokenizer.json");
+  nlohmann::json mark = tokenizer["added_tokens"].back();
+  mark["id"] = mark["id"].get<int>() + 1;
+  mark["content"] = "<|box_start|>";
+  mark["special"] = true;
+  tokenizer["added_tokens"].push_back(mark);
+  models::ModelFiles files = without(case_files(name), "tokenizer.json");
+  files.push_back(models::file_with("tokenizer.json", tokenizer.dump()));
+  return files;
+}
 
-TEST_F(ClipAnswers, TellHowManyTokensWereSeen) {
-  asked = clip({9, 32, 32, 3});
-  auto& pixels = asked.tensors[0].bytes;
-  for (std::size_t i = 0; i < pixels.size(); ++i)  // no two steps alike
-    pixels[i] = static_cast<std::uint8_t>(i / (32 * 32 * 3) * 20);
-  auto prepared = model.prepare(asked.request, asked.tensors);
-  ASSERT_TRUE(prepared) << prepared.error().what;
-  const auto heard = std::make_shared<SeenTokens>();
-  model.model().submit(models::EngineThreadForTest::on_engine(), std::make_shared<models::Job>(1),
-                       *std::move(prepared), heard);
-  model.finish();
-  ASSERT_TRUE(heard->reply) << heard->error->what;
-  const std::vector<std::uint64_t>& seen = heard->seen;
-  ASSERT_GE(seen.size(), 2U);
-  EXPECT_EQ(seen.front(), 0U);
-  EXPECT_EQ(seen.back(), heard->reply->receipt.image_tokens);
+TEST(Coordinates, CountWhatTheFamilyCounts) {
+  const auto coordinates = [](const models::ModelFiles& files) {
+    const auto heard = LoadedModel(files).answer(models::ask("Where?"));
+    return heard->reply ? heard->reply->coordinates : heard->error->what;
+  };
+  EXPECT_EQ(coordinates(with_boxes("shallow_bf16")), "thousandths");
+  EXPECT_EQ(coordinates(with_boxes("qwen2_5_vl/untied_hub_f32")), "pixels");
+  EXPECT_EQ(coordinates(case_files("shallow_bf16")), "none") << "without marks for boxes";
+  EXPECT_EQ(coordinates(case_files("qwen3/tied_bf16")), "none") << "text only";
+}
+
+TEST(Counter, SaysWhatThePromptTakesWithoutTheModel) {
+  Asked asked = clip({5, 48, 80, 3});
+  models::LoadOptions options;
+  options.slots = 2;
+  for (const char* name : {"shallow_bf16", "qwen2_5_vl/untied_hub_f32"}) {
+    const auto counter = models::counter(case_files(name), options);
+    ASSERT_TRUE(counter) << counter.error().what;
+    contract::CountTokens question;
+    question.messages = asked.request.messages;
+    question.messages[0].content[0].tensor->shape = asked.tensors[0].shape;
+    const auto counted = (*counter)->count(question);
+    ASSERT_TRUE(counted) << counted.error().what;
+    LoadedModel model{case_files(name)};
+    const auto heard = model.answer(asked.request, asked.tensors);
+    ASSERT_TRUE(heard->reply) << heard->error->what;
+    EXPECT_EQ(counted->prompt_tokens, heard->reply->receipt.prompt_tokens);
+    EXPECT_EQ(counted->image_tokens, heard->reply->receipt.image_tokens);
+    EXPECT_EQ(counted->pictures[0].seen_width, heard->reply->pictures[0].seen_width);
+    EXPECT_GT(counted->context_tokens, counted->prompt_tokens);
+    question.messages[0].content[0].tensor->shape = {4096, 60'000, 60'000, 3};
+    question.messages[0].content[0].min_pixels = 1 << 28;
+    const auto huge = (*counter)->count(question);
+    ASSERT_TRUE(huge) << huge.error().what;
+    EXPECT_GT(huge->prompt_tokens, huge->context_tokens);
+    question.messages[0].content[0].tensor->shape[0] = 4097;
+    EXPECT_EQ((*counter)->count(question).error().code, Code::kBadRequest);
+  }
 }
 
 // Positions depend on the time; pages that were computed for another one must not be taken.

@@ -8,6 +8,7 @@
 #include "models/torch/tensors.h"
 #include "tests/unit/engine_qwen_network_for_test.h"
 #include "tests/unit/engine_requests_for_test.h"
+#include "tests/unit/picture_for_test.h"
 
 namespace hearth::language {
 namespace {
@@ -222,6 +223,23 @@ TEST_P(ClipNetwork, FeaturesOfAllStepsAreTransformers) {
                 kFeatureTolerance)
           << "step " << i << ", level " << level;
   }
+}
+
+// What a GPU is left to do, by the kernels of this machine.
+TEST_P(ClipNetwork, StepsLeftToItAreResizedAsBeforeIt) {
+  const auto sent = image::draw("noise", 9, {2 * 75, 110, 3});
+  const TensorView clip{DType::kU8, {2, 75, 110, 3}, sent.view().bytes};
+  const int token = network.rules.patch_size * network.rules.merge_size;
+  const image::Size size{2 * token, 3 * token};
+  const auto read = [&](image::ResizeWhere where) {
+    return must(image::read_step(clip, 0, size, network.rules, where));
+  };
+  const image::Still here = read(image::ResizeWhere::kHere);
+  const image::Still left = read(image::ResizeWhere::kOnDevice);
+  ASSERT_EQ(left.picture.size, (image::Size{75, 110}));
+  ASSERT_EQ(here.picture.size, size);
+  EXPECT_EQ(engine::to_floats(encode(network, left).rows),
+            engine::to_floats(encode(network, here).rows));
 }
 
 TEST_P(ClipNetwork, PrefillLogitsAreTransformers) {
