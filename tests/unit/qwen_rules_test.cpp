@@ -1,6 +1,7 @@
 // What the family reads out of files and requests, without computing: built, and run under
 // sanitizers, where there is no torch.
 #include <functional>
+#include <memory>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -95,6 +96,12 @@ PromptRules rules_of(const std::string& name) {
       read_defaults(files, {checked->text.vocabulary_size, checked->end_tokens}, *rules.tokenizer);
   EXPECT_TRUE(defaults) << defaults.error().what;
   rules.defaults = *std::move(defaults);
+  rules.grammars = std::make_shared<generate::Grammars>([tokenizer = rules.tokenizer] {
+    std::vector<std::string> tokens;
+    for (std::int32_t id = 0; id < tokenizer->size(); ++id)
+      tokens.push_back(tokenizer->bytes_of(id));
+    return tokens;
+  });
   return rules;
 }
 
@@ -114,6 +121,34 @@ contract::Generate request_with(std::vector<std::string> kinds) {
 
 TensorView pixels(const std::vector<std::byte>& memory, std::int64_t height, std::int64_t width) {
   return {DType::kU8, {height, width, 3}, memory};
+}
+
+TEST(Prompt, HasTheGrammarThatTheRequestNamesOrSaysWhyNot) {
+  const PromptRules rules = rules_of("tied_bf16");
+  contract::Generate request = request_with({"text"});
+  request.regex = "[a-z]+";
+  const auto prompt = make_prompt(request, {}, models::Job(1), rules);
+  ASSERT_TRUE(prompt) << prompt.error().what;
+  EXPECT_NE((*prompt)->grammar, nullptr);
+  request.regex = "(?<=a)b";
+  const auto refused = make_prompt(request, {}, models::Job(1), rules);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnsupported);
+  EXPECT_TRUE(refused.error().what.starts_with("regex: ")) << refused.error().what;
+}
+
+TEST(Prompt, EndsWithAClosedThoughtOrNoneAsTheLayoutHasIt) {
+  PromptRules rules = rules_of("tied_bf16");
+  contract::Generate request = request_with({"text"});
+  request.thinking = "on";
+  const auto refused = make_prompt(request, {}, models::Job(1), rules);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnsupported);
+  rules.layout.thoughts = {text::Thoughts::kItself, text::Thoughts::kItself, {}};
+  const auto prompt = make_prompt(request, {}, models::Job(1), rules);
+  ASSERT_TRUE(prompt) << prompt.error().what;
+  EXPECT_TRUE((*prompt)->thoughts.expected);
+  EXPECT_FALSE((*prompt)->thoughts.opened);
 }
 
 TEST(Prompt, PicturesStandWhereTheirTokensAre) {
