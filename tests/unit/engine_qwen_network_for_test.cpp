@@ -66,7 +66,11 @@ void find_pictures(Input& input, std::int32_t image_token) {
 }
 
 Network::Network(const std::string& name, const std::string& dtype, By by)
-    : files(case_files(name)),
+    : Network(name, case_files(name), dtype, by) {}
+
+Network::Network(const std::string& name, models::ModelFiles its_files, const std::string& dtype,
+                 By by)
+    : files(std::move(its_files)),
       index(must(files::WeightIndex::read(files))),
       blueprint(must(read_blueprint(family_of(name), files, index))),
       memory(decoder::host_memory(*hearth_kernels_cpu())) {

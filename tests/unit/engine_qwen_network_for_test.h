@@ -56,6 +56,8 @@ inline constexpr std::int32_t kMostRows = 256;
 struct Network {
   explicit Network(const std::string& name, const std::string& dtype = "float32",
                    By by = By::kBest);
+  // Of other files of the case's family.
+  Network(const std::string& name, models::ModelFiles files, const std::string& dtype, By by);
 
   Input input(const Oracle& oracle, const std::string& name) const;
 

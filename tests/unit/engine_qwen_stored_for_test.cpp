@@ -163,15 +163,23 @@ void add_marks(Way way, const std::string& name, const FileTensor& scales, FileT
   tensors[stem_of(name) + ".weight_scale"] = scales;
 }
 
-std::string config_of(const std::string& name, Way way) {
-  std::ifstream file(case_folder(name) / "config.json");
-  json config = json::parse(file);
+std::string marked_config(const std::string& name, Way way) {
+  json config = json::parse(config_of(name));
   if (way == Way::kBlocks)
     config["quantization_config"] = {{"quant_method", "fp8"},
                                      {"activation_scheme", "dynamic"},
                                      {"weight_block_size", {kBlockRows, kBlockColumns}},
                                      {"modules_to_not_convert", {"lm_head", "visual"}}};
   return config.dump();
+}
+
+}  // namespace
+
+std::string config_of(const std::string& name) {
+  std::ifstream file(case_folder(name) / "config.json");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
 }
 
 FileTensors read_case(const std::string& name) {
@@ -186,8 +194,6 @@ FileTensors read_case(const std::string& name) {
   return tensors;
 }
 
-}  // namespace
-
 std::string name_of(Way way) {
   constexpr const char* kNames[] = {"scaled", "scaled_e5m2", "layers", "header",
                                     "int8",   "int8_rows",   "blocks", "plain"};
@@ -196,7 +202,7 @@ std::string name_of(Way way) {
 
 StoredFiles store(const std::string& name, Way way) {
   StoredFiles made;
-  made.config = config_of(name, way);
+  made.config = marked_config(name, way);
   json layers = json::object();
   for (const auto& [tensor_name, tensor] : read_case(name)) {
     if (!is_rounded(way, tensor_name, tensor)) {
@@ -216,8 +222,7 @@ StoredFiles store(const std::string& name, Way way) {
   return made;
 }
 
-models::ModelFiles files_of(const std::string& name, const FileTensors& tensors,
-                            const std::string& config, const std::string& metadata) {
+std::string file_of(const FileTensors& tensors, const std::string& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = {{"_quantization_metadata", metadata}};
   std::string bytes;
@@ -229,13 +234,22 @@ models::ModelFiles files_of(const std::string& name, const FileTensors& tensors,
   }
   const std::string text = header.dump();
   const std::uint64_t length = text.size();
-  std::string file(reinterpret_cast<const char*>(&length), sizeof length);
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text + bytes;
+}
+
+models::ModelFiles files_beside(const std::string& name) {
   models::ModelFiles files = without(case_files(name), "config.json");
-  std::erase_if(files, [](const models::ModelFile& f) {
-    return f.label.find("safetensors") != std::string::npos;
+  std::erase_if(files, [](const models::ModelFile& file) {
+    return file.label.find("safetensors") != std::string::npos;
   });
+  return files;
+}
+
+models::ModelFiles files_of(const std::string& name, const FileTensors& tensors,
+                            const std::string& config, const std::string& metadata) {
+  models::ModelFiles files = files_beside(name);
   files.push_back(models::file_with("config.json", config));
-  files.push_back(models::file_with("model.safetensors", file + text + bytes));
+  files.push_back(models::file_with("model.safetensors", file_of(tensors, metadata)));
   return files;
 }
 

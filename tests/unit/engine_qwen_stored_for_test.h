@@ -43,6 +43,16 @@ struct StoredFiles {
 // Linears of layer 1 and of everything but the decoder stay as they are. `name`: a case.
 StoredFiles store(const std::string& name, Way way);
 
+// A case's tensors, and its config.json.
+FileTensors read_case(const std::string& name);
+std::string config_of(const std::string& name);
+
+// One safetensors file.
+std::string file_of(const FileTensors& tensors, const std::string& metadata = {});
+
+// The case's files without config.json and weights.
+models::ModelFiles files_beside(const std::string& name);
+
 // The case's files with these tensors instead of its own.
 models::ModelFiles files_of(const std::string& name, const FileTensors& tensors,
                             const std::string& config, const std::string& metadata = {});
