@@ -1720,7 +1720,7 @@ class TokensCounted(Struct):
 
 
 class WorkerReady(Struct):
-    """First frame of a worker: it can take work.
+    """First frame of a worker: it can take work. Sent once more, with the bandwidth, when that was measured; nothing else may differ then.
 
     device: what it computes on
     slots: free sequence slots: the broker dispatches at most so many generate requests

@@ -603,7 +603,7 @@ struct TokensCounted {
   friend bool operator==(const TokensCounted&, const TokensCounted&) = default;
 };
 
-// First frame of a worker: it can take work.
+// First frame of a worker: it can take work. Sent once more, with the bandwidth, when that was measured; nothing else may differ then.
 struct WorkerReady {
   static constexpr std::uint8_t kType = 64;
   Device device;  // what it computes on
