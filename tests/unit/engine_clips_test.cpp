@@ -291,6 +291,12 @@ std::string name_of(const testing::TestParamInfo<CaseInput>& info) {
                            name_of);                                                              \
   INSTANTIATE_TEST_SUITE_P(Qwen3VlBiased, suite, Combine(Values("biased_bf16"), Values("clip2")), \
                            name_of);                                                              \
+  INSTANTIATE_TEST_SUITE_P(                                                                       \
+      Qwen35, suite, Combine(Values("qwen3_5/tied_bf16"), Values("clip2", "clip5", "mixed")),     \
+      name_of);                                                                                   \
+  INSTANTIATE_TEST_SUITE_P(                                                                       \
+      Qwen35Untied, suite,                                                                        \
+      Combine(Values("qwen3_5/untied_f32", "qwen3_5_moe/fused_bf16"), Values("clip5")), name_of); \
   INSTANTIATE_TEST_SUITE_P(Qwen3VlMoe, suite,                                                     \
                            Combine(Values("qwen3_vl_moe/held_f32"), Values("clip2")), name_of);   \
   INSTANTIATE_TEST_SUITE_P(                                                                       \
