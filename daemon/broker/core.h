@@ -85,7 +85,8 @@ struct Core {
   TimePoint places_next;    // when callers may next be told
   TimePoint next_heartbeat = TimePoint::max();
 
-  std::uint32_t running = 0;            // jobs that hold one of the worker's slots
+  std::uint32_t running = 0;            // jobs that hold slots of the worker
+  std::uint32_t held_slots = 0;         // of all of them; may exceed the worker's by one job's
   std::uint64_t arena_bytes_asked = 0;  // of all clients, granted and pending
   std::uint64_t served = 0;
   std::uint64_t failed = 0;

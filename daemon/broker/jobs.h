@@ -20,8 +20,9 @@ struct Job {
   Priority priority = Priority::kInteractive;
   std::int64_t cost_tokens = 1;  // estimated work, as the queue counts it
   bool running = false;
-  bool holds_slot = false;  // of the worker: from dispatch until its result is computed
-  bool cancelled = false;   // the worker has been told
+  std::uint32_t slots = 1;       // of the worker: the most that it computes on at once
+  std::uint32_t held_slots = 0;  // of these, from dispatch until its result is computed
+  bool cancelled = false;        // the worker has been told
   TimePoint arrived;
   TimePoint dispatched;
   TimePoint first_token;  // epoch: none yet

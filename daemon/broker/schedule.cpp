@@ -41,7 +41,9 @@ void release_arenas(Core& core, const Job& job) {
 }
 
 void give_slot_back(Core& core, Job& job) {
-  if (std::exchange(job.holds_slot, false)) --core.running;
+  if (job.held_slots == 0) return;
+  --core.running;
+  core.held_slots -= std::exchange(job.held_slots, 0);
 }
 
 // Takes the job out of the tables; its model may have nobody left afterwards.
@@ -72,7 +74,9 @@ void start(Core& core, Job& job) {
   --model.waiting_jobs;
   ++model.running_jobs;
   ++core.running;
-  job.running = job.holds_slot = true;
+  job.running = true;
+  job.held_slots = std::min(job.slots, core.engine.slots);
+  core.held_slots += job.held_slots;
   job.dispatched = core.now();
   model.last_used = job.dispatched;
   assign(core, job);
@@ -100,7 +104,7 @@ void enqueue(Core& core, Job job) {
 
 void dispatch(Core& core) {
   if (!core.supervisor.is_ready()) return;
-  while (core.running < core.engine.slots) {
+  while (core.held_slots < core.engine.slots) {
     const JobId id = core.queue.take(core.now(), [&](JobId job) { return may_run(core, job); });
     if (id == 0) return;
     start(core, core.jobs.at(id));

@@ -1,4 +1,8 @@
-// Gives waiting jobs to the worker, at most as many as it has slots, and ends them.
+// Gives waiting jobs to the worker while it has a free slot, and ends them.
+//
+// A job of several answers or beams counts as many slots. It is given to the worker as soon as one
+// is free and waits there for the others, which nobody who comes later can take from it: so wide
+// jobs do not starve, and nobody waits for more than what was given before.
 #pragma once
 
 #include "daemon/broker/core.h"

@@ -65,11 +65,7 @@ Result<void> Step::begin(const generate::Place& place, const generate::PageCopy&
   if (place.pages.size() > scratch_table_.size())
     return fail(Code::kInternal, fmt::format("{} pages for a context of {}", place.pages.size(),
                                              scratch_table_.size()));
-  std::copy(place.pages.begin(), place.pages.end(), scratch_table_.begin());
-  const std::size_t stride_bytes = scratch_table_.size() * sizeof(std::int32_t);
-  CHECK_OK(memory_.write(
-      fixed_.tables.as<std::byte>() + static_cast<std::size_t>(place.slot) * stride_bytes,
-      scratch_table_.data(), place.pages.size() * sizeof(std::int32_t)));
+  CHECK_OK(write_table(place));
   if (copy.tokens > 0) CHECK_OK(pages_.copy(copy));
   CHECK_OK(fixed_.recurrent.clear(place.slot));
   CHECK_OK(write_sampling(place, prompt, position_delta));
@@ -86,7 +82,7 @@ Result<void> Step::write_sampling(const generate::Place& place, const generate::
   slot.position_delta = position_delta;
   slot.most_steps = sampling.max_tokens;
   slot.seed = sampling.seed;
-  slot.answer_index = sampling.answer_index;
+  slot.answer_index = place.answer;
   slot.sequence = place.sequence;
   slot.temperature = static_cast<float>(sampling.temperature);
   slot.top_p = static_cast<float>(sampling.top_p);
@@ -294,17 +290,6 @@ Result<void> Step::wait_for(std::uint64_t entries) {
 
 void Step::end(std::int32_t slot) noexcept {
   host_slots_[static_cast<std::size_t>(slot)] = {};
-}
-
-Result<std::vector<float>> Step::logits(std::int32_t row) {
-  CHECK_OK(memory_.synchronize());
-  const auto width = static_cast<std::size_t>(description_.vocabulary_size);
-  std::vector<float> values(width);
-  CHECK_OK(memory_.read(values.data(),
-                        static_cast<const float*>(fixed_.buffer(Buffer::kLogits)) +
-                            static_cast<std::size_t>(row) * width,
-                        width * sizeof(float)));
-  return values;
 }
 
 }  // namespace hearth::decoder

@@ -75,7 +75,11 @@ class Step {
   Result<std::span<const generate::Sampled>> collect(std::int32_t in_flight);
   void end(std::int32_t slot) noexcept;
 
-  // fp32 [vocabulary] of row `row` of the last run() or draw_first(). For tests: waits.
+  // As the same of generate::Decoder. Rows of the last run(), or row 0 of the last draw_first().
+  Result<void> read_logits(std::int32_t row, std::span<float> logits);
+  Result<void> fork(std::int32_t from, const generate::Place& to, const generate::PageCopy& copy);
+  Result<void> choose(std::int32_t slot, std::int32_t token);
+  // For tests: read_logits() in a vector.
   Result<std::vector<float>> logits(std::int32_t row);
 
  private:
@@ -86,6 +90,7 @@ class Step {
 
   Step(const Description& description, const Weights& weights, DeviceMemory& memory,
        StepLimits limits);
+  Result<void> write_table(const generate::Place& place);
   Result<void> write_sampling(const generate::Place& place, const generate::TokenPrompt& prompt,
                               std::int32_t position_delta);
   Result<void> write_counts(std::int32_t slot, const generate::TokenPrompt& prompt);

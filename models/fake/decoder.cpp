@@ -42,14 +42,14 @@ std::uint64_t memory_of(const Prompt& prompt, std::size_t token) {
   return id;
 }
 
-HearthSlot state_of(const Prompt& prompt, std::uint32_t sequence) {
+HearthSlot state_of(const Prompt& prompt, const generate::Place& place) {
   const generate::Sampling& sampling = prompt.sampling;
   HearthSlot state{};
   state.length = static_cast<std::int32_t>(prompt.ids.size());
   state.most_steps = sampling.max_tokens;
   state.seed = sampling.seed;
-  state.answer_index = sampling.answer_index;
-  state.sequence = sequence;
+  state.answer_index = place.answer;
+  state.sequence = place.sequence;
   state.temperature = static_cast<float>(sampling.temperature);
   state.top_p = static_cast<float>(sampling.top_p);
   state.min_p = static_cast<float>(sampling.min_p);
@@ -126,6 +126,13 @@ std::uint64_t& Decoder::memory(const Slot& slot, std::size_t token) {
   return memory_[page * per_page + token % per_page];
 }
 
+void Decoder::copy_page(const generate::PageCopy& copy) {
+  const std::int32_t per_page = config_.page_tokens;
+  if (copy.tokens > 0)
+    std::copy_n(memory_.begin() + copy.from * per_page, copy.tokens,
+                memory_.begin() + copy.to * per_page);
+}
+
 // What attention would read: every token so far.
 Result<void> Decoder::check_memory(const Slot& slot) {
   for (std::size_t token = 0; token < slot.tokens.size(); ++token)
@@ -152,13 +159,10 @@ Result<void> Decoder::begin(models::OnEngine, const generate::Place& place,
           place.cached_tokens};
   wait(slot.prompt->script.wait_at(Place::kBegin));
   act(slot.prompt->script.fault_at(Place::kBegin), "begin");
-  const auto per_page = config_.page_tokens;
-  if (copy.tokens > 0)
-    std::copy_n(memory_.begin() + copy.from * per_page, copy.tokens,
-                memory_.begin() + copy.to * per_page);
+  copy_page(copy);
   for (std::int32_t token = 0; token < place.cached_tokens; ++token)
     slot.tokens.push_back(memory_of(*slot.prompt, static_cast<std::size_t>(token)));
-  states_[index] = state_of(*slot.prompt, place.sequence);
+  states_[index] = state_of(*slot.prompt, place);
   const std::span counts = std::span(counts_).subspan(index * kVocabularySize, kVocabularySize);
   std::fill(counts.begin(), counts.end(), std::uint16_t{0});
   for (const std::int32_t id : prompt.ids) counts[static_cast<std::size_t>(id)] = kInPrompt;
@@ -272,6 +276,33 @@ Result<std::span<const generate::Sampled>> Decoder::collect(models::OnEngine, st
     sampled_.push_back({drawn.sequence, drawn.slot, drawn.token, finite});
   }
   return std::span<const generate::Sampled>(sampled_);
+}
+
+Result<void> Decoder::read_logits(models::OnEngine, std::int32_t row, std::span<float> logits) {
+  std::copy_n(logits_.begin() + row * std::ptrdiff_t{kVocabularySize}, logits.size(),
+              logits.begin());
+  return {};
+}
+
+Result<void> Decoder::fork(models::OnEngine, std::int32_t from, const generate::Place& to,
+                           const generate::PageCopy& copy) {
+  const auto source = static_cast<std::size_t>(from);
+  const auto target = static_cast<std::size_t>(to.slot);
+  copy_page(copy);
+  slots_[target] = slots_[source];
+  slots_[target].pages.assign(to.pages.begin(), to.pages.end());
+  states_[target] = states_[source];
+  std::copy_n(counts_.begin() + from * std::ptrdiff_t{kVocabularySize}, kVocabularySize,
+              counts_.begin() + to.slot * std::ptrdiff_t{kVocabularySize});
+  if (slots_[target].tokens.size() != static_cast<std::size_t>(to.cached_tokens))
+    return fail(Code::kInternal, fmt::format("A fork after {} tokens of {}.", to.cached_tokens,
+                                             slots_[target].tokens.size()));
+  return check_memory(slots_[target]);
+}
+
+Result<void> Decoder::choose(models::OnEngine, std::int32_t slot, std::int32_t token) {
+  states_[static_cast<std::size_t>(slot)].token = token;
+  return {};
 }
 
 void Decoder::end(models::OnEngine, std::int32_t slot) noexcept {

@@ -47,6 +47,10 @@ class Decoder : public generate::Decoder {
   std::uint64_t step_bytes(std::int32_t tokens) const override {
     return config_.weights_bytes + sizeof(memory_[0]) * static_cast<std::uint64_t>(tokens);
   }
+  Result<void> read_logits(models::OnEngine, std::int32_t row, std::span<float> logits) override;
+  Result<void> fork(models::OnEngine, std::int32_t from, const generate::Place& to,
+                    const generate::PageCopy& copy) override;
+  Result<void> choose(models::OnEngine, std::int32_t slot, std::int32_t token) override;
 
   std::uint64_t resident_bytes() const;
   // While all slots are free: gives the pages' memory back, and takes it again, empty.
@@ -66,6 +70,7 @@ class Decoder : public generate::Decoder {
 
   std::size_t memory_words() const;
   std::uint64_t& memory(const Slot& slot, std::size_t token);
+  void copy_page(const generate::PageCopy& copy);
   Result<void> check_memory(const Slot& slot);
   void feed(Slot& slot, std::uint64_t token);
   void write_logits(std::size_t row, const Slot& slot, Fault fault);

@@ -16,12 +16,23 @@ std::int32_t pages_for(std::int32_t tokens, std::int32_t page_tokens) {
   return (tokens + page_tokens - 1) / page_tokens;
 }
 
+// Whether the first answer of its request is still to compute the prompt for this one too.
+bool follows_first_answer(const Sequence& sequence,
+                          std::span<const std::unique_ptr<Sequence>> sequences) {
+  if (sequence.number() == 0) return false;
+  return std::any_of(sequences.begin(), sequences.end(), [&](const auto& other) {
+    return &other->group() == &sequence.group() && other->number() == 0 &&
+           other->stage < Stage::kDecode;
+  });
+}
+
 }  // namespace
 
 Admission::Admission(const Decoder& decoder)
     : page_tokens_(decoder.page_tokens()),
       page_bytes_(decoder.page_bytes()),
       reuses_prefixes_(decoder.reuses_prefixes()),
+      slots_(static_cast<std::size_t>(decoder.slots())),
       hash_key_(random_sip_key()),
       pool_(decoder.pages()),
       cache_(pool_) {
@@ -35,8 +46,19 @@ std::int32_t Admission::pages_of(const TokenPrompt& prompt) const {
   return pages_for(tokens + answer, page_tokens_);
 }
 
+// Of the second beam and those after it: what they do not share with the first.
+std::int32_t Admission::pages_of_beams(const TokenPrompt& prompt) const {
+  const auto whole = static_cast<std::int32_t>(prompt.ids.size()) / page_tokens_;
+  return prompt.taps ? 0 : (prompt.sampling.beams - 1) * (pages_of(prompt) - whole);
+}
+
 Result<void> Admission::check(const TokenPrompt& prompt) const {
-  const std::int32_t needed = pages_of(prompt);
+  if (static_cast<std::size_t>(prompt.sampling.beams) > slots_)
+    return fail(Code::kUnsupported,
+                fmt::format("{} beams need as many sequence slots; there are {}.",
+                            prompt.sampling.beams, slots_),
+                "Lower beams, or start hearth with more --slots.");
+  const std::int32_t needed = pages_of(prompt) + pages_of_beams(prompt);
   if (needed <= pool_.pages()) return {};
   const std::int32_t room = pool_.pages() * page_tokens_;
   const auto mebibytes = [&](std::int32_t pages) {
@@ -44,11 +66,13 @@ Result<void> Admission::check(const TokenPrompt& prompt) const {
   };
   return fail(
       Code::kOutOfMemory,
-      fmt::format("The prompt's {} tokens and max_tokens {} need {:.1f} MiB of keys and values; "
+      fmt::format("The prompt's {} tokens and max_tokens {}{} need {:.1f} MiB of keys and values; "
                   "there are {:.1f} MiB, for {} tokens.",
                   prompt.ids.size(), prompt.taps ? 0 : prompt.sampling.max_tokens,
+                  prompt.sampling.beams > 1 ? fmt::format(" of {} beams", prompt.sampling.beams)
+                                            : std::string(),
                   mebibytes(needed), mebibytes(pool_.pages()), room),
-      "Lower max_tokens, shorten the prompt, or give the model more memory.");
+      "Lower max_tokens or beams, shorten the prompt, or give the model more memory.");
 }
 
 PageChain Admission::chain(std::uint32_t user, const TokenPrompt& prompt) const {
@@ -82,6 +106,7 @@ Sequence* Admission::next(std::span<const std::unique_ptr<Sequence>> sequences) 
 // picture sent with several questions at once is computed once.
 bool Admission::comes_from_another(const Sequence& sequence,
                                    std::span<const std::unique_ptr<Sequence>> sequences) const {
+  if (follows_first_answer(sequence, sequences)) return true;
   const std::int32_t most_tokens = cacheable_tokens(sequence);
   const PageChain& chain = sequence.chain();
   const std::int32_t known = cache_.known_pages(chain, most_tokens);
@@ -97,6 +122,7 @@ bool Admission::comes_from_another(const Sequence& sequence,
 }
 
 bool Admission::admit(Sequence& sequence) {
+  if (free_slots_.size() < static_cast<std::size_t>(sequence.prompt().sampling.beams)) return false;
   auto match = cache_.find(sequence.chain(), cacheable_tokens(sequence));
   if (!take_pages(sequence, match)) {
     // The page to copy from may be the very one that is missing.
@@ -106,8 +132,8 @@ bool Admission::admit(Sequence& sequence) {
     if (!take_pages(sequence, match)) return false;
   }
   Lease& lease = sequence.lease;
-  lease.slot = free_slots_.back();
-  free_slots_.pop_back();
+  lease.slot = take_slot();
+  take_branches(sequence);
   lease.number = ++admitted_;
   lease.cached_tokens =
       static_cast<std::int32_t>(match.pages.size()) * page_tokens_ + match.copy_tokens;
@@ -116,18 +142,52 @@ bool Admission::admit(Sequence& sequence) {
   return true;
 }
 
+std::int32_t Admission::take_slot() {
+  const std::int32_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  return slot;
+}
+
+// Slots and pages of the beams after the first: the prompt's whole pages are shared, what follows
+// is each one's own.
+void Admission::take_branches(Sequence& sequence) {
+  Lease& lease = sequence.lease;
+  const auto whole = static_cast<std::size_t>(sequence.prompt_tokens() / page_tokens_);
+  lease.more.resize(static_cast<std::size_t>(sequence.prompt().sampling.beams - 1));
+  for (Branch& branch : lease.more) {
+    branch.slot = take_slot();
+    branch.pages.assign(lease.pages.begin(),
+                        lease.pages.begin() + static_cast<std::ptrdiff_t>(whole));
+    for (const std::int32_t page : branch.pages) pool_.add_use(page);
+    while (branch.pages.size() < lease.pages.size()) branch.pages.push_back(pool_.take());
+  }
+}
+
+PageCopy Admission::follow(Branch& to, const Branch& from, std::int32_t tokens) {
+  const auto whole = static_cast<std::size_t>(tokens / page_tokens_);
+  for (std::size_t index = 0; index < whole; ++index) {
+    if (to.pages[index] == from.pages[index]) continue;
+    pool_.add_use(from.pages[index]);
+    cache_.release({&to.pages[index], 1});
+    to.pages[index] = from.pages[index];
+  }
+  if (tokens % page_tokens_ == 0) return {};
+  return {from.pages[whole], to.pages[whole], tokens % page_tokens_};
+}
+
 // False: there are too few pages, and nothing has changed.
 bool Admission::take_pages(Sequence& sequence, const PrefixCache::Match& match) {
   const auto shared = static_cast<std::int32_t>(match.pages.size());
   const std::int32_t needed = pages_of(sequence.prompt()) - shared;
   for (const std::int32_t page : match.pages) pool_.add_use(page);
   if (match.copy_from >= 0) pool_.add_use(match.copy_from);
-  if (pool_.free_pages() + pool_.idle_pages() < needed) {
+  const std::int32_t branches = pages_of_beams(sequence.prompt());
+  if (pool_.free_pages() + pool_.idle_pages() < needed + branches) {
     for (const std::int32_t page : match.pages) pool_.drop_use(page);
     if (match.copy_from >= 0) pool_.drop_use(match.copy_from);
     return false;
   }
-  cache_.make_room(needed);
+  cache_.make_room(needed + branches);
   Lease& lease = sequence.lease;
   lease.pages = match.pages;
   for (std::int32_t count = 0; count < needed; ++count) lease.pages.push_back(pool_.take());
@@ -158,10 +218,15 @@ void Admission::keep(Sequence& sequence, std::int32_t tokens) {
 
 void Admission::distrust(const Sequence& sequence) {
   cache_.forget(sequence.lease.pages);
+  for (const Branch& branch : sequence.lease.more) cache_.forget(branch.pages);
 }
 
 void Admission::leave(Sequence& sequence) {
   copied(sequence);
+  for (const Branch& branch : sequence.lease.more) {
+    cache_.release(branch.pages);
+    free_slots_.push_back(branch.slot);
+  }
   cache_.release(sequence.lease.pages);
   free_slots_.push_back(sequence.lease.slot);
   sequence.lease = {};

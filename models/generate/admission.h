@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "models/generate/decoder.h"
+#include "models/generate/lease.h"
 #include "models/generate/page_chain.h"
 #include "models/generate/pages.h"
 #include "models/generate/prefix_cache.h"
@@ -26,7 +27,8 @@ class Admission {
  public:
   explicit Admission(const Decoder& decoder);
 
-  // Errors: out_of_memory for a sequence that would not fit if it were alone, with the numbers.
+  // Errors: out_of_memory for a sequence that would not fit if it were alone, with the numbers;
+  // unsupported for more beams than there are slots.
   Result<void> check(const TokenPrompt& prompt) const;
   // What the pages of a new sequence will hold.
   PageChain chain(std::uint32_t user, const TokenPrompt& prompt) const;
@@ -34,6 +36,10 @@ class Admission {
   // The queued sequence that comes next, with its slot and pages; null when none can. `sequences`
   // are all, in order of arrival.
   Sequence* next(std::span<const std::unique_ptr<Sequence>> sequences);
+
+  // `to` goes on as `from` does, which has `tokens` tokens in its pages: shares the whole ones and
+  // returns what has to be copied. Both are branches of one lease.
+  PageCopy follow(Branch& to, const Branch& from, std::int32_t tokens);
 
   // The copy that `sequence` began with is made.
   void copied(Sequence& sequence);
@@ -51,15 +57,19 @@ class Admission {
 
  private:
   std::int32_t pages_of(const TokenPrompt& prompt) const;
+  std::int32_t pages_of_beams(const TokenPrompt& prompt) const;
+  void take_branches(Sequence& sequence);
   std::int32_t cacheable_tokens(const Sequence& sequence) const;
   bool comes_from_another(const Sequence& sequence,
                           std::span<const std::unique_ptr<Sequence>> sequences) const;
   bool admit(Sequence& sequence);
+  std::int32_t take_slot();
   bool take_pages(Sequence& sequence, const PrefixCache::Match& match);
 
   const std::int32_t page_tokens_;
   const std::uint64_t page_bytes_;
   const bool reuses_prefixes_;
+  const std::size_t slots_;
   const SipKey hash_key_;
   PagePool pool_;
   PrefixCache cache_;

@@ -43,11 +43,22 @@ void Batch::submit(models::OnEngine, std::shared_ptr<models::Job> job,
                    std::shared_ptr<models::Listener> listener) {
   std::unique_ptr<TokenPrompt> tokens(static_cast<TokenPrompt*>(prompt.release()));
   auto fits = admission_.check(*tokens);
+  if (!fits) return listener->failed(std::move(fits).error());
   PageChain chain = admission_.chain(job->user, *tokens);
-  auto sequence = std::make_unique<Sequence>(std::move(job), std::move(tokens), std::move(listener),
-                                             std::move(chain));
-  if (!fits) return sequence->fail(std::move(fits).error());
-  sequences_.push_back(std::move(sequence));
+  std::unique_ptr<Beams> beams;
+  if (tokens->sampling.beams > 1) beams = std::make_unique<Beams>(*tokens);
+  open(std::make_shared<AnswerGroup>(std::move(job), std::move(tokens), std::move(listener)),
+       std::move(beams), std::move(chain));
+}
+
+void Batch::open(std::shared_ptr<AnswerGroup> group, std::unique_ptr<Beams> beams,
+                 PageChain chain) {
+  const Sampling& sampling = group->prompt().sampling;
+  const std::int32_t sequences = beams != nullptr ? 1 : sampling.answers;
+  for (std::int32_t number = 0; number < sequences; ++number)
+    sequences_.push_back(
+        std::make_unique<Sequence>(group, static_cast<std::uint32_t>(number), chain));
+  sequences_.back()->beams = std::move(beams);
 }
 
 Result<bool> Batch::advance(models::OnEngine on) {
@@ -91,9 +102,9 @@ auto Batch::guarded(Call&& call) -> decltype(call()) {
 
 void Batch::end_cancelled(models::OnEngine on) {
   for (const auto& sequence : sequences_) {
-    if (!sequence->cancelled()) continue;
-    release(on, *sequence);
-    sequence->fail(hearth::fail(Code::kCancelled, "The request was cancelled."));
+    if (sequence->stage != Stage::kDone && sequence->group().cancelled())
+      end_group(on, sequence->group(),
+                hearth::fail(Code::kCancelled, "The request was cancelled."));
   }
   drop_ended();
 }
@@ -108,7 +119,7 @@ void Batch::admit_all(models::OnEngine on) {
 
 void Batch::begin(models::OnEngine on, Sequence& sequence) {
   const Lease& lease = sequence.lease;
-  const Place place{lease.slot, lease.number, lease.pages, lease.cached_tokens};
+  const Place place{lease.slot, lease.number, lease.pages, lease.cached_tokens, sequence.number()};
   sequence.timeline().begin_started();
   const auto begun = guarded([&] {
     sequence.reserve_hidden();
@@ -122,7 +133,7 @@ void Batch::begin(models::OnEngine on, Sequence& sequence) {
   order_.enter(sequence);
   const std::uint32_t image_tokens = sequence.prompt().image_tokens;
   sequence.stage = image_tokens > 0 ? Stage::kVision : Stage::kPrefill;
-  if (image_tokens > 0) sequence.report("vision", 0, image_tokens);
+  if (image_tokens > 0) sequence.group().report("vision", 0, image_tokens);
 }
 
 // The next picture or chunk of the prompt whose turn it is.
@@ -141,7 +152,7 @@ void Batch::prefill_one(models::OnEngine on) {
   order_.computed(count);
   sequence->prefilled += count;
   admission_.keep(*sequence, sequence->prefilled);
-  sequence->report("prefill", sequence->prefilled, total);
+  sequence->group().report("prefill", sequence->prefilled, total);
   if (sequence->prefilled == total) finish_prompt(on, *sequence);
 }
 
@@ -158,7 +169,7 @@ bool Batch::encode_one(models::OnEngine on, Sequence& sequence) {
   }
   sequence.timeline().begin_finished();
   const std::int32_t seen = decoder_.seen_tokens(sequence.lease.slot);
-  sequence.report("vision", seen, sequence.prompt().image_tokens);
+  sequence.group().report("vision", seen, sequence.prompt().image_tokens);
   return true;
 }
 
@@ -176,7 +187,8 @@ void Batch::finish_prompt(models::OnEngine on, Sequence& sequence) {
   if (sequence.hidden() == nullptr) {
     sequence.stage = Stage::kDecode;
     // A decoder that is done by now need not keep the first token until the next step is, too.
-    return collect(on, kStepsInFlight);
+    collect(on, sequence.beams ? 0 : kStepsInFlight);
+    return advance_beams(on, sequence);
   }
   release(on, sequence);
   sequence.finish_encoding(labels_);
@@ -205,16 +217,47 @@ void Batch::guide_all(models::OnEngine on) {
 
 void Batch::step_all(models::OnEngine on) {
   if (!lost_) guide_all(on);
-  slots_.clear();
-  for (const auto& sequence : sequences_)
-    if (sequence->needs_steps()) slots_.push_back(sequence->lease.slot);
   if (lost_) return;
+  const bool beams = enter_step();
   if (slots_.empty()) return collect(on, 0);
   const auto stepped = guarded([&] { return decoder_.step(on, slots_); });
   if (!stepped) return fail_decoding(on, stepped.error());
   for (const auto& sequence : sequences_)
     if (sequence->needs_steps()) ++sequence->steps;
-  collect(on, kStepsInFlight);
+  collect(on, beams ? 0 : kStepsInFlight);
+  if (!beams) return;
+  for (const auto& sequence : sequences_) advance_beams(on, *sequence);
+}
+
+// Lists the slots of the step at hand. Returns whether beams are among them.
+bool Batch::enter_step() {
+  slots_.clear();
+  bool beams = false;
+  for (const auto& sequence : sequences_) {
+    if (!sequence->needs_steps()) continue;
+    if (sequence->beams == nullptr) {
+      slots_.push_back(sequence->lease.slot);
+    } else {
+      sequence->beams->enter(sequence->lease, slots_);
+      beams = true;
+    }
+  }
+  return beams;
+}
+
+// Of a beam search whose logits have just been computed; of any other sequence nothing.
+void Batch::advance_beams(models::OnEngine on, Sequence& sequence) {
+  if (sequence.beams == nullptr || sequence.stage != Stage::kDecode) return;
+  const auto advanced =
+      guarded([&] { return sequence.beams->advance(on, decoder_, admission_, sequence.lease); });
+  if (!advanced) return fail(on, sequence, advanced.error());
+  sequence.timeline().token();
+  sequence.group().report_token();
+  if (!sequence.beams->over()) return;
+  sequence.step_bytes =
+      decoder_.step_bytes(sequence.prompt_tokens() + sequence.timeline().tokens() - 1);
+  release(on, sequence);
+  sequence.finish_beams(labels_);
 }
 
 // What a sequence's end does to the decoder must not change what is being read here.
@@ -236,10 +279,11 @@ void Batch::take(models::OnEngine on, const Sampled& sampled) {
     return fail(
         on, sequence,
         hearth::fail(Code::kNotFinite, fmt::format("The logits of answer token {} are not finite.",
-                                                   sequence.answer_tokens())));
+                                                   sequence.timeline().tokens())));
+  if (sequence.beams != nullptr) return;  // they choose for themselves
   const auto complete = sequence.accept(sampled.token);
   if (!complete) return fail(on, sequence, complete.error());
-  sequence.report("decode", sequence.answer_tokens(), sequence.prompt().sampling.max_tokens);
+  sequence.group().report_token();
   if (!*complete) return;
   sequence.chain_answer();
   admission_.keep(sequence, sequence.chain().tokens());
@@ -250,9 +294,19 @@ void Batch::take(models::OnEngine on, const Sampled& sampled) {
 
 // What went wrong may lie in the pages already: nobody else shall begin with them.
 void Batch::fail(models::OnEngine on, Sequence& sequence, Error error) {
-  admission_.distrust(sequence);
-  release(on, sequence);
-  sequence.fail(std::move(error));
+  for (const auto& other : sequences_)
+    if (&other->group() == &sequence.group()) admission_.distrust(*other);
+  end_group(on, sequence.group(), std::move(error));
+}
+
+// All answers of a request end together when one cannot go on.
+void Batch::end_group(models::OnEngine on, AnswerGroup& group, Error error) {
+  for (const auto& sequence : sequences_) {
+    if (&sequence->group() != &group) continue;
+    release(on, *sequence);
+    sequence->stage = Stage::kDone;
+  }
+  group.failed(std::move(error));
 }
 
 void Batch::fail_decoding(models::OnEngine on, const Error& error) {
@@ -264,6 +318,7 @@ void Batch::fail_decoding(models::OnEngine on, const Error& error) {
 void Batch::release(models::OnEngine on, Sequence& sequence) {
   if (sequence.lease.slot < 0) return;
   decoder_.end(on, sequence.lease.slot);
+  for (const Branch& branch : sequence.lease.more) decoder_.end(on, branch.slot);
   admission_.leave(sequence);
 }
 

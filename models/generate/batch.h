@@ -14,8 +14,8 @@
 //
 // A step may still be computed when the next one begins: so a token is heard of one step late, and
 // a sequence that a stop string ended may draw one token too many, which nobody takes. While a
-// sequence has a Guide, whose mask follows from the last token, a step begins when the last one was
-// heard of, for all sequences: the device waits for as long as the masks take.
+// sequence has a Guide, whose mask follows from the last token, or searches with beams, a step
+// begins when the last one was heard of, for all sequences: the device waits for the host.
 //
 // Ownership: the Batch owns its sequences (prompt, listener, slot, pages); the Decoder is borrowed
 // and must outlive it. Threads: made anywhere, used on the engine thread only.
@@ -40,8 +40,10 @@ class Batch {
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
-  // `prompt` must be a TokenPrompt (or derive from it). The sequence waits until a slot and its
-  // pages are free; one that can never have them fails at once with out_of_memory.
+  // `prompt` must be a TokenPrompt (or derive from it). A request of several answers is as many
+  // sequences, which go on as one by one finds room; a beam search is one sequence of many slots.
+  // A sequence waits until its slots and pages are free; one that can never have them fails at once
+  // with out_of_memory or unsupported. What fails one answer fails its request.
   void submit(models::OnEngine, std::shared_ptr<models::Job> job,
               std::unique_ptr<models::Prompt> prompt, std::shared_ptr<models::Listener> listener);
 
@@ -62,6 +64,7 @@ class Batch {
  private:
   template <class Call>
   auto guarded(Call&& call) -> decltype(call());
+  void open(std::shared_ptr<AnswerGroup> group, std::unique_ptr<Beams> beams, PageChain chain);
   void end_cancelled(models::OnEngine);
   void admit_all(models::OnEngine);
   void begin(models::OnEngine, Sequence& sequence);
@@ -72,9 +75,12 @@ class Batch {
   void step_all(models::OnEngine);
   void guide_all(models::OnEngine);
   Result<void> guide(models::OnEngine, Sequence& sequence);
+  bool enter_step();
+  void advance_beams(models::OnEngine, Sequence& sequence);
   void collect(models::OnEngine, std::int32_t in_flight);
   void take(models::OnEngine, const Sampled& sampled);
   void fail(models::OnEngine, Sequence& sequence, Error error);
+  void end_group(models::OnEngine, AnswerGroup& group, Error error);
   void fail_decoding(models::OnEngine, const Error& error);
   void release(models::OnEngine, Sequence& sequence);
   void drop_ended();

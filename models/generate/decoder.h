@@ -35,9 +35,9 @@ struct Sampling {
   std::int32_t answers = 1;
   std::int32_t beams = 1;  // 1: no beam search; else at least `answers`
   double length_penalty = 1.0;
+  bool early_stopping = false;  // of beam search; requests search on while a better one is possible
   std::int32_t thinking_tokens = 0;  // most tokens of thoughts; 0: no limit
   std::uint64_t seed = 0;
-  std::uint32_t answer_index = 0;  // which answer of the request; keys the random numbers
   std::vector<std::string> stop;
 };
 
@@ -108,7 +108,8 @@ struct Place {
   std::int32_t slot = 0;
   std::uint32_t sequence = 0;           // number of it, given back with each sampled token
   std::span<const std::int32_t> pages;  // for prompt and answer, in order; valid until end()
-  std::int32_t cached_tokens = 0;       // of the prompt, in the first pages already; < all of it
+  std::int32_t cached_tokens = 0;       // in the first pages already; < all of the prompt
+  std::uint32_t answer = 0;             // which answer of the request; keys the random numbers
 };
 
 // A page whose first `tokens` tokens are copied from another page before the prefill: the two
@@ -201,6 +202,19 @@ class Decoder {
     static_cast<void>(tokens);
     return 0;
   }
+
+  // What beam search needs. While these are called nothing is in flight.
+  //
+  // The logits that were last drawn from: of row 0 after the last chunk of a prompt, of row i of
+  // the last step's slots. Waits for them. [vocabulary_size()]
+  virtual Result<void> read_logits(models::OnEngine, std::int32_t row, std::span<float> logits) = 0;
+  // Slot `to.slot`, free or not, goes on as slot `from` does: same prompt, same tokens so far, same
+  // state of whatever the model keeps for a slot. to.pages hold to.cached_tokens tokens: whole
+  // pages are `from`'s own, of the last one its beginning is copied first.
+  virtual Result<void> fork(models::OnEngine, std::int32_t from, const Place& to,
+                            const PageCopy& copy) = 0;
+  // The next step of the slot feeds `token` in place of the one that was drawn.
+  virtual Result<void> choose(models::OnEngine, std::int32_t slot, std::int32_t token) = 0;
   // Caches of the decoder's own; the prefix cache is Batch's.
   virtual std::vector<CacheUse> caches() const { return {}; }
 };

@@ -52,6 +52,24 @@ Result<void> check_beams(const contract::Generate& request) {
               fmt::format("Set beams to 1, or leave {} out.", field));
 }
 
+// Beside what answers and beams ask for, how much one reply carries back: 131072 bytes of ids and
+// of times, i32 each.
+constexpr std::int32_t kMostReplyTokens = 32768;
+
+Result<void> check_answers(const Sampling& sampling) {
+  if (sampling.answers <= 1) return {};
+  if (sampling.beams <= 1 && sampling.temperature <= 0.0)
+    return fail(Code::kBadRequest,
+                fmt::format("{} answers at temperature 0 would all be the same.", sampling.answers),
+                "Raise temperature, or search with at least as many beams.");
+  if (std::int64_t{sampling.answers} * sampling.max_tokens <= kMostReplyTokens) return {};
+  return fail(Code::kBadRequest,
+              fmt::format("{} answers of {} tokens each: one reply carries {} tokens.",
+                          sampling.answers, sampling.max_tokens, kMostReplyTokens),
+              fmt::format("Lower max_tokens to {}, or ask for fewer answers.",
+                          kMostReplyTokens / sampling.answers));
+}
+
 }  // namespace
 
 Result<Sampling> resolve_sampling(const contract::Generate& request,
@@ -80,6 +98,7 @@ Result<Sampling> resolve_sampling(const contract::Generate& request,
   sampling.seed = request.seed;
   sampling.stop = request.stop;
   if (request.model_defaults) apply(model, sampling);
+  CHECK_OK(check_answers(sampling));
   return sampling;
 }
 

@@ -27,8 +27,8 @@ struct SamplingDefaults {
 
 // The request's sampling; with request.model_defaults, the model's values replace the request's
 // where the model has one. Errors: bad_request for an empty stop string, for fewer beams than
-// answers, and for a schema beside a regular expression; unsupported for what beam search cannot be
-// combined with.
+// answers, for several answers that would be equal (temperature 0) or exceed one reply, and for a
+// schema beside a regular expression; unsupported for what beam search cannot be combined with.
 Result<Sampling> resolve_sampling(const contract::Generate& request,
                                   const SamplingDefaults& model = {});
 

@@ -25,6 +25,13 @@ struct Reuse {
   std::int32_t pictures = 0;  // that the vision tower did not see
 };
 
+// What one answer adds to its request's receipt.
+struct AnswerTimes {
+  contract::Receipt receipt;  // as if it were the only answer
+  models::Clock::time_point first_token;
+  models::Clock::time_point last_token;
+};
+
 class Timeline {
  public:
   // `arrived`: when the request came to this process.
@@ -35,6 +42,7 @@ class Timeline {
   void token();
   void prompt_finished();  // of a prompt that no token follows
 
+  std::int32_t tokens() const { return static_cast<std::int32_t>(token_us_.size()); }
   // [generated tokens] microseconds since the token before, 0 for the first.
   std::span<const std::int32_t> token_us() const { return token_us_; }
 
@@ -45,6 +53,10 @@ class Timeline {
   // token takes is prefill: it is drawn where the prompt ends.
   contract::Receipt receipt(const TokenPrompt& prompt, const Reuse& reuse,
                             const ReceiptLabels& labels) const;
+  AnswerTimes times(const TokenPrompt& prompt, const Reuse& reuse,
+                    const ReceiptLabels& labels) const {
+    return {receipt(prompt, reuse, labels), first_token_, last_token_};
+  }
 
  private:
   models::Clock::time_point arrived_;

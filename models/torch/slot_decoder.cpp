@@ -283,6 +283,21 @@ Result<std::span<const generate::Sampled>> SlotDecoder::collect(models::OnEngine
   return step_->collect(in_flight);
 }
 
+Result<void> SlotDecoder::read_logits(models::OnEngine, std::int32_t row, std::span<float> logits) {
+  return step_->read_logits(row, logits);
+}
+
+Result<void> SlotDecoder::fork(models::OnEngine, std::int32_t from, const generate::Place& to,
+                               const generate::PageCopy& copy) {
+  CHECK_OK(step_->fork(from, to, copy));
+  slots_[static_cast<std::size_t>(to.slot)].prompt = slots_[static_cast<std::size_t>(from)].prompt;
+  return {};
+}
+
+Result<void> SlotDecoder::choose(models::OnEngine, std::int32_t slot, std::int32_t token) {
+  return step_->choose(slot, token);
+}
+
 void SlotDecoder::end(models::OnEngine, std::int32_t index) noexcept {
   step_->end(index);
   slots_[static_cast<std::size_t>(index)] = {};

@@ -77,6 +77,10 @@ class SlotDecoder : public generate::Decoder {
   Result<std::span<const generate::Sampled>> collect(models::OnEngine,
                                                      std::int32_t in_flight) override;
   void end(models::OnEngine, std::int32_t slot) noexcept override;
+  Result<void> read_logits(models::OnEngine, std::int32_t row, std::span<float> logits) override;
+  Result<void> fork(models::OnEngine, std::int32_t from, const generate::Place& to,
+                    const generate::PageCopy& copy) override;
+  Result<void> choose(models::OnEngine, std::int32_t slot, std::int32_t token) override;
   std::vector<generate::CacheUse> caches() const override { return {cache_.use()}; }
 
  private:

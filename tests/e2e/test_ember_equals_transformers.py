@@ -78,6 +78,25 @@ class Reference:
         length = inputs["input_ids"].shape[1]
         return ids[:length].tolist(), ids[length:].tolist()
 
+    def beams(self, image, prompt, **options):
+        """Returns (generated ids, score) of each answer of a beam search, best first."""
+        inputs = self.inputs(image, prompt)
+        with torch.inference_mode():
+            found = self.model.generate(
+                **inputs,
+                do_sample=False,
+                return_dict_in_generate=True,
+                output_scores=True,
+                **options,
+            )
+        ends = self.model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        answers = []
+        for ids in found.sequences[:, inputs["input_ids"].shape[1] :].tolist():
+            last = next((i for i, token in enumerate(ids) if token in ends), len(ids) - 1)
+            answers.append(ids[: last + 1])
+        return answers, found.sequences_scores.tolist()
+
 
 @pytest.fixture(scope="module")
 def reference():
@@ -154,3 +173,44 @@ def test_hidden_states_of_every_layer_equal_transformers(daemon, reference):
                 worst = max(worst, (hidden - states[layer]).abs().max().item())
     print(f"largest difference {worst:.1e}")
     assert worst <= 1e-4
+
+
+@pytest.mark.watchdog(300)
+@pytest.mark.parametrize(("beams", "penalty"), [(2, 1.0), (4, 0.0), (8, 1.0)])
+def test_beams_equal_transformers(daemon, reference, beams, penalty):
+    # Fixed pictures: where two sums were equal to rounding, either would be right.
+    image, _ = world.draw(100 + beams)
+    messages = [{"role": "user", "content": [numpy.asarray(image), world.PROMPT]}]
+    expected, scores = reference.beams(
+        image,
+        world.PROMPT,
+        num_beams=beams,
+        num_return_sequences=beams,
+        length_penalty=penalty,
+        max_new_tokens=60,
+    )
+    with daemon.connect() as client:
+        model = client.offer_model(WEIGHTS, dtype="float32")
+        reply = client.generate(
+            model, messages, beams=beams, answers=beams, length_penalty=penalty, max_tokens=60
+        )
+    assert [reply.token_ids, *(other.token_ids for other in reply.others)] == expected
+    got = [reply.score, *(other.score for other in reply.others)]
+    assert got == pytest.approx(scores, rel=1e-4, abs=1e-4)
+
+
+def test_the_first_of_several_answers_is_the_single_one(daemon):
+    image, _ = world.draw(7)
+    messages = [{"role": "user", "content": [numpy.asarray(image), world.PROMPT]}]
+    options = dict(temperature=1.5, top_k=0, top_p=1.0, seed=11, max_tokens=40)
+    with daemon.connect() as client:
+        model = client.offer_model(WEIGHTS, dtype="float32")
+        single = client.generate(model, messages, **options)
+        four = client.generate(model, messages, answers=4, **options)
+        again = client.generate(model, messages, answers=2, **options)
+    assert four.token_ids == single.token_ids
+    assert len(set(four.texts)) == 4
+    assert four.others[0].token_ids == again.others[0].token_ids
+    assert four.receipt.generated_tokens == sum(
+        len(ids) for ids in [four.token_ids, *(other.token_ids for other in four.others)]
+    )

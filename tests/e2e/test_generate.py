@@ -254,3 +254,27 @@ def test_nothing_is_left_when_clients_go(daemon, model):
             use()
         wait_until(lambda: is_given_back(watcher, before), what="everything given back")
         assert len(watcher.status().clients) == 1
+
+
+def test_several_answers_come_in_one_reply_and_the_first_is_streamed(client, model):
+    offered = client.offer_model(model)
+    options = dict(temperature=1.0, top_k=0, top_p=1.0, seed=5)
+    single = client.generate(offered, ask("!random 12"), **options)
+    stream = client.generate(offered, ask("!random 12"), answers=5, stream=True, **options)
+    assert "".join(stream) == stream.reply.text == single.text
+    assert len(set(stream.reply.texts)) == 5
+    assert stream.reply.receipt.generated_tokens == 5 * 13
+
+
+def test_beams_come_best_first_in_one_piece(client, model):
+    offered = client.offer_model(model)
+    stream = client.generate(offered, ask("!random 12"), beams=4, answers=3, stream=True)
+    pieces = list(stream)
+    assert pieces == [stream.reply.text]
+    scores = [stream.reply.score, *(other.score for other in stream.reply.others)]
+    assert len(scores) == 3 and scores == sorted(scores, reverse=True)
+
+
+def test_answers_that_would_be_equal_are_refused(client, model):
+    with pytest.raises(errors.BadRequest, match="temperature 0"):
+        client.generate(client.offer_model(model), ask("hello"), answers=2, temperature=0)

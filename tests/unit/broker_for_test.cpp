@@ -246,6 +246,7 @@ void BrokerTest::expect_empty_ledger() const {
   EXPECT_EQ(core.clients.size(), 0u);
   EXPECT_EQ(core.jobs.size(), 0u);
   EXPECT_EQ(core.running, 0u);
+  EXPECT_EQ(core.held_slots, 0u);
   EXPECT_EQ(core.arenas.size(), 0u);
   EXPECT_EQ(core.arenas.total_bytes(), 0u);
   EXPECT_EQ(core.out_arenas.size(), 0u);

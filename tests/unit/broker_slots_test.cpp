@@ -53,5 +53,30 @@ TEST_F(Slots, AJobCancelledAfterItWasComputedGivesNoSecondSlotBack) {
   EXPECT_EQ(dispatched().size(), 3u);
 }
 
+TEST_F(Slots, AJobOfSeveralAnswersOrBeamsCountsEach) {
+  contract::Generate wide = request_for(model);
+  wide.answers = 2;
+  send(client, 1, wide);
+  encode(2);
+  EXPECT_TRUE(dispatched().empty());  // both slots are the first one's
+  from_worker(worker.last<contract::Generate>().request_id, generated("a"));
+  EXPECT_EQ(dispatched().size(), 1u);
+}
+
+TEST_F(Slots, AWideJobStartsInTheLastFreeSlotAndIsNotOvertaken) {
+  encode(1);
+  contract::Generate wide = request_for(model);
+  wide.beams = 8;  // more than there are: as many as there are
+  send(client, 2, wide);
+  encode(3);
+  ASSERT_EQ(worker.count<contract::Generate>(), 1u);
+  ASSERT_EQ(dispatched().size(), 1u);
+  from_worker(dispatched()[0], contract::Computed{});
+  EXPECT_EQ(dispatched().size(), 1u);  // what became free is the wide job's
+  from_worker(worker.last<contract::Generate>().request_id, generated("a"));
+  EXPECT_EQ(dispatched().size(), 2u);
+  EXPECT_EQ(broker->core().running, 1u);
+}
+
 }  // namespace
 }  // namespace hearth::broker

@@ -52,6 +52,8 @@ class LoadedModel {
     return submit_prompt(prepare(request, pictures));
   }
 
+  std::shared_ptr<generate::Recorder> submit_prompt(Result<std::unique_ptr<Prompt>> prompt);
+
   // Advances until nothing is left; the watchdog is a number of steps.
   void finish();
 
@@ -70,7 +72,6 @@ class LoadedModel {
 
  private:
   void warm_up();
-  std::shared_ptr<generate::Recorder> submit_prompt(Result<std::unique_ptr<Prompt>> prompt);
 
   const OnEngine on_ = EngineThreadForTest::on_engine();
   std::shared_ptr<Model> model_;

@@ -7,6 +7,11 @@ namespace hearth::generate {
 
 void Recorder::token(contract::Token piece) {
   EXPECT_EQ(ends, 0);
+  if (piece.answer > 0) {
+    other_texts.resize(std::max<std::size_t>(other_texts.size(), piece.answer));
+    other_texts[piece.answer - 1] += piece.text;
+    return;
+  }
   const std::vector<std::int32_t> ids = ids_in(piece.token_ids);
   (piece.thinking ? streamed_thoughts : streamed) += piece.text;
   streamed_ids.insert(streamed_ids.end(), ids.begin(), ids.end());

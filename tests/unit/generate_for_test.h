@@ -24,10 +24,11 @@ class Recorder : public models::Listener {
   void encoded(models::Encoding encoding) override;
   void failed(Error failure) override;
 
-  int ends = 0;  // terminal calls: must be 1 in the end
-  std::string streamed;
+  int ends = 0;          // terminal calls: must be 1 in the end
+  std::string streamed;  // of the first answer, as the next two
   std::string streamed_thoughts;
   std::vector<std::int32_t> streamed_ids;
+  std::vector<std::string> other_texts;  // streamed, of the second answer and those after it
   std::vector<std::string> stages;
   std::optional<contract::Generated> reply;
   std::optional<models::Encoding> encoding;

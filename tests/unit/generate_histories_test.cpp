@@ -44,6 +44,14 @@ class Guarded : public LateDecoder {
     for (const std::int32_t slot : slots) write(slot, running_.at(slot).tokens, 1);
     return LateDecoder::step(on, slots);
   }
+  Result<void> fork(models::OnEngine on, std::int32_t from, const Place& to,
+                    const PageCopy& copy) override {
+    EXPECT_EQ(to.cached_tokens, running_.at(from).tokens);
+    EXPECT_EQ(copy.tokens, to.cached_tokens % page_tokens());
+    running_[to.slot] = {{to.pages.begin(), to.pages.end()}, to.cached_tokens};
+    if (copy.tokens > 0) expect_alone(copy.to, to.slot);
+    return LateDecoder::fork(on, from, to, copy);
+  }
   void end(models::OnEngine on, std::int32_t slot) noexcept override {
     running_.erase(slot);
     LateDecoder::end(on, slot);
@@ -101,6 +109,9 @@ class Requests {
     wanted.request.temperature = draws ? 1.0 : 0.0;
     wanted.request.seed = below(2);
     wanted.request.max_tokens = static_cast<std::int32_t>(1 + below(30));
+    if (draws) wanted.request.answers = static_cast<std::int32_t>(1 + below(3));
+    if (below(4) == 0) wanted.request.beams = static_cast<std::int32_t>(2 + below(2));
+    if (wanted.request.beams > 1) wanted.request.answers = wanted.request.beams - 1;
     return wanted;
   }
   std::span<const TensorView> views(const Wanted& wanted) const {
@@ -113,14 +124,18 @@ class Requests {
     const std::string key = contract::pack(wanted.request) + std::to_string(wanted.picture);
     const auto [known, missing] = known_.try_emplace(key);
     if (missing) {
-      FakeBatch batch(1);
+      FakeBatch batch(3);
       known->second = outcome(batch.run(wanted.request, views(wanted)));
     }
     return known->second;
   }
   static std::string outcome(const Running& run) {
     EXPECT_EQ(run.heard->ends, 1);
-    if (run.heard->reply) return run.heard->reply->token_ids;
+    if (run.heard->reply) {
+      std::string ids = run.heard->reply->token_ids;
+      for (const contract::Answer& other : run.heard->reply->others) ids += "," + other.token_ids;
+      return ids;
+    }
     return run.heard->error ? std::string(name_of(run.heard->error->code)) : "nothing";
   }
 
@@ -135,7 +150,8 @@ class History {
   History(unsigned seed, Requests& requests)
       : random_(seed),
         requests_(requests),
-        batch_(static_cast<std::int32_t>(1 + below(5)), config()) {}
+        slots_(static_cast<std::int32_t>(1 + below(5))),
+        batch_(slots_, config()) {}
 
   void run() {
     for (int event = 0; event < 60; ++event) {
@@ -164,7 +180,8 @@ class History {
   }
   void submit() {
     wanted_.push_back(requests_.draw(random_));
-    const Wanted& wanted = wanted_.back();
+    Wanted& wanted = wanted_.back();
+    if (wanted.request.beams > slots_) wanted.request.beams = wanted.request.answers = 1;
     runs_.push_back(batch_.submit(wanted.request, requests_.views(wanted), wanted.user));
   }
   void cancel() {
@@ -182,6 +199,8 @@ class History {
       const std::string outcome = Requests::outcome(runs_[index]);
       if (outcome == "cancelled") {
         EXPECT_TRUE(runs_[index].job->cancelled);
+      } else if (outcome == "out_of_memory") {
+        EXPECT_GT(wanted_[index].request.beams, 1) << "all else fits alone";
       } else {
         EXPECT_EQ(outcome, requests_.alone(wanted_[index])) << "request " << index;
       }
@@ -190,6 +209,7 @@ class History {
 
   std::mt19937 random_;
   Requests& requests_;
+  const std::int32_t slots_;
   BatchOver<Guarded> batch_;
   std::vector<Wanted> wanted_;
   std::vector<Running> runs_;

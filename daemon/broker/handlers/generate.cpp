@@ -103,8 +103,16 @@ std::int64_t prompt_tokens(const std::vector<contract::ChatMessage>& chat) {
                                    pixel_bytes / (3 * kPixelsPerToken));
 }
 
+std::uint32_t slots(const contract::Generate& message) {
+  return static_cast<std::uint32_t>(std::max(message.answers, message.beams));
+}
+std::uint32_t slots(const contract::Encode&) {
+  return 1;
+}
+
 std::int64_t cost_tokens(const contract::Generate& message) {
-  return message.max_tokens + prompt_tokens(message.messages) / kPromptTokensPerStep;
+  return std::int64_t{message.max_tokens} * slots(message) +
+         prompt_tokens(message.messages) / kPromptTokensPerStep;
 }
 std::int64_t cost_tokens(const contract::Encode& message) {
   return prompt_tokens(message.messages) / kPromptTokensPerStep;
@@ -137,6 +145,7 @@ Result<Checked> check(Core& core, const Client& client, M& message) {
   job.arenas = std::move(input.arenas);
   job.body = contract::pack(message);
   job.priority = priority_of(message.priority);
+  job.slots = slots(message);
   job.cost_tokens = cost_tokens(message);
   job.key = {client.peer.uid, message.key};
   job.result_key = result_key_of(message);
