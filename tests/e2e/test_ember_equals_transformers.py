@@ -209,8 +209,7 @@ def test_the_first_of_several_answers_is_the_single_one(daemon):
         four = client.generate(model, messages, answers=4, **options)
         again = client.generate(model, messages, answers=2, **options)
     assert four.token_ids == single.token_ids
-    assert len(set(four.texts)) == 4
-    assert four.others[0].token_ids == again.others[0].token_ids
+    assert len(four.others) == 3 and four.others[0].token_ids == again.others[0].token_ids
     assert four.receipt.generated_tokens == sum(
         len(ids) for ids in [four.token_ids, *(other.token_ids for other in four.others)]
     )
