@@ -14,8 +14,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = re.findall(r"^FAMILY\((\w+)\)", (ROOT / "models/families.def").read_text(), re.M)
-FAMILY_SOURCES = ["models/language/model.cpp", "models/qwen3_tower/*.cpp",
-                  *(f"models/{family}/*.cpp" for family in FAMILIES)]
+FAMILY_SOURCES = [
+    "models/language/model.cpp",
+    "models/qwen3_tower/*.cpp",
+    *(f"models/{family}/*.cpp" for family in FAMILIES),
+]
 TESTS = ["tests/*", "bench/*"]
 TORCH = r"(torch|ATen|c10|caffe2)/|models/torch/"
 
