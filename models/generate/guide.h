@@ -8,9 +8,8 @@
 //   line, </think>, an empty line. Nothing can forbid these tokens.
 // - Behind </think> an empty line is forced where a grammar follows, which would have no place for
 //   the one that the model wants to write.
-// - What no_repeat_ngram forbids is forbidden in thoughts, too. Where it leaves no token at all it
-// is
-//   set aside, and a remark says so.
+// - What no_repeat_ngram forbids is forbidden in thoughts, too. Where it leaves no token at all, it
+//   is set aside, and a remark says so.
 //
 // Ownership: one sequence's; the prompt outlives it. Engine thread only.
 #pragma once

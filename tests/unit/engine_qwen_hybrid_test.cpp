@@ -186,7 +186,10 @@ TEST(HybridRequests, AfterACancelledOneTheSlotIsClean) {
 // --- rounded weights ---
 
 // Case, dtype, and the least cosine of its logits with those of fp32.
-// These tiny networks make much of little: bf16 alone turns their logits by 2 %.
+// These tiny networks make much of little: bf16 alone turns their logits by 2 %, and transformers
+// with tied_bf16's linears rounded plainly to 8 and 4 bits falls to 0.80 and -0.26 at its worst
+// position, 0.99 and 0.66 on average. What is asked here only tells a network that was rounded from
+// a broken one.
 struct Rounded : testing::TestWithParam<std::tuple<const char*, const char*, double>> {};
 
 TEST_P(Rounded, LogitsPointWhereTheyDidAndStatesAreMovedByWholeNumbers) {
