@@ -262,9 +262,9 @@ class Refusing : public Incapable, public models::Generates {
 class OpenJobTest : public testing::Test {
  protected:
   std::shared_ptr<OpenJob> open(RequestTensors tensors = {}) {
-    return std::make_shared<OpenJob>(1,
-                                     JobInput{{}, contract::Generate{}, std::move(tensors), false},
-                                     JobOutlet{link_, results_}, [this] { ++ends; });
+    return std::make_shared<OpenJob>(
+        1, JobInput{{}, contract::Generate{}, std::move(tensors), false},
+        JobOutlet{link_, results_, [](contract::Receipt&) {}}, [this] { ++ends; });
   }
 
   int ends = 0;
