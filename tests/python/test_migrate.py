@@ -214,6 +214,11 @@ def test_a_choice_that_is_linked_is_left_out_and_said():
     assert "precision came from another node" in notes[0]
 
 
+def test_a_model_whose_name_is_linked_is_left_out_and_said():
+    _, _, notes = converted("AILab_QwenVL", custom_model_repo=["3", 0])
+    assert "custom_model_repo came from another node" in notes[0]
+
+
 def test_a_bypassed_node_becomes_its_text():
     target, inputs, notes = converted("Qwen", bypass=True, prompt=["3", 0])
     assert (target, inputs) == ("PrimitiveStringMultiline", {"value": ["3", 0]})

@@ -201,6 +201,56 @@ def test_boxes_of_says_which_picture_is_meant(comfy, service):
     assert values[MASK][0].shape == (1, 100, 100)
 
 
+def test_boxes_of_a_picture_that_is_not_there_are_said_to_be_none(comfy, service):
+    service.on[messages.Generate] = says(BOX, pictures=[seen()], coordinates="thousandths")
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(1, 32, 64, 3)),
+        "1": make(NODE, image=["0", 0], boxes_of=2),
+    }
+    assert "boxes_of is 2; the prompt has 1" in comfy.run(workflow).text("1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("30-24", "'30-24', which does not rise"),
+        ("0-999999999999", "frame 999999999999; the video has 3"),
+        ("1, 0", "does not rise"),
+    ],
+)
+def test_frames_that_are_not_there_or_do_not_rise_are_refused(comfy, service, text, words):
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(3, 8, 8, 3)),
+        "1": make(NODE, video=["0", 0], frame_indices=text),
+    }
+    outcome = comfy.run(workflow)
+    assert outcome.error_type == "BadRequest" and words in outcome.error
+    assert asked(service) == []
+
+
+def test_a_mask_is_not_left_out_in_silence_where_pictures_are_a_video(comfy, service):
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(3, 8, 8, 3)),
+        "00": give(comfy, "Mask", torch.ones(1, 8, 8), "MASK"),
+        "1": make(NODE, image=["0", 0], mask=["00", 0], batch_mode="video"),
+    }
+    outcome = comfy.run(workflow)
+    assert outcome.error_type == "BadRequest" and "Disconnect mask" in outcome.error
+
+
+def test_a_mask_without_a_batch_around_is_one_for_all_pictures(comfy, service):
+    mask = torch.zeros(8, 8)
+    mask[2:4, 3:8] = 1
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(2, 8, 8, 3)),
+        "00": give(comfy, "Mask", mask, "MASK"),
+        "1": make(NODE, image=["0", 0], mask=["00", 0], batch_mode="one answer each"),
+    }
+    assert comfy.run(workflow).status == "success"
+    shapes = [request.messages[0].content[0].tensor.shape for request in asked(service)]
+    assert shapes == [[2, 5, 3]] * 2
+
+
 def test_without_pictures_and_places_the_outputs_are_empty(comfy, service):
     outcome, values = outputs(comfy, {"1": make(NODE)}, "1", 10)
     assert outcome.status == "success", outcome.error

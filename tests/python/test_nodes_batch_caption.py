@@ -5,7 +5,7 @@ import threading
 import pytest
 
 import server as scripted
-from hearth import messages
+from hearth import messages, picture_files
 from nodes_for_test import TESTS, FakeComfy, asked, make, outputs
 
 torch = pytest.importorskip("torch")
@@ -100,6 +100,14 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(comfy, service, folde
     assert "10 captioned, 0 had a text already, 2 not captioned:" in outcome.text("1")
     assert "p03.png: " in outcome.text("1") and "p04.png: " in outcome.text("1")
     assert len(texts(folder)) == 10
+
+
+def test_a_grey_picture_of_16_bits_keeps_its_greys(tmp_path):
+    numpy, pillow = pytest.importorskip("numpy"), pytest.importorskip("PIL.Image")
+    greys = numpy.array([[0, 257, 20 * 257, 65535]], numpy.uint16)
+    pillow.fromarray(greys).save(tmp_path / "grey.png")
+    loaded = picture_files.load_picture(tmp_path / "grey.png")
+    assert [pixel[0] for pixel in loaded.tolist()[0]] == [0, 1, 20, 255]
 
 
 def test_a_picture_that_the_service_refuses_is_named_and_the_rest_goes_on(comfy, service, folder):

@@ -66,6 +66,13 @@ def test_only_the_newest_turns_are_shown_to_the_model(comfy, service):
     assert len(asked(service)[1].messages) == 4
 
 
+def test_of_one_turn_only_the_new_question_is_shown(comfy, service):
+    node = make("HearthChat", conversation="short", max_turns=1, system_prompt="Be brief.")
+    for _ in range(3):
+        assert comfy.run({"1": node}).status == "success"
+    assert [turn.role for turn in asked(service)[-1].messages] == ["system", "user"]
+
+
 def test_a_picture_of_a_conversation_is_written_to_shared_memory_once(comfy, service):
     workflow = {
         "0": give(comfy, "Source", torch.rand(1, 64, 64, 3)),
@@ -136,3 +143,17 @@ def test_unload_gives_up_one_model(comfy, service):
     )
     workflow = {"0": make("HearthModel"), "1": make("HearthUnload", llm=["0", 0])}
     assert "others hold it" in comfy.run(workflow).text("1")
+
+
+def test_unload_fetches_nothing(comfy, service, monkeypatch):
+    from hearth.nodes import _fetch
+
+    async def fail(*_names):
+        raise AssertionError("a model was fetched to be unloaded")
+
+    monkeypatch.setattr(_fetch, "fetch", fail)
+    workflow = {
+        "0": make("HearthModel", model="Qwen/Qwen3-VL-2B-Instruct", download_if_missing=True),
+        "1": make("HearthUnload", llm=["0", 0]),
+    }
+    assert comfy.run(workflow).error_type == "UnknownModel"

@@ -69,3 +69,26 @@ def test_nothing_to_look_for_is_an_error_that_says_so(comfy, service):
         "1": make(NODE, image=["0", 0], what=" "),
     }
     assert "what is empty" in comfy.run(workflow).error
+
+
+def test_a_picture_of_one_channel_is_drawn_in_colours(comfy, service):
+    service.on[messages.Generate] = says(CATS, pictures=[seen()], coordinates="thousandths")
+    workflow = {
+        "0": give(comfy, "Source", torch.full((1, 32, 64, 1), 0.5)),
+        "1": make(NODE, image=["0", 0]),
+    }
+    outcome, values = outputs(comfy, workflow, "1", 6)
+    assert outcome.status == "success", outcome.error
+    drawn = values[PICTURE][0]
+    assert drawn.shape == (1, 32, 64, 3)
+    assert drawn[0, 8, 50].tolist() == pytest.approx([128 / 255] * 3)
+
+
+def test_a_batch_of_no_pictures_is_refused(comfy, service):
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(0, 32, 64, 3)),
+        "1": make(NODE, image=["0", 0]),
+    }
+    outcome = comfy.run(workflow)
+    assert outcome.error_type == "BadPicture" and "the batch is empty" in outcome.error
+    assert asked(service) == []

@@ -107,6 +107,9 @@ def _model(value: Any, note: Note) -> Mapping[str, Any]:
 
 def _repository(value: Any, note: Note) -> Mapping[str, Any]:
     """A model typed in takes the place of the picked one."""
+    if isinstance(value, Link):
+        note("custom_model_repo came from another node; it was left out: pick the model.")
+        return {}
     return _model(value.strip(), note) if isinstance(value, str) and value.strip() else {}
 
 

@@ -46,7 +46,8 @@ def places_in(reply: Reply, pictures: Sequence[Part], number: int) -> Places:
     from .. import grounding
 
     if not 0 <= number < len(pictures):
-        return Places([], [], (0, 0))
+        lacks = f"boxes_of is {number + 1}; the prompt has {len(pictures)}: no boxes are given."
+        return Places([], [lacks] if pictures else [], (0, 0))
     part = pictures[number]
     before = len(reply.pictures) - len(pictures)  # those of earlier turns
     found = grounding.find(reply.text, reply.pictures, reply.coordinates, before + number)

@@ -43,7 +43,8 @@ class Conversation:
         if len(starts) <= most:
             return self
         head = self.turns[: len(self.turns) - len(self.exchanges)]
-        return Conversation((*head, *self.exchanges[starts[len(starts) - most] :]))
+        kept = self.exchanges[starts[-most] :] if most > 0 else ()
+        return Conversation((*head, *kept))
 
     def transcript(self) -> str:
         """All of it as text. Pictures are only mentioned."""

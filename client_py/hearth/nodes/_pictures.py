@@ -72,12 +72,17 @@ def frames_named(text: str, count: int) -> list[int]:
             raise errors.BadRequest(
                 f"frame_indices has {item!r}.", "Write numbers and ranges, such as 0, 12, 24-30."
             )
-        found += range(int(first), int(last if dash else first) + 1)
-        if found and found[-1] >= count:
+        begin, end = int(first), int(last if dash else first)
+        if begin > end:
             raise errors.BadRequest(
-                f"frame_indices names frame {found[-1]}; the video has {count}, counted from 0.",
+                f"frame_indices has {item!r}, which does not rise.", f"Write {end}-{begin}."
+            )
+        if end >= count:
+            raise errors.BadRequest(
+                f"frame_indices names frame {end}; the video has {count}, counted from 0.",
                 "Name frames that are there.",
             )
+        found += range(begin, end + 1)
     if any(later <= earlier for earlier, later in zip(found, found[1:])):
         raise errors.BadRequest(
             "frame_indices does not rise.", "Name each frame once, in the order of time."
@@ -124,8 +129,15 @@ def budgets_of(text: str) -> dict[str, int]:
 def one_by_one(sockets: dict[str, Any]) -> list[dict[str, Any]]:
     """Each picture of the batches with its neighbours of the same number; a single picture goes
     with all of them. Raises BadRequest when batches differ in number."""
+    mask = sockets.get("mask")
+    if mask is not None and len(mask.shape) == 2:  # some nodes give [height, width]
+        sockets = {**sockets, "mask": mask[None]}
     counts = {name: len(batch) for name, batch in sockets.items()}
     longest = max(counts.values(), default=0)
+    if not longest:
+        raise errors.BadPicture(
+            f"{', '.join(counts)}: the batch is empty.", "Connect at least one picture."
+        )
     wrong = [f"{name} has {count}" for name, count in counts.items() if count not in (1, longest)]
     if wrong:
         raise errors.BadRequest(

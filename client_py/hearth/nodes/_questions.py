@@ -48,6 +48,11 @@ def _question(
     sockets: Mapping[str, Any], inputs: Mapping[str, Any], text: Part, as_video: bool
 ) -> Question:
     """Pictures first, then the question: the order in which Qwen models are trained."""
+    if as_video and "mask" in sockets:
+        raise errors.BadRequest(
+            "mask cuts pictures; batch_mode makes frames of a video of them.",
+            "Disconnect mask, or choose another batch_mode.",
+        )
     parts: list[Part] = []
     budgets = budgets_of(str(inputs.get("max_pixels_each", "")))
     for name in (one for one in SOCKETS if one in sockets):

@@ -80,8 +80,9 @@ def _with_boxes(image: Any, found: Sequence[boxes.Places]) -> Any:
 
     drawn = []
     for pixels, one in zip(image, found):
-        data = (pixels[..., :3].float().clamp(0, 1) * 255).round().byte().cpu()
-        height, width = int(data.shape[0]), int(data.shape[1])
+        height, width = int(pixels.shape[0]), int(pixels.shape[1])
+        colours = pixels[..., :3].expand(height, width, 3)  # also of one channel
+        data = (colours.float().clamp(0, 1) * 255).round().byte().cpu()
         canvas = Image.frombytes("RGB", (width, height), bytes(data.contiguous().numpy()))
         pen = ImageDraw.Draw(canvas)
         labels = list(dict.fromkeys(spot.label for spot in one.spots))

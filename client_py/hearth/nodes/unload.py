@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from .. import comfy_api
@@ -30,7 +31,8 @@ async def run(model: str, trigger: Any = None, llm: Any = None) -> Shown:
 
 
 async def _one(llm: models.Llm) -> str:
-    async with models.lent(llm) as lent:
+    there = replace(llm, keep_loaded=True, download_if_missing=False)  # it is unloaded here, once
+    async with models.lent(there) as lent:
         stays = await lent.service.unload(lent.model)
     if stays:
         return f"{llm.model} was given up here; others hold it, so it stays in memory."
