@@ -379,6 +379,15 @@ def test_each_socket_may_have_a_pixel_budget_of_its_own(comfy, service):
     assert request.max_pixels == 900
 
 
+def test_a_budget_counts_for_a_batch_that_is_a_video(comfy, service):
+    workflow = {
+        "0": give(comfy, "Source", torch.zeros(4, 8, 8, 3)),
+        "1": make(NODE, image=["0", 0], batch_mode="video", max_pixels_each="5000"),
+    }
+    assert comfy.run(workflow).status == "success"
+    assert asked(service)[0].messages[0].content[0].max_pixels == 5000
+
+
 def test_a_batch_may_be_the_frames_of_a_video(comfy, service):
     workflow = {
         "0": give(comfy, "Source", torch.zeros(48, 8, 8, 3)),

@@ -85,6 +85,12 @@ def test_a_second_run_goes_on_where_the_first_was(comfy, service, folder):
     assert len(asked(service)) == 11 and texts(folder)["p03.txt"] == "mine"
 
 
+def test_a_text_that_cannot_be_read_is_named(comfy, service, folder):
+    (folder / "p03.txt").mkdir()
+    outcome = comfy.run({"1": make(NODE, folder=str(folder))})
+    assert outcome.error_type == "BadRequest" and "p03.txt cannot be read" in outcome.error
+
+
 def test_overwrite_writes_all_of_them_anew(comfy, service, folder):
     (folder / "p03.txt").write_text("mine")
     comfy.run({"1": make(NODE, folder=str(folder), existing="overwrite")})

@@ -7,6 +7,8 @@ from nodes_for_test import TESTS, FakeComfy, asked, give, make, outputs, says
 
 torch = pytest.importorskip("torch")
 
+import hearthd_for_test as services  # noqa: E402
+
 
 @pytest.fixture(params=["0.3.64", "0.33"])
 def comfy(request, service, tmp_path):
@@ -157,3 +159,16 @@ def test_unload_fetches_nothing(comfy, service, monkeypatch):
         "1": make("HearthUnload", llm=["0", 0]),
     }
     assert comfy.run(workflow).error_type == "UnknownModel"
+
+
+def test_unload_gives_up_every_precision_of_a_model(comfy, service):
+    services.make_fake_model(comfy.base / "models/LLM/fake")
+    asking = {"model": "LLM/fake"}
+    for precision in ("auto", "int8 (8 bit)"):
+        node = make("HearthPromptEnhancer", precision=precision, **asking)
+        assert comfy.run({"1": node}).status == "success"
+    used = {request.model for request in asked(service)}
+    assert len(used) == 2
+    assert comfy.run({"1": make("HearthUnload", **asking)}).text("1") == "LLM/fake left memory."
+    left = [one.model for peer in service.peers for one in peer.messages_of(messages.UnloadModel)]
+    assert used <= set(left)

@@ -74,3 +74,10 @@ def test_errors_name_the_inputs(comfy, service):
     service.on[messages.CountTokens] = scripted.fails("unknown_model", "No such model.")
     outcome = comfy.run({"1": make(NODE)})
     assert "publishes no model 'ember'" in outcome.error
+
+
+def test_a_model_that_is_not_kept_is_not_given_up_for_a_count(comfy, service):
+    service.on[messages.CountTokens] = counts(900)
+    workflow = {"0": make("HearthModel", keep_loaded=False), "1": make(NODE, llm=["0", 0])}
+    assert comfy.run(workflow).status == "success"
+    assert service.peer.messages_of(messages.UnloadModel) == []

@@ -96,11 +96,17 @@ def _pictures(folder: Path, recursive: bool) -> Iterator[Path]:
 
 
 def written(job: Job) -> str | None:
-    """What the text file says; None when there is none."""
+    """What the text file says; None when there is none. Raises BadRequest for one that cannot be
+    read: it is not to be written over, nor to be passed over."""
     try:
         return job.text.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise errors.BadRequest(
+            f"{job.text} cannot be read: {error.strerror or error}.",
+            "Make it readable, move it away, or set existing to overwrite.",
+        ) from error
 
 
 def write(job: Job, text: str) -> None:

@@ -174,6 +174,11 @@ async def _offered(
     return offered
 
 
+def versions_of(name: str) -> list[str]:
+    """Ids of what nodes have offered under this name: one for each way of keeping it."""
+    return [id_ for (picked_name, *_), id_ in _offered_ids.items() if picked_name == name]
+
+
 async def give_up(service: AsyncClient, model: Model | str) -> None:
     """Neither an answer nor the error of its making may be lost because this fails."""
     try:

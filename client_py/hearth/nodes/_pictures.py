@@ -52,10 +52,11 @@ class Question:
         }
 
 
-def video_part(name: str, batch: Any, fps: float, frames: int, frame_indices: str) -> Part:
-    """A batch as a video: evenly spaced frames, or those that are named."""
-    picked = frames_named(frame_indices, len(batch))
-    video: dict[str, Any] = {"video": batch, "fps": fps}
+def video_part(name: str, batch: Any, fps: float, frames: int | str, max_pixels: int = 0) -> Part:
+    """A batch as a video. frames: most of them, evenly spaced, 0: as many as is usual; or which.
+    max_pixels: of all frames together; 0: the request's."""
+    picked = frames_named(frames, len(batch)) if isinstance(frames, str) else []
+    video: dict[str, Any] = {"video": batch, "fps": fps, "max_pixels": max_pixels}
     if picked:
         video.update(video=batch[picked], indices=picked)
     elif frames:

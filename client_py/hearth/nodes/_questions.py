@@ -58,7 +58,7 @@ def _question(
     for name in (one for one in SOCKETS if one in sockets):
         batch = sockets[name]
         if as_video:
-            parts.append(_video(name, batch, inputs))
+            parts.append(_video(name, batch, inputs, budgets.get(name, 0)))
         else:
             mask = sockets.get("mask") if name == SOCKETS[0] else None
             margin, most = int(inputs.get("mask_margin", 0)), budgets.get(name, 0)
@@ -68,9 +68,10 @@ def _question(
     return Question((*parts, text))
 
 
-def _video(name: str, batch: Any, inputs: Mapping[str, Any]) -> Part:
-    fps, frames = inputs.get("fps", FPS), inputs.get("frames", FRAMES)
-    return video_part(name, batch, fps, frames, inputs.get("frame_indices", ""))
+def _video(name: str, batch: Any, inputs: Mapping[str, Any], max_pixels: int = 0) -> Part:
+    which = str(inputs.get("frame_indices", "")).strip(" ,\n\t")
+    frames = which or inputs.get("frames", FRAMES)
+    return video_part(name, batch, inputs.get("fps", FPS), frames, max_pixels)
 
 
 def _text(inputs: Mapping[str, Any], has_pictures: bool) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import comfy_api
@@ -36,7 +37,8 @@ async def run(**inputs: Any) -> Shown:
     before, system = given(inputs.get("history")), inputs["system_prompt"]
     options = {name: inputs[name] for name in ("thinking", "min_pixels", "max_pixels")}
     counts = []
-    async with models.lent(models.picked(inputs)) as lent:
+    llm = replace(models.picked(inputs), keep_loaded=True)  # who counts ends nobody's stay
+    async with models.lent(llm) as lent:
         for question in questions:
             chat = before.asked(question.content, system)
             with naming_inputs(question.names(len(chat) - 1)):

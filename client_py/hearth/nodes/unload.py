@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any
 
-from .. import comfy_api
+from .. import comfy_api, errors
 from ..units import size
 from . import _models as models
 from ._answer import show
@@ -18,7 +19,7 @@ ALL = "all idle models"
 async def run(model: str, trigger: Any = None, llm: Any = None) -> Shown:
     """Gives memory back. What is at work stays until it has answered."""
     if llm is not None or model != ALL:
-        text = await _one(models.picked({"llm": llm, "model": model}))
+        text = await _one(models.picked({"llm": llm, "model": model}), llm is None)
     else:
         async with connected() as service:
             freed = await service.free_memory(interrupted=comfy_api.interrupted)
@@ -30,10 +31,14 @@ async def run(model: str, trigger: Any = None, llm: Any = None) -> Shown:
     return Shown((trigger, text), text)
 
 
-async def _one(llm: models.Llm) -> str:
+async def _one(llm: models.Llm, in_every_precision: bool) -> str:
     there = replace(llm, keep_loaded=True, download_if_missing=False)  # it is unloaded here, once
     async with models.lent(there) as lent:
         stays = await lent.service.unload(lent.model)
+        for version in models.versions_of(llm.model) if in_every_precision else ():
+            with contextlib.suppress(errors.UnknownModel):  # given up before
+                if version != getattr(lent.model, "id", ""):
+                    stays |= await lent.service.unload(version)
     if stays:
         return f"{llm.model} was given up here; others hold it, so it stays in memory."
     return f"{llm.model} left memory."
@@ -60,7 +65,7 @@ NODE = Node(
         Input(
             "model",
             "COMBO",
-            "Which one.",
+            "Which one, in every precision that nodes of this ComfyUI have asked it in.",
             {"default": ALL},
             choices=lambda: [ALL, *models.FOLDERS.names()],
         ),
