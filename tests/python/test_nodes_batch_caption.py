@@ -1,5 +1,6 @@
 """Batch Caption: which files are read and written, whatever happens meanwhile."""
 
+import os
 import threading
 
 import pytest
@@ -83,6 +84,13 @@ def test_a_second_run_goes_on_where_the_first_was(comfy, service, folder):
     outcome = comfy.run({"1": make(NODE, folder=str(folder))})
     assert "6 captioned, 6 had a text already" in outcome.text("1")
     assert len(asked(service)) == 11 and texts(folder)["p03.txt"] == "mine"
+
+
+def test_a_name_that_is_no_unicode_stands_in_nobodys_way(comfy, service, folder):
+    Image.new("RGB", (9, 9)).save(os.fsencode(folder) + b"/\xff.png", "PNG")
+    outcome = comfy.run({"1": make(NODE, folder=str(folder))})
+    assert outcome.status == "success", outcome.error
+    assert "13 captioned" in outcome.text("1")
 
 
 def test_a_text_that_cannot_be_read_is_named(comfy, service, folder):
@@ -225,6 +233,10 @@ def test_the_cache_holds_until_a_picture_comes_or_a_text_goes(comfy, service, fo
     assert comfy.run(node).cached == ["1"]
     (folder / "p03.txt").unlink()
     assert comfy.run(node).cached == []
+    comfy.run(node)
+    (folder / "p04.txt").write_text("corrected by hand")
+    _, values = outputs(comfy, node, "1", 3)
+    assert values[CAPTIONS][4] == "corrected by hand"
     Image.new("RGB", (9, 9)).save(folder / "new.png")
     assert comfy.run(node).cached == []
     assert len(texts(folder)) == 13

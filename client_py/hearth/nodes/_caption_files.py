@@ -124,8 +124,7 @@ def write(job: Job, text: str) -> None:
 
 
 def state_of(folder: Path, output: Path | None, recursive: bool, looks_at_texts: bool) -> str:
-    """Changes when a picture comes, goes or changes; `looks_at_texts`: or a text file comes or
-    goes."""
+    """Changes when a picture comes, goes or changes; `looks_at_texts`: or a text file does."""
     try:
         jobs, _ = jobs_in(folder, output, recursive)
     except errors.BadRequest as error:
@@ -134,10 +133,15 @@ def state_of(folder: Path, output: Path | None, recursive: bool, looks_at_texts:
 
     seen = hashlib.sha256()
     for job in jobs:
-        try:
-            stat = job.picture.stat()
-        except OSError:
-            continue
-        has_text = looks_at_texts and job.text.exists()
-        seen.update(f"{job.picture}\0{stat.st_size}\0{stat.st_mtime_ns}\0{has_text}\n".encode())
+        text = _version(job.text) if looks_at_texts else ""
+        seen.update(os.fsencode(f"{job.picture}\0{_version(job.picture)}\0{text}\n"))
     return seen.hexdigest()
+
+
+def _version(path: Path) -> str:
+    """Of what a file says: another one when it was written since; empty when it is not there."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return ""
+    return f"{stat.st_size} {stat.st_mtime_ns}"

@@ -150,7 +150,7 @@ def fingerprint(
     existing: Any = SKIP,
     **_constants: Any,
 ) -> Any:
-    """The pictures that are there, and, where those with a text are skipped, which have one."""
+    """The pictures that are there, and, where those with a text are skipped, their texts."""
     try:
         root, output = _folders(str(folder or ""), str(output_folder or ""))
     except errors.BadRequest:
