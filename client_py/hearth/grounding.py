@@ -191,7 +191,7 @@ def _items_in(value: object) -> Iterator[_Item]:
             yield from _items_in(inner)
     if not isinstance(value, Mapping):
         return
-    label = next((str(value[key]) for key in _LABEL_KEYS if key in value), "")
+    label = next((str(value[key]) for key in _LABEL_KEYS if value.get(key) is not None), "")
     has_place = False
     for key in _BOX_KEYS + _POINT_KEYS:
         if key in value:

@@ -132,8 +132,8 @@ def fetch(
     """Brings all files into the folder `<into>/<name>` and returns it; at once where it is there.
 
     Raises Cancelled when the event is set, within the time of one read; what has come stays. Raises
-    BadRequest (no room on the disk), Busy (another process fetches it), BadModel (the bytes are not
-    those that the hub lists), NotReachable, UnknownModel.
+    BadRequest (no room on the disk, or no right to write), Busy (another process fetches it),
+    BadModel (the bytes are not those that the hub lists), NotReachable, UnknownModel.
     """
     stop = cancelled or threading.Event()
     target = Path(into) / listing.repository.rpartition("/")[2]
@@ -141,7 +141,7 @@ def fetch(
         return _known(target, listing.repository)
     owner_name = listing.repository.replace("/", "--")
     work = Path(into) / INCOMPLETE / f"{owner_name}@{listing.revision[:12]}"
-    work.mkdir(parents=True, exist_ok=True)
+    _make_folder(work, into)
     with _only_one(work.parent / f"{owner_name}.lock", stop):
         if target.exists():
             return _known(target, listing.repository)
@@ -156,6 +156,16 @@ def fetch(
         for stale in work.parent.glob(f"{owner_name}@*"):
             shutil.rmtree(stale, ignore_errors=True)
     return target
+
+
+def _make_folder(work: Path, into: str | os.PathLike[str]) -> None:
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise errors.BadRequest(
+            f"Nothing can be put into {os.fspath(into)}: {error.strerror or error}.",
+            "Make that folder writable, or let ComfyUI's extra_model_paths.yaml name another one.",
+        ) from error
 
 
 def _known(target: Path, repository: str) -> Path:

@@ -98,6 +98,11 @@ def test_numbers_that_are_none_are_left_out():
         assert not spots and "left out" in problem
 
 
+def test_a_label_of_null_is_none():
+    (spot,), _ = find('[{"bbox_2d": [1, 2, 3, 4], "label": null}]')
+    assert spot.label == ""
+
+
 def test_words_without_places_are_no_problem():
     for text in ("", "A cat.", "See [1] and {this}.", "[]", "{}", '{"answer": [1, 2]}'):
         assert find(text) == ([], [])

@@ -180,6 +180,12 @@ def test_a_full_disk_is_named_before_anything_comes(server, tmp_path, monkeypatc
     assert server.transfers("model-00001-of-00002.safetensors") == []
 
 
+def test_a_folder_that_cannot_be_made_is_named(server, tmp_path):
+    (tmp_path / "LLM").write_text("a file")
+    with pytest.raises(errors.BadRequest, match="Nothing can be put into .*LLM"):
+        fetched(tmp_path / "LLM")
+
+
 def test_a_token_goes_to_the_hub_and_to_no_other_host(server, tmp_path, monkeypatch):
     server.token = "hf_secret"
     with pytest.raises(errors.UnknownModel, match="401"):
