@@ -113,7 +113,8 @@ Fd WeightsCache::new_file() const {
 }
 
 std::optional<WeightsCache::File> WeightsCache::find(const std::string& key) const {
-  Fd fd(::openat(folder_.get(), name_of(key).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  Fd fd(::openat(folder_.get(), name_of(key).c_str(),
+                 O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat file {};
   if (fd && ::fstat(fd.get(), &file) == 0 && S_ISREG(file.st_mode) && file.st_uid == ::geteuid()) {
     ::futimens(fd.get(), nullptr);  // or it counts as not used for longer than it was

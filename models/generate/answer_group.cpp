@@ -9,6 +9,8 @@ namespace {
 
 constexpr auto kReportInterval = std::chrono::milliseconds(100);
 constexpr std::size_t kMostTextBytes = 262144;  // of generated.text in the contract
+// Of one frame, less what a reply has beside texts and ids: pictures, warnings, the receipt.
+constexpr std::size_t kMostTextAndIdBytes = (std::size_t{1} << 20) - (std::size_t{160} << 10);
 
 }  // namespace
 
@@ -22,7 +24,11 @@ AnswerGroup::AnswerGroup(std::shared_ptr<models::Job> job, std::unique_ptr<Token
       open_(ended_.size()) {}
 
 std::size_t AnswerGroup::most_text_bytes() const {
-  return kMostTextBytes / ended_.size();
+  const auto most_tokens = static_cast<std::size_t>(prompt_->sampling.max_tokens);
+  const std::size_t id_bytes = sizeof(std::int32_t) * prompt_->ids.size() +
+                               2 * sizeof(std::int32_t) * most_tokens * ended_.size();
+  const std::size_t room = kMostTextAndIdBytes - std::min(kMostTextAndIdBytes, id_bytes);
+  return std::min(kMostTextBytes, room / 2) / ended_.size();
 }
 
 void AnswerGroup::report(std::string_view stage, std::int64_t done, std::int64_t total) {
@@ -100,9 +106,10 @@ contract::Receipt AnswerGroup::receipt() const {
     receipt.generated_tokens += other.generated_tokens;
     receipt.thinking_tokens += other.thinking_tokens;
     receipt.slowest_token_ms = std::max(receipt.slowest_token_ms, other.slowest_token_ms);
-    receipt.stalls += other.stalls;
+    if (prompt_->sampling.beams <= 1) receipt.stalls += other.stalls;
     last = std::max(last, ended_[i].times.last_token);
   }
+  receipt.bytes_per_token = 0;  // a step reads the weights once for all of them
   receipt.decode_ms =
       std::chrono::duration<double, std::milli>(last - ended_.front().times.first_token).count();
   receipt.tokens_per_second =

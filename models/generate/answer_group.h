@@ -34,7 +34,7 @@ class AnswerGroup {
   AnswerGroup(std::shared_ptr<models::Job> job, std::unique_ptr<TokenPrompt> prompt,
               std::shared_ptr<models::Listener> listener);
 
-  // The text that one answer may have: together they fit into one reply.
+  // The text that one answer may have, and as many thoughts: with all ids they fit into one reply.
   std::size_t most_text_bytes() const;
 
   const TokenPrompt& prompt() const { return *prompt_; }

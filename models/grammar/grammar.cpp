@@ -137,8 +137,9 @@ void Matcher::renew_if_full() {
   }
   auto fresh = grammar_->explored_after(explored_);
   if (fresh == explored_) return;
-  const std::scoped_lock lock(explored_->mutex, fresh->mutex);
-  state_ = fresh->automaton.adopt(explored_->automaton, state_);
+  const auto full = explored_;  // outlives the lock of its mutex
+  const std::scoped_lock lock(full->mutex, fresh->mutex);
+  state_ = fresh->automaton.adopt(full->automaton, state_);
   explored_ = std::move(fresh);
 }
 

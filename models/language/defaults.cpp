@@ -2,6 +2,8 @@
 
 #include <limits>
 
+#include <fmt/format.h>
+
 #include "models/files/config.h"
 #include "models/files/model_file.h"
 
@@ -10,9 +12,22 @@ namespace {
 
 using files::ConfigValue;
 
-Result<void> take(const ConfigValue& value, std::optional<double>& out) {
+struct Range {
+  double least, most;
+};
+constexpr Range kShare{0.0, 1.0};
+constexpr Range kTemperature{0.0, 100.0};
+constexpr Range kFactor{0.01, 100.0};
+constexpr Range kPenalty{-100.0, 100.0};
+
+// The sampler computes in float32 and counts on numbers that stay finite there.
+Result<void> take(const ConfigValue& value, Range range, std::optional<double>& out) {
   if (!value) return {};
-  TRY(out, value.number());
+  TRY(const double number, value.number());
+  if (!(number >= range.least && number <= range.most))
+    return value.error(
+        fmt::format("is {}; it runs from {} to {}", number, range.least, range.most));
+  out = number;
   return {};
 }
 
@@ -30,13 +45,13 @@ Result<generate::SamplingDefaults> read_sampling(const ConfigValue& json) {
   }
   CHECK_OK(take(json["top_k"], sampling.top_k));
   CHECK_OK(take(json["no_repeat_ngram_size"], sampling.no_repeat_ngram));
-  CHECK_OK(take(json["temperature"], sampling.temperature));
-  CHECK_OK(take(json["top_p"], sampling.top_p));
-  CHECK_OK(take(json["min_p"], sampling.min_p));
-  CHECK_OK(take(json["typical_p"], sampling.typical_p));
-  CHECK_OK(take(json["repetition_penalty"], sampling.repetition_penalty));
-  CHECK_OK(take(json["presence_penalty"], sampling.presence_penalty));
-  CHECK_OK(take(json["frequency_penalty"], sampling.frequency_penalty));
+  CHECK_OK(take(json["temperature"], kTemperature, sampling.temperature));
+  CHECK_OK(take(json["top_p"], kShare, sampling.top_p));
+  CHECK_OK(take(json["min_p"], kShare, sampling.min_p));
+  CHECK_OK(take(json["typical_p"], kShare, sampling.typical_p));
+  CHECK_OK(take(json["repetition_penalty"], kFactor, sampling.repetition_penalty));
+  CHECK_OK(take(json["presence_penalty"], kPenalty, sampling.presence_penalty));
+  CHECK_OK(take(json["frequency_penalty"], kPenalty, sampling.frequency_penalty));
   return sampling;
 }
 

@@ -11,6 +11,7 @@ namespace hearth::language {
 namespace {
 
 constexpr std::int64_t kMostFrames = 4096;  // as many as frame_indices can name
+constexpr double kLatestSecond = 1e6;       // times become tokens or positions
 
 // Their names and the tensors that are theirs.
 class Planner {
@@ -114,6 +115,12 @@ class Planner {
       const auto index = indices.empty() ? i : indices[static_cast<std::size_t>(i)];
       seconds.push_back(static_cast<double>(index) / part.fps);
     }
+    if (seconds.back() > kLatestSecond)
+      return fail(Code::kBadRequest,
+                  fmt::format("Its last frame would be seen after {:.3g} seconds; a video has at "
+                              "most {:.0f}.",
+                              seconds.back(), kLatestSecond),
+                  "Check fps and frame_indices.");
     return seconds;
   }
 

@@ -43,6 +43,10 @@ generate::ContentHash content_of(const image::Still& still, std::int32_t time,
 }
 
 // A picture, or all steps of a clip whose run begins at token `first`.
+// Pixels wait at the size they were sent in where the device resizes them. After so many, those of
+// the same request are resized here, to what the tower sees.
+constexpr std::size_t kMostSourceBytes = std::size_t{256} << 20;
+
 class MediaReader {
  public:
   MediaReader(const models::Job& job, const PromptRules& rules, decoder::MediaPrompt& prompt)
@@ -68,9 +72,12 @@ class MediaReader {
                    const TensorView& tensor) {
     const image::PictureRules& pictures = medium.pictures;
     const std::int64_t frame = std::int64_t{step} * pictures.temporal_patch_size;
-    TRY(image::Still still,
-        medium.is_clip ? image::read_step(tensor, frame, medium.seen, pictures, rules_.resize)
-                       : image::read_still(tensor, pictures, rules_.resize));
+    const auto resize =
+        source_bytes_ < kMostSourceBytes ? rules_.resize : image::ResizeWhere::kHere;
+    TRY(image::Still still, medium.is_clip
+                                ? image::read_step(tensor, frame, medium.seen, pictures, resize)
+                                : image::read_still(tensor, pictures, resize));
+    source_bytes_ += still.picture.pixels.size();
     prompt_.spans.push_back({first, medium.step_tokens});
     prompt_.media.push_back(
         {first, medium.step_tokens, content_of(still, time, pictures, rules_.content_key)});
@@ -81,6 +88,7 @@ class MediaReader {
   const models::Job& job_;
   const PromptRules& rules_;
   decoder::MediaPrompt& prompt_;
+  std::size_t source_bytes_ = 0;  // of pixels that wait for the tower
 };
 
 void place(decoder::MediaPrompt& prompt, std::span<const PlacedPicture> places) {

@@ -1,5 +1,8 @@
 #include "models/weights/weights.h"
 
+#include <sys/statvfs.h>
+#include <unistd.h>
+
 #include "models/weights/loader.h"
 #include "models/weights/weights_file.h"
 
@@ -20,9 +23,33 @@ Result<void> read_kept(const files::WeightIndex& index, const Plan& plan,
   return read;
 }
 
+constexpr std::uint64_t kFreeShare = 10;  // of the disk a tenth stays free
+
+bool has_room(int fd, std::uint64_t bytes) {
+  struct statvfs disk {};
+  return ::fstatvfs(fd, &disk) == 0 &&
+         disk.f_bavail >= disk.f_blocks / kFreeShare + bytes / disk.f_frsize;
+}
+
+// A file that was not written to its end gives its disk back: it has no name to be found by.
+class Unfinished {
+ public:
+  explicit Unfinished(const models::WeightsFile& file) : file_(file) {}
+  Unfinished(const Unfinished&) = delete;
+  Unfinished& operator=(const Unfinished&) = delete;
+  ~Unfinished() {
+    if (file_.outcome != Outcome::kWritten && ::ftruncate(file_.fd->get(), 0) != 0) return;
+  }
+
+ private:
+  const models::WeightsFile& file_;
+};
+
 Result<void> read_and_keep(const files::WeightIndex& index, const Plan& plan,
                            const models::LoadOptions& options, Arena& arena) {
   models::WeightsFile& file = *options.weights_file;
+  if (!has_room(file.fd->get(), plan.bytes)) return read_placements(index, plan, options, arena);
+  const Unfinished unfinished(file);
   KeptArena kept(arena, file.fd->get(), plan.bytes);
   CHECK_OK(read_placements(index, plan, options, kept));
   CHECK_OK(index.check_unchanged());  // or the file would outlive what it was made of

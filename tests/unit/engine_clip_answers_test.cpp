@@ -51,6 +51,13 @@ TEST_F(ClipAnswers, WithoutFramesPerSecondItIsRefusedWithAHint) {
   EXPECT_FALSE(error.hint.empty());
 }
 
+TEST_F(ClipAnswers, TimesThatNoVideoHasAreRefused) {
+  part().fps = 1e-300;
+  const Error error = refused();
+  EXPECT_EQ(error.code, Code::kBadRequest);
+  EXPECT_NE(error.what.find("seconds"), std::string::npos) << error.what;
+}
+
 TEST_F(ClipAnswers, IndicesMustRiseAndBeOneForEachFrame) {
   for (const std::vector<std::int64_t>& indices : {std::vector<std::int64_t>{0, 1, 2, 3},
                                                    {0, 1, 2, 3, 4, 5},

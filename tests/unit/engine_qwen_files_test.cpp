@@ -263,6 +263,21 @@ TEST(Loading, ATokenizerOfAnotherModelIsRefused) {
   EXPECT_MENTIONS(loaded.error(), "image_token_id");
 }
 
+TEST(Loading, DefaultsThatNoSamplerCanUseAreRefusedByName) {
+  for (const auto& [key, value] : {std::pair("frequency_penalty", 1e39),
+                                   {"repetition_penalty", 0.0},
+                                   {"min_p", 1.5},
+                                   {"temperature", -1.0}}) {
+    json config = json::parse(content("tied_bf16", "generation_config.json"));
+    config[key] = value;
+    const auto loaded =
+        models::load(with(case_files("tied_bf16"), "generation_config.json", config.dump()), {});
+    ASSERT_FALSE(loaded) << key;
+    EXPECT_EQ(loaded.error().code, Code::kBadModel);
+    EXPECT_MENTIONS(loaded.error(), key);
+  }
+}
+
 TEST(Loading, AModelLargerThanTheDeviceIsOutOfMemory) {
   models::LoadOptions options;
   options.device.name = "a small device";
