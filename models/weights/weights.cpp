@@ -27,8 +27,9 @@ constexpr std::uint64_t kFreeShare = 10;  // of the disk a tenth stays free
 
 bool has_room(int fd, std::uint64_t bytes) {
   struct statvfs disk {};
-  return ::fstatvfs(fd, &disk) == 0 &&
-         disk.f_bavail >= disk.f_blocks / kFreeShare + bytes / disk.f_frsize;
+  if (::fstatvfs(fd, &disk) != 0) return false;
+  if (disk.f_blocks == 0) return true;  // a file system without a size, such as a memfd's
+  return disk.f_bavail >= disk.f_blocks / kFreeShare + bytes / disk.f_frsize;
 }
 
 // A file that was not written to its end gives its disk back: it has no name to be found by.
