@@ -93,7 +93,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (json) fuzz::walk(*json);
   switch (choice % 4) {
     case 0:
-      (void)files::refuse_quantised(files, rest.index);
+      (void)files::read_stored_scales(files, rest.index);
       if (json) fuzz::read_config(*json, rest);
       return 0;
     case 1:
