@@ -25,8 +25,9 @@ void choose(const HearthRoute& call, std::int64_t row) {
   const auto worth = [&](std::int32_t e) { return std::isnan(logits[e]) ? -INFINITY : logits[e]; };
   std::vector<std::int32_t> order(p.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::int32_t a, std::int32_t b) { return worth(a) > worth(b); });
+  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return worth(a) != worth(b) ? worth(a) > worth(b) : a < b;
+  });
   double kept = 0.0;
   for (std::int64_t j = 0; j < call.each; ++j)
     kept += p[static_cast<std::size_t>(order[static_cast<std::size_t>(j)])];
