@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 2
 OLDEST_PROTOCOL_VERSION = 2
-SCHEMA_HASH = "2720493900f8af55"
+SCHEMA_HASH = "e5f31c94ac1e4b4a"
 
 S = TypeVar("S", bound="Struct")
 
@@ -358,11 +358,14 @@ class ModelEntry(Struct):
     loads: times it was loaded since the service started
     holders: connections that hold it
     is_public: published by the service: every client may use it
+    pinned: it leaves the device only when an administrator asks for it
+    idle_ms: since its last request ended; 0 while it works
+    leaves_in_ms: until it leaves the device because nobody uses it; absent: it does not
     """
 
     NAME = "model_entry"
     REQUIRED = ("model", "name", "state")
-    __slots__ = ("model", "name", "family", "dtype", "state", "resident_bytes", "image_bytes", "loads", "holders", "is_public")
+    __slots__ = ("model", "name", "family", "dtype", "state", "resident_bytes", "image_bytes", "loads", "holders", "is_public", "pinned", "idle_ms", "leaves_in_ms")
 
     def __init__(
         self,
@@ -377,6 +380,9 @@ class ModelEntry(Struct):
         loads: int = 0,
         holders: int = 0,
         is_public: bool = False,
+        pinned: bool = False,
+        idle_ms: int = 0,
+        leaves_in_ms: int | None = None,
     ) -> None:
         self.model = model
         self.name = name
@@ -388,6 +394,9 @@ class ModelEntry(Struct):
         self.loads = loads
         self.holders = holders
         self.is_public = is_public
+        self.pinned = pinned
+        self.idle_ms = idle_ms
+        self.leaves_in_ms = leaves_in_ms
 
 
 class ClientEntry(Struct):
@@ -402,11 +411,15 @@ class ClientEntry(Struct):
     arenas: arenas held, both directions
     arena_bytes: their bytes
     results: results in out arenas that it has not released
+    connected_ms: since it connected
+    served: its requests that ended with a reply
+    failed: its requests that ended with an error
+    generated_tokens: in all its replies
     """
 
     NAME = "client_entry"
     REQUIRED = ("connection",)
-    __slots__ = ("connection", "client", "pid", "uid", "stalled", "open_requests", "arenas", "arena_bytes", "results")
+    __slots__ = ("connection", "client", "pid", "uid", "stalled", "open_requests", "arenas", "arena_bytes", "results", "connected_ms", "served", "failed", "generated_tokens")
 
     def __init__(
         self,
@@ -420,6 +433,10 @@ class ClientEntry(Struct):
         arenas: int = 0,
         arena_bytes: int = 0,
         results: int = 0,
+        connected_ms: int = 0,
+        served: int = 0,
+        failed: int = 0,
+        generated_tokens: int = 0,
     ) -> None:
         self.connection = connection
         self.client = client
@@ -430,6 +447,10 @@ class ClientEntry(Struct):
         self.arenas = arenas
         self.arena_bytes = arena_bytes
         self.results = results
+        self.connected_ms = connected_ms
+        self.served = served
+        self.failed = failed
+        self.generated_tokens = generated_tokens
 
 
 class MemoryPlan(Struct):
@@ -560,6 +581,180 @@ class CacheEntry(Struct):
         self.misses = misses
 
 
+class JobEntry(Struct):
+    """One request at work or waiting, as list_jobs shows it.
+
+    job: id for cancel_job
+    kind: what it does
+    state: queued: for a slot, for memory or behind an equal prompt; loading: its model is
+    connection: whose it is; 0: of a connection that is gone and may come back
+    client: that connection's program
+    pid: its process
+    uid: its user
+    model: id
+    name: the model's name
+    place: queued: how many are before it
+    waited_ms: from its arrival until it ran, or until now
+    running_ms: since it runs
+    tokens: generated so far
+    """
+
+    NAME = "job_entry"
+    REQUIRED = ("job", "kind", "state")
+    __slots__ = ("job", "kind", "state", "connection", "client", "pid", "uid", "model", "name", "place", "waited_ms", "running_ms", "tokens")
+
+    def __init__(
+        self,
+        *,
+        job: int,
+        kind: str,
+        state: str,
+        connection: int = 0,
+        client: str = "",
+        pid: int = 0,
+        uid: int = 0,
+        model: str = "",
+        name: str = "",
+        place: int = 0,
+        waited_ms: int = 0,
+        running_ms: int = 0,
+        tokens: int = 0,
+    ) -> None:
+        self.job = job
+        self.kind = kind
+        self.state = state
+        self.connection = connection
+        self.client = client
+        self.pid = pid
+        self.uid = uid
+        self.model = model
+        self.name = name
+        self.place = place
+        self.waited_ms = waited_ms
+        self.running_ms = running_ms
+        self.tokens = tokens
+
+
+class QuarantineEntry(Struct):
+    """A model that is refused because it ended the engine process.
+
+    model: id
+    name: as its owner called it
+    operation: under which the process ended: attach, load, generate
+    deaths: how often
+    left_ms: until it is tried again
+    """
+
+    NAME = "quarantine_entry"
+    REQUIRED = ("model", "operation", "deaths", "left_ms")
+    __slots__ = ("model", "name", "operation", "deaths", "left_ms")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        name: str = "",
+        operation: str,
+        deaths: int,
+        left_ms: int,
+    ) -> None:
+        self.model = model
+        self.name = name
+        self.operation = operation
+        self.deaths = deaths
+        self.left_ms = left_ms
+
+
+class ErrorEntry(Struct):
+    """Something that went wrong, for those who look after the service.
+
+    at_ms: Unix time in milliseconds
+    code: an error code
+    what: what happened
+    model: name of the model it was about
+    client: program of the connection it was told to
+    """
+
+    NAME = "error_entry"
+    REQUIRED = ("at_ms", "code", "what")
+    __slots__ = ("at_ms", "code", "what", "model", "client")
+
+    def __init__(
+        self,
+        *,
+        at_ms: int,
+        code: str,
+        what: str,
+        model: str = "",
+        client: str = "",
+    ) -> None:
+        self.at_ms = at_ms
+        self.code = code
+        self.what = what
+        self.model = model
+        self.client = client
+
+
+class ConfigValue(Struct):
+    """One setting of the service. docs/config.md explains all of them.
+
+    key: section and name: server.drain
+    value: as TOML
+    usual_value: without any configuration, as TOML
+    origin: default, command line, HEARTH_…, or FILE:LINE
+    takes_effect: when a change counts
+    """
+
+    NAME = "config_value"
+    REQUIRED = ("key", "value", "takes_effect")
+    __slots__ = ("key", "value", "usual_value", "origin", "takes_effect")
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        value: str,
+        usual_value: str = "",
+        origin: str = "",
+        takes_effect: str,
+    ) -> None:
+        self.key = key
+        self.value = value
+        self.usual_value = usual_value
+        self.origin = origin
+        self.takes_effect = takes_effect
+
+
+class ConfigChange(Struct):
+    """A setting that differs between what runs and what the files say.
+
+    key: section and name
+    before: as TOML
+    after: as TOML
+    origin: of the later value
+    takes_effect: when it counts
+    """
+
+    NAME = "config_change"
+    REQUIRED = ("key", "before", "after", "takes_effect")
+    __slots__ = ("key", "before", "after", "origin", "takes_effect")
+
+    def __init__(
+        self,
+        *,
+        key: str,
+        before: str,
+        after: str,
+        origin: str = "",
+        takes_effect: str,
+    ) -> None:
+        self.key = key
+        self.before = before
+        self.after = after
+        self.origin = origin
+        self.takes_effect = takes_effect
+
+
 class Receipt(Struct):
     """Where the time of one request went. Milliseconds of wall clock, not overlapping, in this order.
 
@@ -590,11 +785,13 @@ class Receipt(Struct):
     device: device name
     dtype: arithmetic type
     device_state: the device when the request ended
+    request: number of the request in the service's log, trace and list_requests
+    evicted: names of the models that left the device to make room for it
     """
 
     NAME = "receipt"
     NESTED = {"device_state": DeviceState}
-    __slots__ = ("queue_ms", "load_ms", "warm_load", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "cached_tokens", "cached_pictures", "generated_tokens", "thinking_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "bytes_per_token", "bandwidth_share", "pinned", "replayed", "model", "model_loads", "device", "dtype", "device_state")
+    __slots__ = ("queue_ms", "load_ms", "warm_load", "preprocess_ms", "vision_ms", "prefill_ms", "decode_ms", "first_token_ms", "total_ms", "prompt_tokens", "image_tokens", "cached_tokens", "cached_pictures", "generated_tokens", "thinking_tokens", "tokens_per_second", "slowest_token_ms", "stalls", "bytes_per_token", "bandwidth_share", "pinned", "replayed", "model", "model_loads", "device", "dtype", "device_state", "request", "evicted")
 
     def __init__(
         self,
@@ -626,6 +823,8 @@ class Receipt(Struct):
         device: str = "",
         dtype: str = "",
         device_state: DeviceState | None = None,
+        request: int = 0,
+        evicted: list[str] | None = None,
     ) -> None:
         self.queue_ms = queue_ms
         self.load_ms = load_ms
@@ -654,6 +853,60 @@ class Receipt(Struct):
         self.device = device
         self.dtype = dtype
         self.device_state = DeviceState() if device_state is None else device_state
+        self.request = request
+        self.evicted = [] if evicted is None else evicted
+
+
+class RequestRecord(Struct):
+    """One request that ended. The service keeps the last 4096, of which a client sees its own user's.
+
+    request: number, rising
+    at_ms: arrival, Unix time in milliseconds
+    kind: what it was
+    name: the model's name
+    client: the connection's program
+    connection: its id
+    pid: its process
+    uid: its user
+    code: error code; empty: it was answered
+    what: what the error said
+    is_cold: its model had to be loaded
+    receipt: where its time went; of an error what is known
+    """
+
+    NAME = "request_record"
+    REQUIRED = ("request", "at_ms", "kind")
+    NESTED = {"receipt": Receipt}
+    __slots__ = ("request", "at_ms", "kind", "name", "client", "connection", "pid", "uid", "code", "what", "is_cold", "receipt")
+
+    def __init__(
+        self,
+        *,
+        request: int,
+        at_ms: int,
+        kind: str,
+        name: str = "",
+        client: str = "",
+        connection: int = 0,
+        pid: int = 0,
+        uid: int = 0,
+        code: str = "",
+        what: str = "",
+        is_cold: bool = False,
+        receipt: Receipt | None = None,
+    ) -> None:
+        self.request = request
+        self.at_ms = at_ms
+        self.kind = kind
+        self.name = name
+        self.client = client
+        self.connection = connection
+        self.pid = pid
+        self.uid = uid
+        self.code = code
+        self.what = what
+        self.is_cold = is_cold
+        self.receipt = Receipt() if receipt is None else receipt
 
 
 class Hello(Struct):
@@ -1186,14 +1439,25 @@ class StatusReport(Struct):
     caches: of all loaded models, and of the service
     models: at most 512, those the asker may use first
     clients: at most 512, the asking one first
+    health: listening: clients are served, the engine is not there; gpu_ok: the engine can take work; loaded: a model is on the device; warm: a model has answered since it was loaded, so nothing cold is left; failed: the engine does not start again by itself
+    health_reasons: why it is not better
+    mode: whether requests are taken; suspended: they wait, and the device is released
+    may_administer: the asker is an administrator
+    upgrades: times the broker replaced itself while clients stayed connected
+    log: where the log goes: journal, or a file's path; empty: a terminal or a pipe
+    quarantined: models that are refused
+    last_errors: latest first; of other users only for administrators
+    device_state: as of the last answer or the last second at work
+    generated_tokens: by all requests
+    tokens_per_second: of all requests together, over the last ten seconds
     """
 
     NAME = "status_report"
     TYPE = 25
     KIND = "reply"
     REQUIRED = ("server", "boot_id", "uptime_ms", "worker_state")
-    NESTED = {"devices": Device, "caches": CacheEntry, "models": ModelEntry, "clients": ClientEntry}
-    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "results", "result_bytes", "rss_bytes", "descriptors", "memory_bytes", "memory_budget_bytes", "warm_bytes", "warm_budget_bytes", "caches", "models", "clients")
+    NESTED = {"devices": Device, "caches": CacheEntry, "models": ModelEntry, "clients": ClientEntry, "quarantined": QuarantineEntry, "last_errors": ErrorEntry, "device_state": DeviceState}
+    __slots__ = ("server", "boot_id", "uptime_ms", "worker_state", "worker_pid", "worker_restarts", "devices", "slots", "running", "queued", "served", "failed", "arenas", "arena_bytes", "results", "result_bytes", "rss_bytes", "descriptors", "memory_bytes", "memory_budget_bytes", "warm_bytes", "warm_budget_bytes", "caches", "models", "clients", "health", "health_reasons", "mode", "may_administer", "upgrades", "log", "quarantined", "last_errors", "device_state", "generated_tokens", "tokens_per_second")
 
     def __init__(
         self,
@@ -1223,6 +1487,17 @@ class StatusReport(Struct):
         caches: list[CacheEntry] | None = None,
         models: list[ModelEntry] | None = None,
         clients: list[ClientEntry] | None = None,
+        health: str = "listening",
+        health_reasons: list[str] | None = None,
+        mode: str = "serving",
+        may_administer: bool = False,
+        upgrades: int = 0,
+        log: str = "",
+        quarantined: list[QuarantineEntry] | None = None,
+        last_errors: list[ErrorEntry] | None = None,
+        device_state: DeviceState | None = None,
+        generated_tokens: int = 0,
+        tokens_per_second: float = 0.0,
     ) -> None:
         self.server = server
         self.boot_id = boot_id
@@ -1249,6 +1524,17 @@ class StatusReport(Struct):
         self.caches = [] if caches is None else caches
         self.models = [] if models is None else models
         self.clients = [] if clients is None else clients
+        self.health = health
+        self.health_reasons = [] if health_reasons is None else health_reasons
+        self.mode = mode
+        self.may_administer = may_administer
+        self.upgrades = upgrades
+        self.log = log
+        self.quarantined = [] if quarantined is None else quarantined
+        self.last_errors = [] if last_errors is None else last_errors
+        self.device_state = DeviceState() if device_state is None else device_state
+        self.generated_tokens = generated_tokens
+        self.tokens_per_second = tokens_per_second
 
 
 class FreeMemory(Struct):
@@ -1719,6 +2005,369 @@ class TokensCounted(Struct):
         self.pictures = [] if pictures is None else pictures
 
 
+class Done(Struct):
+    """What was asked for has happened.
+
+    text: what there is to say about it
+    """
+
+    NAME = "done"
+    TYPE = 41
+    KIND = "reply"
+    __slots__ = ("text",)
+
+    def __init__(
+        self,
+        *,
+        text: str = "",
+    ) -> None:
+        self.text = text
+
+
+class ListJobs(Struct):
+    """What is at work and what waits. Administrators see all jobs, others those of their user."""
+
+    NAME = "list_jobs"
+    TYPE = 42
+    KIND = "request"
+    __slots__ = ()
+
+
+class JobList(Struct):
+    """Answer to list_jobs.
+
+    jobs: running first, then in the order in which they will be served; at most 1024
+    """
+
+    NAME = "job_list"
+    TYPE = 43
+    KIND = "reply"
+    NESTED = {"jobs": JobEntry}
+    __slots__ = ("jobs",)
+
+    def __init__(
+        self,
+        *,
+        jobs: list[JobEntry] | None = None,
+    ) -> None:
+        self.jobs = [] if jobs is None else jobs
+
+
+class CancelJob(Struct):
+    """End a request as its own client can, from outside: of one's own user; administrators anybody's. Answered by done.
+
+    job: from list_jobs
+    """
+
+    NAME = "cancel_job"
+    TYPE = 44
+    KIND = "request"
+    REQUIRED = ("job",)
+    __slots__ = ("job",)
+
+    def __init__(
+        self,
+        *,
+        job: int,
+    ) -> None:
+        self.job = job
+
+
+class KickClient(Struct):
+    """Administrators: close a connection; all that it holds is taken back. Answered by done.
+
+    connection: from status
+    """
+
+    NAME = "kick_client"
+    TYPE = 45
+    KIND = "request"
+    REQUIRED = ("connection",)
+    __slots__ = ("connection",)
+
+    def __init__(
+        self,
+        *,
+        connection: int,
+    ) -> None:
+        self.connection = connection
+
+
+class PinModel(Struct):
+    """Administrators: the model does not leave the device to make room or for being idle. Answered by done.
+
+    model: id or name from list_models
+    pin: false: it may leave again
+    """
+
+    NAME = "pin_model"
+    TYPE = 46
+    KIND = "request"
+    REQUIRED = ("model",)
+    __slots__ = ("model", "pin")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        pin: bool = True,
+    ) -> None:
+        self.model = model
+        self.pin = pin
+
+
+class EvictModel(Struct):
+    """A model leaves the device. Who holds it may ask; administrators for any, pinned ones too. busy: it is at work. Answered by memory_freed.
+
+    model: id or name from list_models
+    to: warm: its weights rest in pinned memory if there is room; cold: all of it goes
+    """
+
+    NAME = "evict_model"
+    TYPE = 47
+    KIND = "request"
+    REQUIRED = ("model",)
+    __slots__ = ("model", "to")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        to: str = "cold",
+    ) -> None:
+        self.model = model
+        self.to = to
+
+
+class Drain(Struct):
+    """Administrators: take no new requests, let the open ones end. Clients are told and their retries wait. Answered by done when none is open; those still open when the time is over end with shutting_down.
+
+    timeout_ms: how long open requests may take
+    then: stay: until resume; stop: the service ends
+    """
+
+    NAME = "drain"
+    TYPE = 48
+    KIND = "request"
+    __slots__ = ("timeout_ms", "then")
+
+    def __init__(
+        self,
+        *,
+        timeout_ms: int = 45000,
+        then: str = "stay",
+    ) -> None:
+        self.timeout_ms = timeout_ms
+        self.then = then
+
+
+class Suspend(Struct):
+    """Administrators: the machine will sleep. Requests at work end, new ones wait; models leave the device, warm where they can; the engine process ends. Answered by done.
+
+    timeout_ms: after which requests at work are put back to the queue if nothing of them was sent yet, else end with worker_lost
+    """
+
+    NAME = "suspend"
+    TYPE = 49
+    KIND = "request"
+    __slots__ = ("timeout_ms",)
+
+    def __init__(
+        self,
+        *,
+        timeout_ms: int = 10000,
+    ) -> None:
+        self.timeout_ms = timeout_ms
+
+
+class Resume(Struct):
+    """Administrators: take requests again after drain or suspend. Answered by done."""
+
+    NAME = "resume"
+    TYPE = 50
+    KIND = "request"
+    __slots__ = ()
+
+
+class ClearQuarantine(Struct):
+    """Administrators: give models that ended the engine another chance. Answered by done.
+
+    model: id or name; empty: all of them
+    """
+
+    NAME = "clear_quarantine"
+    TYPE = 51
+    KIND = "request"
+    __slots__ = ("model",)
+
+    def __init__(
+        self,
+        *,
+        model: str = "",
+    ) -> None:
+        self.model = model
+
+
+class ShowConfig(Struct):
+    """The settings that count."""
+
+    NAME = "show_config"
+    TYPE = 52
+    KIND = "request"
+    __slots__ = ()
+
+
+class ConfigList(Struct):
+    """Answer to show_config.
+
+    values: all settings, in the order of docs/config.md
+    files: that were read, later ones win
+    """
+
+    NAME = "config_list"
+    TYPE = 53
+    KIND = "reply"
+    NESTED = {"values": ConfigValue}
+    __slots__ = ("values", "files")
+
+    def __init__(
+        self,
+        *,
+        values: list[ConfigValue] | None = None,
+        files: list[str] | None = None,
+    ) -> None:
+        self.values = [] if values is None else values
+        self.files = [] if files is None else files
+
+
+class ReloadConfig(Struct):
+    """Administrators: read the configuration files again. All of it counts or, if anything is wrong, nothing.
+
+    apply: false: only say what would change
+    """
+
+    NAME = "reload_config"
+    TYPE = 54
+    KIND = "request"
+    __slots__ = ("apply",)
+
+    def __init__(
+        self,
+        *,
+        apply: bool = True,
+    ) -> None:
+        self.apply = apply
+
+
+class ConfigReport(Struct):
+    """Answer to reload_config.
+
+    applied: the settings that take effect live count from here on
+    changes: what differs from what runs
+    problems: FILE:LINE: what is wrong; with any, nothing was applied
+    """
+
+    NAME = "config_report"
+    TYPE = 55
+    KIND = "reply"
+    NESTED = {"changes": ConfigChange}
+    __slots__ = ("applied", "changes", "problems")
+
+    def __init__(
+        self,
+        *,
+        applied: bool = False,
+        changes: list[ConfigChange] | None = None,
+        problems: list[str] | None = None,
+    ) -> None:
+        self.applied = applied
+        self.changes = [] if changes is None else changes
+        self.problems = [] if problems is None else problems
+
+
+class ListRequests(Struct):
+    """Requests that ended. Administrators see all, others those of their user.
+
+    before: only those with a smaller number; 0: from the latest
+    limit: at most so many
+    """
+
+    NAME = "list_requests"
+    TYPE = 56
+    KIND = "request"
+    __slots__ = ("before", "limit")
+
+    def __init__(
+        self,
+        *,
+        before: int = 0,
+        limit: int = 256,
+    ) -> None:
+        self.before = before
+        self.limit = limit
+
+
+class RequestList(Struct):
+    """Answer to list_requests.
+
+    requests: latest first
+    more: there are older ones
+    """
+
+    NAME = "request_list"
+    TYPE = 57
+    KIND = "reply"
+    NESTED = {"requests": RequestRecord}
+    __slots__ = ("requests", "more")
+
+    def __init__(
+        self,
+        *,
+        requests: list[RequestRecord] | None = None,
+        more: bool = False,
+    ) -> None:
+        self.requests = [] if requests is None else requests
+        self.more = more
+
+
+class Metrics(Struct):
+    """The service's metrics. docs/metrics.md lists them."""
+
+    NAME = "metrics"
+    TYPE = 58
+    KIND = "request"
+    __slots__ = ()
+
+
+class MetricsText(Struct):
+    """Answer to metrics.
+
+    text: Prometheus text exposition format 0.0.4
+    """
+
+    NAME = "metrics_text"
+    TYPE = 59
+    KIND = "reply"
+    REQUIRED = ("text",)
+    __slots__ = ("text",)
+
+    def __init__(
+        self,
+        *,
+        text: str,
+    ) -> None:
+        self.text = text
+
+
+class Upgrade(Struct):
+    """Administrators: the broker replaces itself by the program that is installed at its path, and nobody is disconnected. Answered by done, by the new process; by an error when the new program does not pass its own check, and then nothing has changed."""
+
+    NAME = "upgrade"
+    TYPE = 60
+    KIND = "request"
+    __slots__ = ()
+
+
 class WorkerReady(Struct):
     """First frame of a worker: it can take work. Sent once more, with the bandwidth, when that was measured; nothing else may differ then.
 
@@ -2089,6 +2738,62 @@ class WeightsCached(Struct):
         self.nbytes = nbytes
 
 
+class Beat(Struct):
+    """From the worker, once a second and when the phase changes: what its engine is doing. The broker ends a process whose phase takes longer than it may.
+
+    phase: what the engine's thread is in
+    model: id of the model it is about
+    steps: rises with every token, layer, picture or tensor done: a phase that moves is not stuck
+    since_ms: since steps last rose
+    device_state: now; while idle without numbers
+    """
+
+    NAME = "beat"
+    TYPE = 81
+    KIND = "link"
+    REQUIRED = ("phase",)
+    NESTED = {"device_state": DeviceState}
+    __slots__ = ("phase", "model", "steps", "since_ms", "device_state")
+
+    def __init__(
+        self,
+        *,
+        phase: str,
+        model: str = "",
+        steps: int = 0,
+        since_ms: int = 0,
+        device_state: DeviceState | None = None,
+    ) -> None:
+        self.phase = phase
+        self.model = model
+        self.steps = steps
+        self.since_ms = since_ms
+        self.device_state = DeviceState() if device_state is None else device_state
+
+
+class LastWords(Struct):
+    """From the worker, before it ends itself: what made it useless.
+
+    cause: sticky: the CUDA context is broken for good; device_lost: the device has left the bus or needs a reset
+    what: the failing call and the driver's words
+    """
+
+    NAME = "last_words"
+    TYPE = 82
+    KIND = "link"
+    REQUIRED = ("cause", "what")
+    __slots__ = ("cause", "what")
+
+    def __init__(
+        self,
+        *,
+        cause: str,
+        what: str,
+    ) -> None:
+        self.cause = cause
+        self.what = what
+
+
 BY_TYPE: dict[int, type[Struct]] = {
     1: Hello,
     2: Welcome,
@@ -2128,6 +2833,26 @@ BY_TYPE: dict[int, type[Struct]] = {
     38: Encoded,
     39: CountTokens,
     40: TokensCounted,
+    41: Done,
+    42: ListJobs,
+    43: JobList,
+    44: CancelJob,
+    45: KickClient,
+    46: PinModel,
+    47: EvictModel,
+    48: Drain,
+    49: Suspend,
+    50: Resume,
+    51: ClearQuarantine,
+    52: ShowConfig,
+    53: ConfigList,
+    54: ReloadConfig,
+    55: ConfigReport,
+    56: ListRequests,
+    57: RequestList,
+    58: Metrics,
+    59: MetricsText,
+    60: Upgrade,
     64: WorkerReady,
     65: AttachArena,
     66: DetachArena,
@@ -2145,6 +2870,8 @@ BY_TYPE: dict[int, type[Struct]] = {
     78: ForgetImage,
     79: WeightsCache,
     80: WeightsCached,
+    81: Beat,
+    82: LastWords,
 }
 
 # Code: (what it means, what the user can do, whether to try again)
@@ -2167,6 +2894,10 @@ ERRORS: dict[str, tuple[str, str, bool]] = {
     "shutting_down": ("The service is stopping.", "Send the request again when the service is back.", True),
     "not_reachable": ("The service does not answer (made by the client library, never sent).", "Start it: `hearthd` in a terminal, or `systemctl --user start hearthd`.", True),
     "not_finite": ("The model produced NaN or infinite logits.", "Load it with dtype float32, and report the model if that helps.", False),
+    "denied": ("Only an administrator of the service may do this.", "Run it as the user who runs the service, as root, or as a member of the service's admin group.", False),
+    "quarantined": ("The model ended the engine process repeatedly and is refused for a while.", "`hearth quarantine list` shows why and for how long; `hearth quarantine clear` gives it another chance.", False),
+    "device_failed": ("The device cannot be used.", "`hearth doctor` says what is wrong with it.", False),
+    "timed_out": ("What was asked for has not happened in the time allowed.", "Allow more time, or see with `hearth status` what it waits for.", True),
     "internal": ("A defect in hearth.", "Please report it with the service's log.", False),
 }
 
@@ -2220,5 +2951,28 @@ WIDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "thinking": {"default": "auto", "choices": ["auto", "on", "off"], "tooltip": "as in generate"},
         "min_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "as in generate"},
         "max_pixels": {"default": 0, "min": 0, "max": 268435456, "step": 1, "tooltip": "as in generate"},
+    },
+    "pin_model": {
+        "pin": {"default": True, "tooltip": "false: it may leave again"},
+    },
+    "evict_model": {
+        "to": {"default": "cold", "choices": ["warm", "cold"], "tooltip": "warm: its weights rest in pinned memory if there is room; cold: all of it goes"},
+    },
+    "drain": {
+        "timeout_ms": {"default": 45000, "max": 86400000, "step": 1, "tooltip": "how long open requests may take"},
+        "then": {"default": "stay", "choices": ["stay", "stop"], "tooltip": "stay: until resume; stop: the service ends"},
+    },
+    "suspend": {
+        "timeout_ms": {"default": 10000, "max": 86400000, "step": 1, "tooltip": "after which requests at work are put back to the queue if nothing of them was sent yet, else end with worker_lost"},
+    },
+    "clear_quarantine": {
+        "model": {"default": "", "tooltip": "id or name; empty: all of them"},
+    },
+    "reload_config": {
+        "apply": {"default": True, "tooltip": "false: only say what would change"},
+    },
+    "list_requests": {
+        "before": {"default": 0, "tooltip": "only those with a smaller number; 0: from the latest"},
+        "limit": {"default": 256, "min": 1, "max": 256, "step": 1, "tooltip": "at most so many"},
     },
 }

@@ -29,6 +29,10 @@ enum class Code : std::uint8_t {
   kShuttingDown,  // The service is stopping.
   kNotReachable,  // The service does not answer (made by the client library, never sent).
   kNotFinite,  // The model produced NaN or infinite logits.
+  kDenied,  // Only an administrator of the service may do this.
+  kQuarantined,  // The model ended the engine process repeatedly and is refused for a while.
+  kDeviceFailed,  // The device cannot be used.
+  kTimedOut,  // What was asked for has not happened in the time allowed.
   kInternal,  // A defect in hearth.
 };
 
@@ -57,6 +61,10 @@ inline constexpr CodeText kCodeTexts[] = {
     {"shutting_down", "Send the request again when the service is back.", true},
     {"not_reachable", "Start it: `hearthd` in a terminal, or `systemctl --user start hearthd`.", true},
     {"not_finite", "Load it with dtype float32, and report the model if that helps.", false},
+    {"denied", "Run it as the user who runs the service, as root, or as a member of the service's admin group.", false},
+    {"quarantined", "`hearth quarantine list` shows why and for how long; `hearth quarantine clear` gives it another chance.", false},
+    {"device_failed", "`hearth doctor` says what is wrong with it.", false},
+    {"timed_out", "Allow more time, or see with `hearth status` what it waits for.", true},
     {"internal", "Please report it with the service's log.", false},
 };
 

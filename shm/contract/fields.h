@@ -148,6 +148,9 @@ struct Fields<ModelEntry> {
     visit(Rule{.name = "loads", .required = false}, m.loads);
     visit(Rule{.name = "holders", .required = false}, m.holders);
     visit(Rule{.name = "is_public", .required = false}, m.is_public);
+    visit(Rule{.name = "pinned", .required = false}, m.pinned);
+    visit(Rule{.name = "idle_ms", .required = false}, m.idle_ms);
+    visit(Rule{.name = "leaves_in_ms", .required = false}, m.leaves_in_ms);
   }
 };
 
@@ -166,6 +169,10 @@ struct Fields<ClientEntry> {
     visit(Rule{.name = "arenas", .required = false}, m.arenas);
     visit(Rule{.name = "arena_bytes", .required = false}, m.arena_bytes);
     visit(Rule{.name = "results", .required = false}, m.results);
+    visit(Rule{.name = "connected_ms", .required = false}, m.connected_ms);
+    visit(Rule{.name = "served", .required = false}, m.served);
+    visit(Rule{.name = "failed", .required = false}, m.failed);
+    visit(Rule{.name = "generated_tokens", .required = false}, m.generated_tokens);
   }
 };
 
@@ -230,6 +237,88 @@ struct Fields<CacheEntry> {
 };
 
 template <>
+struct Fields<JobEntry> {
+  static constexpr std::string_view kName = "job_entry";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view kind_choices[] = {"generate", "encode", "count_tokens", "load"};
+  static constexpr std::string_view state_choices[] = {"queued", "loading", "running"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "job", .required = true}, m.job);
+    visit(Rule{.name = "kind", .required = true, .choices = kind_choices}, m.kind);
+    visit(Rule{.name = "state", .required = true, .choices = state_choices}, m.state);
+    visit(Rule{.name = "connection", .required = false}, m.connection);
+    visit(Rule{.name = "client", .required = false, .max_bytes = 128}, m.client);
+    visit(Rule{.name = "pid", .required = false}, m.pid);
+    visit(Rule{.name = "uid", .required = false}, m.uid);
+    visit(Rule{.name = "model", .required = false, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "name", .required = false, .max_bytes = 256}, m.name);
+    visit(Rule{.name = "place", .required = false}, m.place);
+    visit(Rule{.name = "waited_ms", .required = false}, m.waited_ms);
+    visit(Rule{.name = "running_ms", .required = false}, m.running_ms);
+    visit(Rule{.name = "tokens", .required = false}, m.tokens);
+  }
+};
+
+template <>
+struct Fields<QuarantineEntry> {
+  static constexpr std::string_view kName = "quarantine_entry";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "name", .required = false, .max_bytes = 256}, m.name);
+    visit(Rule{.name = "operation", .required = true, .max_bytes = 32}, m.operation);
+    visit(Rule{.name = "deaths", .required = true}, m.deaths);
+    visit(Rule{.name = "left_ms", .required = true}, m.left_ms);
+  }
+};
+
+template <>
+struct Fields<ErrorEntry> {
+  static constexpr std::string_view kName = "error_entry";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "at_ms", .required = true}, m.at_ms);
+    visit(Rule{.name = "code", .required = true, .max_bytes = 32}, m.code);
+    visit(Rule{.name = "what", .required = true, .max_bytes = 1024}, m.what);
+    visit(Rule{.name = "model", .required = false, .max_bytes = 256}, m.model);
+    visit(Rule{.name = "client", .required = false, .max_bytes = 128}, m.client);
+  }
+};
+
+template <>
+struct Fields<ConfigValue> {
+  static constexpr std::string_view kName = "config_value";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view takes_effect_choices[] = {"live", "next_load", "restart"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "key", .required = true, .max_bytes = 128}, m.key);
+    visit(Rule{.name = "value", .required = true, .max_bytes = 4096}, m.value);
+    visit(Rule{.name = "usual_value", .required = false, .max_bytes = 4096}, m.usual_value);
+    visit(Rule{.name = "origin", .required = false, .max_bytes = 4096}, m.origin);
+    visit(Rule{.name = "takes_effect", .required = true, .choices = takes_effect_choices}, m.takes_effect);
+  }
+};
+
+template <>
+struct Fields<ConfigChange> {
+  static constexpr std::string_view kName = "config_change";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view takes_effect_choices[] = {"live", "next_load", "restart"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "key", .required = true, .max_bytes = 128}, m.key);
+    visit(Rule{.name = "before", .required = true, .max_bytes = 4096}, m.before);
+    visit(Rule{.name = "after", .required = true, .max_bytes = 4096}, m.after);
+    visit(Rule{.name = "origin", .required = false, .max_bytes = 4096}, m.origin);
+    visit(Rule{.name = "takes_effect", .required = true, .choices = takes_effect_choices}, m.takes_effect);
+  }
+};
+
+template <>
 struct Fields<Receipt> {
   static constexpr std::string_view kName = "receipt";
   static constexpr bool kOpen = false;
@@ -262,6 +351,30 @@ struct Fields<Receipt> {
     visit(Rule{.name = "device", .required = false, .max_bytes = 256}, m.device);
     visit(Rule{.name = "dtype", .required = false, .max_bytes = 16}, m.dtype);
     visit(Rule{.name = "device_state", .required = false}, m.device_state);
+    visit(Rule{.name = "request", .required = false}, m.request);
+    visit(Rule{.name = "evicted", .required = false, .max_items = 64}, m.evicted);
+  }
+};
+
+template <>
+struct Fields<RequestRecord> {
+  static constexpr std::string_view kName = "request_record";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view kind_choices[] = {"generate", "encode", "load"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "request", .required = true}, m.request);
+    visit(Rule{.name = "at_ms", .required = true}, m.at_ms);
+    visit(Rule{.name = "kind", .required = true, .choices = kind_choices}, m.kind);
+    visit(Rule{.name = "name", .required = false, .max_bytes = 256}, m.name);
+    visit(Rule{.name = "client", .required = false, .max_bytes = 128}, m.client);
+    visit(Rule{.name = "connection", .required = false}, m.connection);
+    visit(Rule{.name = "pid", .required = false}, m.pid);
+    visit(Rule{.name = "uid", .required = false}, m.uid);
+    visit(Rule{.name = "code", .required = false, .max_bytes = 32}, m.code);
+    visit(Rule{.name = "what", .required = false, .max_bytes = 1024}, m.what);
+    visit(Rule{.name = "is_cold", .required = false}, m.is_cold);
+    visit(Rule{.name = "receipt", .required = false}, m.receipt);
   }
 };
 
@@ -539,6 +652,8 @@ struct Fields<StatusReport> {
   static constexpr std::string_view kName = "status_report";
   static constexpr bool kOpen = true;
   static constexpr std::string_view worker_state_choices[] = {"starting", "ready", "restarting", "failed"};
+  static constexpr std::string_view health_choices[] = {"listening", "gpu_ok", "loaded", "warm", "failed"};
+  static constexpr std::string_view mode_choices[] = {"serving", "draining", "drained", "suspended", "stopping"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "server", .required = true, .max_bytes = 128}, m.server);
@@ -566,6 +681,17 @@ struct Fields<StatusReport> {
     visit(Rule{.name = "caches", .required = false, .max_items = 1024}, m.caches);
     visit(Rule{.name = "models", .required = false, .max_items = 4096}, m.models);
     visit(Rule{.name = "clients", .required = false, .max_items = 4096}, m.clients);
+    visit(Rule{.name = "health", .required = false, .choices = health_choices}, m.health);
+    visit(Rule{.name = "health_reasons", .required = false, .max_items = 16}, m.health_reasons);
+    visit(Rule{.name = "mode", .required = false, .choices = mode_choices}, m.mode);
+    visit(Rule{.name = "may_administer", .required = false}, m.may_administer);
+    visit(Rule{.name = "upgrades", .required = false}, m.upgrades);
+    visit(Rule{.name = "log", .required = false, .max_bytes = 4096}, m.log);
+    visit(Rule{.name = "quarantined", .required = false, .max_items = 256}, m.quarantined);
+    visit(Rule{.name = "last_errors", .required = false, .max_items = 16}, m.last_errors);
+    visit(Rule{.name = "device_state", .required = false}, m.device_state);
+    visit(Rule{.name = "generated_tokens", .required = false}, m.generated_tokens);
+    visit(Rule{.name = "tokens_per_second", .required = false}, m.tokens_per_second);
   }
 };
 
@@ -778,6 +904,211 @@ struct Fields<TokensCounted> {
 };
 
 template <>
+struct Fields<Done> {
+  static constexpr std::string_view kName = "done";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "text", .required = false, .max_bytes = 4096}, m.text);
+  }
+};
+
+template <>
+struct Fields<ListJobs> {
+  static constexpr std::string_view kName = "list_jobs";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<JobList> {
+  static constexpr std::string_view kName = "job_list";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "jobs", .required = false, .max_items = 4096}, m.jobs);
+  }
+};
+
+template <>
+struct Fields<CancelJob> {
+  static constexpr std::string_view kName = "cancel_job";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "job", .required = true}, m.job);
+  }
+};
+
+template <>
+struct Fields<KickClient> {
+  static constexpr std::string_view kName = "kick_client";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "connection", .required = true}, m.connection);
+  }
+};
+
+template <>
+struct Fields<PinModel> {
+  static constexpr std::string_view kName = "pin_model";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "pin", .required = false}, m.pin);
+  }
+};
+
+template <>
+struct Fields<EvictModel> {
+  static constexpr std::string_view kName = "evict_model";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view to_choices[] = {"warm", "cold"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "to", .required = false, .choices = to_choices}, m.to);
+  }
+};
+
+template <>
+struct Fields<Drain> {
+  static constexpr std::string_view kName = "drain";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view then_choices[] = {"stay", "stop"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "timeout_ms", .required = false, .max_integer = 86400000u}, m.timeout_ms);
+    visit(Rule{.name = "then", .required = false, .choices = then_choices}, m.then);
+  }
+};
+
+template <>
+struct Fields<Suspend> {
+  static constexpr std::string_view kName = "suspend";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "timeout_ms", .required = false, .max_integer = 86400000u}, m.timeout_ms);
+  }
+};
+
+template <>
+struct Fields<Resume> {
+  static constexpr std::string_view kName = "resume";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<ClearQuarantine> {
+  static constexpr std::string_view kName = "clear_quarantine";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "model", .required = false, .max_bytes = 64}, m.model);
+  }
+};
+
+template <>
+struct Fields<ShowConfig> {
+  static constexpr std::string_view kName = "show_config";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<ConfigList> {
+  static constexpr std::string_view kName = "config_list";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "values", .required = false, .max_items = 1024}, m.values);
+    visit(Rule{.name = "files", .required = false, .max_items = 256, .max_bytes = 4096}, m.files);
+  }
+};
+
+template <>
+struct Fields<ReloadConfig> {
+  static constexpr std::string_view kName = "reload_config";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "apply", .required = false}, m.apply);
+  }
+};
+
+template <>
+struct Fields<ConfigReport> {
+  static constexpr std::string_view kName = "config_report";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "applied", .required = false}, m.applied);
+    visit(Rule{.name = "changes", .required = false, .max_items = 1024}, m.changes);
+    visit(Rule{.name = "problems", .required = false, .max_items = 256, .max_bytes = 4096}, m.problems);
+  }
+};
+
+template <>
+struct Fields<ListRequests> {
+  static constexpr std::string_view kName = "list_requests";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "before", .required = false}, m.before);
+    visit(Rule{.name = "limit", .required = false, .min_integer = 1, .max_integer = 256u}, m.limit);
+  }
+};
+
+template <>
+struct Fields<RequestList> {
+  static constexpr std::string_view kName = "request_list";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "requests", .required = false, .max_items = 256}, m.requests);
+    visit(Rule{.name = "more", .required = false}, m.more);
+  }
+};
+
+template <>
+struct Fields<Metrics> {
+  static constexpr std::string_view kName = "metrics";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
+struct Fields<MetricsText> {
+  static constexpr std::string_view kName = "metrics_text";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "text", .required = true, .max_bytes = 1000000}, m.text);
+  }
+};
+
+template <>
+struct Fields<Upgrade> {
+  static constexpr std::string_view kName = "upgrade";
+  static constexpr bool kOpen = false;
+  template <class M, class Visit>
+  static void each([[maybe_unused]] M& m, [[maybe_unused]] Visit&& visit) {
+  }
+};
+
+template <>
 struct Fields<WorkerReady> {
   static constexpr std::string_view kName = "worker_ready";
   static constexpr bool kOpen = false;
@@ -966,6 +1297,33 @@ struct Fields<WeightsCached> {
   }
 };
 
+template <>
+struct Fields<Beat> {
+  static constexpr std::string_view kName = "beat";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view phase_choices[] = {"idle", "attach", "load", "preprocess", "vision", "prefill", "decode"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "phase", .required = true, .choices = phase_choices}, m.phase);
+    visit(Rule{.name = "model", .required = false, .max_bytes = 64}, m.model);
+    visit(Rule{.name = "steps", .required = false}, m.steps);
+    visit(Rule{.name = "since_ms", .required = false}, m.since_ms);
+    visit(Rule{.name = "device_state", .required = false}, m.device_state);
+  }
+};
+
+template <>
+struct Fields<LastWords> {
+  static constexpr std::string_view kName = "last_words";
+  static constexpr bool kOpen = false;
+  static constexpr std::string_view cause_choices[] = {"sticky", "device_lost", "out_of_memory", "internal"};
+  template <class M, class Visit>
+  static void each(M& m, Visit&& visit) {
+    visit(Rule{.name = "cause", .required = true, .choices = cause_choices}, m.cause);
+    visit(Rule{.name = "what", .required = true, .max_bytes = 1024}, m.what);
+  }
+};
+
 // Calls visit.operator()<Message>() for every message.
 template <class Visit>
 void each_message(Visit&& visit) {
@@ -1007,6 +1365,26 @@ void each_message(Visit&& visit) {
   visit.template operator()<Encoded>();
   visit.template operator()<CountTokens>();
   visit.template operator()<TokensCounted>();
+  visit.template operator()<Done>();
+  visit.template operator()<ListJobs>();
+  visit.template operator()<JobList>();
+  visit.template operator()<CancelJob>();
+  visit.template operator()<KickClient>();
+  visit.template operator()<PinModel>();
+  visit.template operator()<EvictModel>();
+  visit.template operator()<Drain>();
+  visit.template operator()<Suspend>();
+  visit.template operator()<Resume>();
+  visit.template operator()<ClearQuarantine>();
+  visit.template operator()<ShowConfig>();
+  visit.template operator()<ConfigList>();
+  visit.template operator()<ReloadConfig>();
+  visit.template operator()<ConfigReport>();
+  visit.template operator()<ListRequests>();
+  visit.template operator()<RequestList>();
+  visit.template operator()<Metrics>();
+  visit.template operator()<MetricsText>();
+  visit.template operator()<Upgrade>();
   visit.template operator()<WorkerReady>();
   visit.template operator()<AttachArena>();
   visit.template operator()<DetachArena>();
@@ -1024,6 +1402,8 @@ void each_message(Visit&& visit) {
   visit.template operator()<ForgetImage>();
   visit.template operator()<WeightsCache>();
   visit.template operator()<WeightsCached>();
+  visit.template operator()<Beat>();
+  visit.template operator()<LastWords>();
 }
 
 }  // namespace hearth::contract

@@ -47,6 +47,26 @@ std::string_view name_of_type(std::uint8_t type) {
     case 38: return "encoded";
     case 39: return "count_tokens";
     case 40: return "tokens_counted";
+    case 41: return "done";
+    case 42: return "list_jobs";
+    case 43: return "job_list";
+    case 44: return "cancel_job";
+    case 45: return "kick_client";
+    case 46: return "pin_model";
+    case 47: return "evict_model";
+    case 48: return "drain";
+    case 49: return "suspend";
+    case 50: return "resume";
+    case 51: return "clear_quarantine";
+    case 52: return "show_config";
+    case 53: return "config_list";
+    case 54: return "reload_config";
+    case 55: return "config_report";
+    case 56: return "list_requests";
+    case 57: return "request_list";
+    case 58: return "metrics";
+    case 59: return "metrics_text";
+    case 60: return "upgrade";
     case 64: return "worker_ready";
     case 65: return "attach_arena";
     case 66: return "detach_arena";
@@ -64,6 +84,8 @@ std::string_view name_of_type(std::uint8_t type) {
     case 78: return "forget_image";
     case 79: return "weights_cache";
     case 80: return "weights_cached";
+    case 81: return "beat";
+    case 82: return "last_words";
     default: return "unknown";
   }
 }
@@ -71,17 +93,17 @@ std::string_view name_of_type(std::uint8_t type) {
 Kind kind_of_type(std::uint8_t type) {
   switch (type) {
     case 1: case 2: case 4: case 5: case 12: case 13: return Kind::kConnection;
-    case 3: case 7: case 9: case 11: case 15: case 17: case 19: case 21: case 23: case 25: case 27: case 29: case 36: case 38: case 40: return Kind::kReply;
-    case 6: case 8: case 10: case 14: case 16: case 18: case 20: case 22: case 24: case 26: case 28: case 32: case 37: case 39: return Kind::kRequest;
+    case 3: case 7: case 9: case 11: case 15: case 17: case 19: case 21: case 23: case 25: case 27: case 29: case 36: case 38: case 40: case 41: case 43: case 53: case 55: case 57: case 59: return Kind::kReply;
+    case 6: case 8: case 10: case 14: case 16: case 18: case 20: case 22: case 24: case 26: case 28: case 32: case 37: case 39: case 42: case 44: case 45: case 46: case 47: case 48: case 49: case 50: case 51: case 52: case 54: case 56: case 58: case 60: return Kind::kRequest;
     case 33: case 34: case 35: return Kind::kEvent;
-    case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 72: case 73: case 74: case 75: case 76: case 77: case 78: case 79: case 80: return Kind::kLink;
+    case 64: case 65: case 66: case 67: case 68: case 69: case 70: case 71: case 72: case 73: case 74: case 75: case 76: case 77: case 78: case 79: case 80: case 81: case 82: return Kind::kLink;
     default: return Kind::kUnknown;
   }
 }
 
 bool may_carry_descriptors(std::uint8_t type) {
   switch (type) {
-    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 26: case 27: case 28: case 29: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 39: case 40: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: case 75: case 76: case 77: case 78: case 80: return false;
+    case 1: case 2: case 3: case 4: case 5: case 6: case 7: case 8: case 10: case 11: case 13: case 14: case 15: case 17: case 18: case 19: case 20: case 21: case 22: case 23: case 24: case 25: case 26: case 27: case 28: case 29: case 32: case 33: case 34: case 35: case 36: case 37: case 38: case 39: case 40: case 41: case 42: case 43: case 44: case 45: case 46: case 47: case 48: case 49: case 50: case 51: case 52: case 53: case 54: case 55: case 56: case 57: case 58: case 59: case 60: case 64: case 66: case 68: case 69: case 70: case 72: case 73: case 74: case 75: case 76: case 77: case 78: case 80: case 81: case 82: return false;
     case 9: case 12: case 16: case 65: case 67: case 71: case 79: return true;
     default: return false;
   }
@@ -163,6 +185,46 @@ template std::string pack(const CountTokens&);
 template Result<CountTokens> unpack(std::span<const std::byte>);
 template std::string pack(const TokensCounted&);
 template Result<TokensCounted> unpack(std::span<const std::byte>);
+template std::string pack(const Done&);
+template Result<Done> unpack(std::span<const std::byte>);
+template std::string pack(const ListJobs&);
+template Result<ListJobs> unpack(std::span<const std::byte>);
+template std::string pack(const JobList&);
+template Result<JobList> unpack(std::span<const std::byte>);
+template std::string pack(const CancelJob&);
+template Result<CancelJob> unpack(std::span<const std::byte>);
+template std::string pack(const KickClient&);
+template Result<KickClient> unpack(std::span<const std::byte>);
+template std::string pack(const PinModel&);
+template Result<PinModel> unpack(std::span<const std::byte>);
+template std::string pack(const EvictModel&);
+template Result<EvictModel> unpack(std::span<const std::byte>);
+template std::string pack(const Drain&);
+template Result<Drain> unpack(std::span<const std::byte>);
+template std::string pack(const Suspend&);
+template Result<Suspend> unpack(std::span<const std::byte>);
+template std::string pack(const Resume&);
+template Result<Resume> unpack(std::span<const std::byte>);
+template std::string pack(const ClearQuarantine&);
+template Result<ClearQuarantine> unpack(std::span<const std::byte>);
+template std::string pack(const ShowConfig&);
+template Result<ShowConfig> unpack(std::span<const std::byte>);
+template std::string pack(const ConfigList&);
+template Result<ConfigList> unpack(std::span<const std::byte>);
+template std::string pack(const ReloadConfig&);
+template Result<ReloadConfig> unpack(std::span<const std::byte>);
+template std::string pack(const ConfigReport&);
+template Result<ConfigReport> unpack(std::span<const std::byte>);
+template std::string pack(const ListRequests&);
+template Result<ListRequests> unpack(std::span<const std::byte>);
+template std::string pack(const RequestList&);
+template Result<RequestList> unpack(std::span<const std::byte>);
+template std::string pack(const Metrics&);
+template Result<Metrics> unpack(std::span<const std::byte>);
+template std::string pack(const MetricsText&);
+template Result<MetricsText> unpack(std::span<const std::byte>);
+template std::string pack(const Upgrade&);
+template Result<Upgrade> unpack(std::span<const std::byte>);
 template std::string pack(const WorkerReady&);
 template Result<WorkerReady> unpack(std::span<const std::byte>);
 template std::string pack(const AttachArena&);
@@ -197,5 +259,9 @@ template std::string pack(const WeightsCache&);
 template Result<WeightsCache> unpack(std::span<const std::byte>);
 template std::string pack(const WeightsCached&);
 template Result<WeightsCached> unpack(std::span<const std::byte>);
+template std::string pack(const Beat&);
+template Result<Beat> unpack(std::span<const std::byte>);
+template std::string pack(const LastWords&);
+template Result<LastWords> unpack(std::span<const std::byte>);
 
 }  // namespace hearth::contract

@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 2;
 inline constexpr std::uint32_t kOldestProtocolVersion = 2;
-inline constexpr std::string_view kSchemaHash = "2720493900f8af55";
+inline constexpr std::string_view kSchemaHash = "e5f31c94ac1e4b4a";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -126,6 +126,9 @@ struct ModelEntry {
   std::uint32_t loads = 0;  // times it was loaded since the service started
   std::uint32_t holders = 0;  // connections that hold it
   bool is_public = false;  // published by the service: every client may use it
+  bool pinned = false;  // it leaves the device only when an administrator asks for it
+  std::uint64_t idle_ms = 0;  // since its last request ended; 0 while it works
+  std::optional<std::uint64_t> leaves_in_ms;  // until it leaves the device because nobody uses it; absent: it does not
   friend bool operator==(const ModelEntry&, const ModelEntry&) = default;
 };
 
@@ -140,6 +143,10 @@ struct ClientEntry {
   std::uint32_t arenas = 0;  // arenas held, both directions
   std::uint64_t arena_bytes = 0;  // their bytes
   std::uint32_t results = 0;  // results in out arenas that it has not released
+  std::uint64_t connected_ms = 0;  // since it connected
+  std::uint64_t served = 0;  // its requests that ended with a reply
+  std::uint64_t failed = 0;  // its requests that ended with an error
+  std::uint64_t generated_tokens = 0;  // in all its replies
   friend bool operator==(const ClientEntry&, const ClientEntry&) = default;
 };
 
@@ -186,6 +193,64 @@ struct CacheEntry {
   friend bool operator==(const CacheEntry&, const CacheEntry&) = default;
 };
 
+// One request at work or waiting, as list_jobs shows it.
+struct JobEntry {
+  std::uint32_t job = 0;  // id for cancel_job
+  std::string kind;  // what it does
+  std::string state;  // queued: for a slot, for memory or behind an equal prompt; loading: its model is
+  std::uint64_t connection = 0;  // whose it is; 0: of a connection that is gone and may come back
+  std::string client;  // that connection's program
+  std::int32_t pid = 0;  // its process
+  std::uint32_t uid = 0;  // its user
+  std::string model;  // id
+  std::string name;  // the model's name
+  std::uint32_t place = 0;  // queued: how many are before it
+  std::uint64_t waited_ms = 0;  // from its arrival until it ran, or until now
+  std::uint64_t running_ms = 0;  // since it runs
+  std::uint32_t tokens = 0;  // generated so far
+  friend bool operator==(const JobEntry&, const JobEntry&) = default;
+};
+
+// A model that is refused because it ended the engine process.
+struct QuarantineEntry {
+  std::string model;  // id
+  std::string name;  // as its owner called it
+  std::string operation;  // under which the process ended: attach, load, generate
+  std::uint32_t deaths = 0;  // how often
+  std::uint64_t left_ms = 0;  // until it is tried again
+  friend bool operator==(const QuarantineEntry&, const QuarantineEntry&) = default;
+};
+
+// Something that went wrong, for those who look after the service.
+struct ErrorEntry {
+  std::uint64_t at_ms = 0;  // Unix time in milliseconds
+  std::string code;  // an error code
+  std::string what;  // what happened
+  std::string model;  // name of the model it was about
+  std::string client;  // program of the connection it was told to
+  friend bool operator==(const ErrorEntry&, const ErrorEntry&) = default;
+};
+
+// One setting of the service. docs/config.md explains all of them.
+struct ConfigValue {
+  std::string key;  // section and name: server.drain
+  std::string value;  // as TOML
+  std::string usual_value;  // without any configuration, as TOML
+  std::string origin;  // default, command line, HEARTH_…, or FILE:LINE
+  std::string takes_effect;  // when a change counts
+  friend bool operator==(const ConfigValue&, const ConfigValue&) = default;
+};
+
+// A setting that differs between what runs and what the files say.
+struct ConfigChange {
+  std::string key;  // section and name
+  std::string before;  // as TOML
+  std::string after;  // as TOML
+  std::string origin;  // of the later value
+  std::string takes_effect;  // when it counts
+  friend bool operator==(const ConfigChange&, const ConfigChange&) = default;
+};
+
 // Where the time of one request went. Milliseconds of wall clock, not overlapping, in this order.
 struct Receipt {
   double queue_ms = 0.0;  // waiting for a free slot, for memory, or for another's equal prompt; loading not counted
@@ -215,7 +280,26 @@ struct Receipt {
   std::string device;  // device name
   std::string dtype;  // arithmetic type
   DeviceState device_state;  // the device when the request ended
+  std::uint64_t request = 0;  // number of the request in the service's log, trace and list_requests
+  std::vector<std::string> evicted;  // names of the models that left the device to make room for it
   friend bool operator==(const Receipt&, const Receipt&) = default;
+};
+
+// One request that ended. The service keeps the last 4096, of which a client sees its own user's.
+struct RequestRecord {
+  std::uint64_t request = 0;  // number, rising
+  std::uint64_t at_ms = 0;  // arrival, Unix time in milliseconds
+  std::string kind;  // what it was
+  std::string name;  // the model's name
+  std::string client;  // the connection's program
+  std::uint64_t connection = 0;  // its id
+  std::int32_t pid = 0;  // its process
+  std::uint32_t uid = 0;  // its user
+  std::string code;  // error code; empty: it was answered
+  std::string what;  // what the error said
+  bool is_cold = false;  // its model had to be loaded
+  Receipt receipt;  // where its time went; of an error what is known
+  friend bool operator==(const RequestRecord&, const RequestRecord&) = default;
 };
 
 // First frame of a client, within two seconds of connecting.
@@ -439,6 +523,17 @@ struct StatusReport {
   std::vector<CacheEntry> caches;  // of all loaded models, and of the service
   std::vector<ModelEntry> models;  // at most 512, those the asker may use first
   std::vector<ClientEntry> clients;  // at most 512, the asking one first
+  std::string health = "listening";  // listening: clients are served, the engine is not there; gpu_ok: the engine can take work; loaded: a model is on the device; warm: a model has answered since it was loaded, so nothing cold is left; failed: the engine does not start again by itself
+  std::vector<std::string> health_reasons;  // why it is not better
+  std::string mode = "serving";  // whether requests are taken; suspended: they wait, and the device is released
+  bool may_administer = false;  // the asker is an administrator
+  std::uint32_t upgrades = 0;  // times the broker replaced itself while clients stayed connected
+  std::string log;  // where the log goes: journal, or a file's path; empty: a terminal or a pipe
+  std::vector<QuarantineEntry> quarantined;  // models that are refused
+  std::vector<ErrorEntry> last_errors;  // latest first; of other users only for administrators
+  DeviceState device_state;  // as of the last answer or the last second at work
+  std::uint64_t generated_tokens = 0;  // by all requests
+  double tokens_per_second = 0.0;  // of all requests together, over the last ten seconds
   friend bool operator==(const StatusReport&, const StatusReport&) = default;
 };
 
@@ -603,6 +698,149 @@ struct TokensCounted {
   friend bool operator==(const TokensCounted&, const TokensCounted&) = default;
 };
 
+// What was asked for has happened.
+struct Done {
+  static constexpr std::uint8_t kType = 41;
+  std::string text;  // what there is to say about it
+  friend bool operator==(const Done&, const Done&) = default;
+};
+
+// What is at work and what waits. Administrators see all jobs, others those of their user.
+struct ListJobs {
+  static constexpr std::uint8_t kType = 42;
+  friend bool operator==(const ListJobs&, const ListJobs&) = default;
+};
+
+// Answer to list_jobs.
+struct JobList {
+  static constexpr std::uint8_t kType = 43;
+  std::vector<JobEntry> jobs;  // running first, then in the order in which they will be served; at most 1024
+  friend bool operator==(const JobList&, const JobList&) = default;
+};
+
+// End a request as its own client can, from outside: of one's own user; administrators anybody's. Answered by done.
+struct CancelJob {
+  static constexpr std::uint8_t kType = 44;
+  std::uint32_t job = 0;  // from list_jobs
+  friend bool operator==(const CancelJob&, const CancelJob&) = default;
+};
+
+// Administrators: close a connection; all that it holds is taken back. Answered by done.
+struct KickClient {
+  static constexpr std::uint8_t kType = 45;
+  std::uint64_t connection = 0;  // from status
+  friend bool operator==(const KickClient&, const KickClient&) = default;
+};
+
+// Administrators: the model does not leave the device to make room or for being idle. Answered by done.
+struct PinModel {
+  static constexpr std::uint8_t kType = 46;
+  std::string model;  // id or name from list_models
+  bool pin = true;  // false: it may leave again
+  friend bool operator==(const PinModel&, const PinModel&) = default;
+};
+
+// A model leaves the device. Who holds it may ask; administrators for any, pinned ones too. busy: it is at work. Answered by memory_freed.
+struct EvictModel {
+  static constexpr std::uint8_t kType = 47;
+  std::string model;  // id or name from list_models
+  std::string to = "cold";  // warm: its weights rest in pinned memory if there is room; cold: all of it goes
+  friend bool operator==(const EvictModel&, const EvictModel&) = default;
+};
+
+// Administrators: take no new requests, let the open ones end. Clients are told and their retries wait. Answered by done when none is open; those still open when the time is over end with shutting_down.
+struct Drain {
+  static constexpr std::uint8_t kType = 48;
+  std::uint32_t timeout_ms = 45000;  // how long open requests may take
+  std::string then = "stay";  // stay: until resume; stop: the service ends
+  friend bool operator==(const Drain&, const Drain&) = default;
+};
+
+// Administrators: the machine will sleep. Requests at work end, new ones wait; models leave the device, warm where they can; the engine process ends. Answered by done.
+struct Suspend {
+  static constexpr std::uint8_t kType = 49;
+  std::uint32_t timeout_ms = 10000;  // after which requests at work are put back to the queue if nothing of them was sent yet, else end with worker_lost
+  friend bool operator==(const Suspend&, const Suspend&) = default;
+};
+
+// Administrators: take requests again after drain or suspend. Answered by done.
+struct Resume {
+  static constexpr std::uint8_t kType = 50;
+  friend bool operator==(const Resume&, const Resume&) = default;
+};
+
+// Administrators: give models that ended the engine another chance. Answered by done.
+struct ClearQuarantine {
+  static constexpr std::uint8_t kType = 51;
+  std::string model;  // id or name; empty: all of them
+  friend bool operator==(const ClearQuarantine&, const ClearQuarantine&) = default;
+};
+
+// The settings that count.
+struct ShowConfig {
+  static constexpr std::uint8_t kType = 52;
+  friend bool operator==(const ShowConfig&, const ShowConfig&) = default;
+};
+
+// Answer to show_config.
+struct ConfigList {
+  static constexpr std::uint8_t kType = 53;
+  std::vector<ConfigValue> values;  // all settings, in the order of docs/config.md
+  std::vector<std::string> files;  // that were read, later ones win
+  friend bool operator==(const ConfigList&, const ConfigList&) = default;
+};
+
+// Administrators: read the configuration files again. All of it counts or, if anything is wrong, nothing.
+struct ReloadConfig {
+  static constexpr std::uint8_t kType = 54;
+  bool apply = true;  // false: only say what would change
+  friend bool operator==(const ReloadConfig&, const ReloadConfig&) = default;
+};
+
+// Answer to reload_config.
+struct ConfigReport {
+  static constexpr std::uint8_t kType = 55;
+  bool applied = false;  // the settings that take effect live count from here on
+  std::vector<ConfigChange> changes;  // what differs from what runs
+  std::vector<std::string> problems;  // FILE:LINE: what is wrong; with any, nothing was applied
+  friend bool operator==(const ConfigReport&, const ConfigReport&) = default;
+};
+
+// Requests that ended. Administrators see all, others those of their user.
+struct ListRequests {
+  static constexpr std::uint8_t kType = 56;
+  std::uint64_t before = 0;  // only those with a smaller number; 0: from the latest
+  std::uint32_t limit = 256;  // at most so many
+  friend bool operator==(const ListRequests&, const ListRequests&) = default;
+};
+
+// Answer to list_requests.
+struct RequestList {
+  static constexpr std::uint8_t kType = 57;
+  std::vector<RequestRecord> requests;  // latest first
+  bool more = false;  // there are older ones
+  friend bool operator==(const RequestList&, const RequestList&) = default;
+};
+
+// The service's metrics. docs/metrics.md lists them.
+struct Metrics {
+  static constexpr std::uint8_t kType = 58;
+  friend bool operator==(const Metrics&, const Metrics&) = default;
+};
+
+// Answer to metrics.
+struct MetricsText {
+  static constexpr std::uint8_t kType = 59;
+  std::string text;  // Prometheus text exposition format 0.0.4
+  friend bool operator==(const MetricsText&, const MetricsText&) = default;
+};
+
+// Administrators: the broker replaces itself by the program that is installed at its path, and nobody is disconnected. Answered by done, by the new process; by an error when the new program does not pass its own check, and then nothing has changed.
+struct Upgrade {
+  static constexpr std::uint8_t kType = 60;
+  friend bool operator==(const Upgrade&, const Upgrade&) = default;
+};
+
 // First frame of a worker: it can take work. Sent once more, with the bandwidth, when that was measured; nothing else may differ then.
 struct WorkerReady {
   static constexpr std::uint8_t kType = 64;
@@ -735,6 +973,25 @@ struct WeightsCached {
   std::string outcome;  // damaged: what it held was not what was written, or of other weights, and the model's own files were read
   std::uint64_t nbytes = 0;  // written: size of the file
   friend bool operator==(const WeightsCached&, const WeightsCached&) = default;
+};
+
+// From the worker, once a second and when the phase changes: what its engine is doing. The broker ends a process whose phase takes longer than it may.
+struct Beat {
+  static constexpr std::uint8_t kType = 81;
+  std::string phase;  // what the engine's thread is in
+  std::string model;  // id of the model it is about
+  std::uint64_t steps = 0;  // rises with every token, layer, picture or tensor done: a phase that moves is not stuck
+  std::uint64_t since_ms = 0;  // since steps last rose
+  DeviceState device_state;  // now; while idle without numbers
+  friend bool operator==(const Beat&, const Beat&) = default;
+};
+
+// From the worker, before it ends itself: what made it useless.
+struct LastWords {
+  static constexpr std::uint8_t kType = 82;
+  std::string cause;  // sticky: the CUDA context is broken for good; device_lost: the device has left the bus or needs a reset
+  std::string what;  // the failing call and the driver's words
+  friend bool operator==(const LastWords&, const LastWords&) = default;
 };
 
 // The message's body: one msgpack map, keys in the order above, absent optionals left out. Trusts
