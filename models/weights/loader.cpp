@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <exception>
+#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -15,6 +15,7 @@
 #include "models/kernels/formats.h"
 #include "models/weights/convert.h"
 #include "models/weights/pieces.h"
+#include "models/weights/share_out.h"
 #include "models/weights/stored_codes.h"
 
 namespace hearth::weights {
@@ -123,20 +124,15 @@ class Loading {
 
   Result<void> run() {
     CHECK_OK(read_scales());
-    std::vector<std::thread> readers;
-    const std::size_t wanted = threads();
-    readers.reserve(wanted);
-    try {
-      while (readers.size() + 1 < wanted) readers.emplace_back([this] { work({}); });
-    } catch (const std::system_error&) {
-      // Fewer threads load slower, and that is all.
-    }
-    work(options_.on_progress);
-    for (std::thread& reader : readers) reader.join();
-    if (thrown_) std::rethrow_exception(thrown_);
-    if (failure_.what.empty() && options_.on_progress)
-      options_.on_progress(plan_.source_bytes, plan_.source_bytes);
-    if (!failure_.what.empty()) return failure_;
+    const auto& told = options_.on_progress;
+    const auto hire = [this] {
+      return [this, staging = std::make_shared<Staging>()](std::size_t number) {
+        return load(number, *staging);
+      };
+    };
+    const auto tell = [&] { told(read_bytes_.load(), plan_.source_bytes); };
+    CHECK_OK(share_out(pieces_.size(), threads(), hire, told ? tell : std::function<void()>()));
+    if (told) told(plan_.source_bytes, plan_.source_bytes);
     return {};
   }
 
@@ -176,36 +172,6 @@ class Loading {
     return source_bytes(plan_.placements[piece.place], piece);
   }
 
-  using Progress = std::function<void(std::uint64_t, std::uint64_t)>;
-
-  // What a device's memory throws goes to whoever called, not to a thread that has no caller.
-  void work(const Progress& on_progress) {
-    try {
-      take_pieces(on_progress);
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      stopped_ = true;
-      thrown_ = std::current_exception();
-    }
-  }
-
-  void take_pieces(const Progress& on_progress) {
-    Staging staging;
-    while (!stopped_.load()) {
-      const std::size_t number = next_.fetch_add(1);
-      if (number >= pieces_.size()) return;
-      if (auto outcome = load(number, staging); !outcome) return stop(std::move(outcome).error());
-      const std::uint64_t bytes = bytes_of(pieces_[number]);
-      const std::uint64_t read = read_bytes_.fetch_add(bytes) + bytes;
-      if (on_progress) on_progress(read, plan_.source_bytes);
-    }
-  }
-
-  void stop(Error error) {
-    const std::lock_guard lock(mutex_);
-    if (!stopped_.exchange(true)) failure_ = std::move(error);
-  }
-
   Result<void> load(std::size_t number, Staging& staging) {
     if (options_.cancelled != nullptr && options_.cancelled->load())
       return fail(Code::kCancelled, "loading was cancelled");
@@ -218,6 +184,7 @@ class Loading {
       const Part part{placement, source, rows_of(source, piece)};
       if (part.rows.rows > 0) CHECK_OK(fill(part, staging));
     }
+    read_bytes_.fetch_add(bytes_of(piece));
     return finish(number);
   }
 
@@ -382,13 +349,9 @@ class Loading {
   std::vector<Begun> begun_;              // by placement
   std::map<const files::WeightEntry*, StoredCodes> codes_;
 
-  std::atomic<std::size_t> next_{0};
   std::atomic<std::uint64_t> read_bytes_{0};
-  std::atomic<bool> stopped_{false};
 
   std::mutex mutex_;  // guards what follows
-  Error failure_;     // the first one
-  std::exception_ptr thrown_;
   std::vector<bool> done_;
   std::size_t arrived_pieces_ = 0;
   std::uint64_t arrived_ = 0;  // bytes of the arena

@@ -5,9 +5,8 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <exception>
+#include <functional>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include <fmt/format.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "models/weights/crc32c.h"
+#include "models/weights/share_out.h"
 
 namespace hearth::weights {
 namespace {
@@ -138,46 +138,20 @@ class Reading {
   }
 
   Result<void> run() {
-    std::vector<std::thread> readers;
-    const std::size_t wanted = threads();
-    readers.reserve(wanted);
-    try {
-      while (readers.size() + 1 < wanted) readers.emplace_back([this] { work({}); });
-    } catch (const std::system_error&) {
-      // Fewer threads read slower, and that is all.
-    }
-    work(options_.on_progress);
-    for (std::thread& reader : readers) reader.join();
-    if (thrown_) std::rethrow_exception(thrown_);
-    if (!failure_.what.empty()) return failure_;
-    if (options_.on_progress) options_.on_progress(bytes_, bytes_);
+    const auto& told = options_.on_progress;
+    const auto hire = [this] { return [this](std::size_t block) { return take(block); }; };
+    const auto tell = [&] { told(read_bytes_.load(), bytes_); };
+    CHECK_OK(share_out(table_.size(), threads(), hire, told ? tell : std::function<void()>()));
+    if (told) told(bytes_, bytes_);
     return {};
   }
 
  private:
-  using Progress = std::function<void(std::uint64_t, std::uint64_t)>;
-
   std::size_t threads() const {
     const std::size_t wanted =
         options_.device.threads > 0 ? options_.device.threads : std::thread::hardware_concurrency();
     return std::clamp<std::size_t>(std::min(wanted, kMostReaders), 1,
                                    std::max<std::size_t>(table_.size(), 1));
-  }
-
-  // What a device's memory throws goes to whoever called.
-  void work(const Progress& on_progress) {
-    try {
-      while (!stopped_.load()) {
-        const std::size_t block = next_.fetch_add(1);
-        if (block >= table_.size()) return;
-        if (auto read = take(block); !read) return stop(std::move(read).error());
-        if (on_progress) on_progress(read_bytes_.load(), bytes_);
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      stopped_ = true;
-      thrown_ = std::current_exception();
-    }
   }
 
   Result<void> take(std::size_t block) {
@@ -203,23 +177,14 @@ class Reading {
     return arena_.arrived(std::min(arrived_ * kBlockBytes, bytes_));
   }
 
-  void stop(Error error) {
-    const std::lock_guard lock(mutex_);
-    if (!stopped_.exchange(true)) failure_ = std::move(error);
-  }
-
   const int fd_;
   const std::uint64_t bytes_;
   const models::LoadOptions& options_;
   Arena& arena_;
   std::vector<std::uint32_t> table_;
-  std::atomic<std::size_t> next_{0};
   std::atomic<std::uint64_t> read_bytes_{0};
-  std::atomic<bool> stopped_{false};
 
   std::mutex mutex_;  // guards what follows
-  Error failure_;     // the first one
-  std::exception_ptr thrown_;
   std::vector<bool> done_;
   std::size_t arrived_ = 0;  // blocks
 };
