@@ -5,7 +5,30 @@ from __future__ import annotations
 from .. import presets
 from ._conversations import CHAT
 from ._pictures import BATCH_MODES, FPS, FRAMES, ONE_PROMPT, SOCKETS
+from ._sampling import pixel_inputs
 from ._schema import Input
+
+
+def socket_inputs() -> tuple[Input, ...]:
+    """All that a question can be about."""
+    pictures = picture_inputs(8, "batch_mode says what a batch becomes.")
+    return (*pictures, mask_input(), video_input(), history_input())
+
+
+def word_inputs() -> tuple[Input, ...]:
+    """What is asked."""
+    return (preset_input(), custom_input(), system_input())
+
+
+def view_inputs() -> tuple[Input, ...]:
+    """How the model sees pictures and videos."""
+    return (
+        batch_mode_input(),
+        *pixel_inputs(),
+        budgets_input(),
+        mask_margin_input(),
+        *video_inputs(),
+    )
 
 
 def picture_inputs(count: int, batches: str) -> tuple[Input, ...]:

@@ -11,24 +11,11 @@ from . import _stats as stats
 from ._answer import show
 from ._conversations import CHAT, answered, given
 from ._pictures import Question
-from ._question_inputs import (
-    batch_mode_input,
-    budgets_input,
-    custom_input,
-    history_input,
-    mask_input,
-    mask_margin_input,
-    picture_inputs,
-    preset_input,
-    system_input,
-    video_input,
-    video_inputs,
-)
+from ._question_inputs import socket_inputs, view_inputs, word_inputs
 from ._questions import ask, questions_of, warnings_of, with_notes
 from ._sampling import (
     choice_inputs,
     form_inputs,
-    pixel_inputs,
     sampling_of,
     search_inputs,
     seed_input,
@@ -76,26 +63,12 @@ def _picture_of(questions: list[Question], boxes_of: int) -> int:
     return 0 if len(questions) > 1 else boxes_of - 1
 
 
-_SOCKETS = (
-    *picture_inputs(8, "batch_mode says what a batch becomes."),
-    mask_input(),
-    video_input(),
-    history_input(),
-    models.llm_input(),
-)
-_PICTURES = (
-    batch_mode_input(),
-    *pixel_inputs(),
-    budgets_input(),
-    mask_margin_input(),
-    *video_inputs(),
-    Input(
-        "boxes_of",
-        "INT",
-        "Which picture of the prompt, from 1, the boxes in the answer belong to.",
-        {"default": 1, "min": 1, "max": 1024, "advanced": True},
-        optional=True,
-    ),
+_BOXES_OF = Input(
+    "boxes_of",
+    "INT",
+    "Which picture of the prompt, from 1, the boxes in the answer belong to.",
+    {"default": 1, "min": 1, "max": 1024, "advanced": True},
+    optional=True,
 )
 _OUTPUTS = (
     Output("text", "STRING", "The answer, and nothing but the answer; several below each other."),
@@ -114,16 +87,16 @@ NODE = Node(
     " eight pictures or batches, masks, video, history, every sampling parameter, beams, thinking,"
     " answers in a given form, boxes and masks of what was found, and where the time went.",
     inputs=(
-        *_SOCKETS,
+        *socket_inputs(),
+        models.llm_input(),
         models.model_input(),
-        preset_input(),
-        custom_input(),
-        system_input(),
+        *word_inputs(),
         from_contract("max_tokens", "INT"),
         from_contract("temperature", "FLOAT"),
         seed_input(),
         models.keep_loaded_input(),
-        *_PICTURES,
+        *view_inputs(),
+        _BOXES_OF,
         *choice_inputs(),
         *search_inputs(),
         *thinking_inputs(),

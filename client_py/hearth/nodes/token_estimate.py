@@ -9,21 +9,8 @@ from .. import comfy_api
 from . import _models as models
 from ._answer import show
 from ._conversations import given
-from ._question_inputs import (
-    batch_mode_input,
-    budgets_input,
-    custom_input,
-    history_input,
-    mask_input,
-    mask_margin_input,
-    picture_inputs,
-    preset_input,
-    system_input,
-    video_input,
-    video_inputs,
-)
+from ._question_inputs import socket_inputs, view_inputs, word_inputs
 from ._questions import questions_of
-from ._sampling import pixel_inputs
 from ._schema import Node, Output, Shown, from_contract
 from ._words import naming_inputs
 
@@ -83,21 +70,12 @@ NODE = Node(
     description="Counts what a question with its pictures would take of the model's context, before"
     " it is asked. Neither loads the model nor looks at the pixels.",
     inputs=(
-        *picture_inputs(8, "batch_mode says what a batch becomes."),
-        mask_input(),
-        video_input(),
-        history_input(),
+        *socket_inputs(),
         models.llm_input(),
         models.model_input(),
-        preset_input(),
-        custom_input(),
-        system_input(),
+        *word_inputs(),
         from_contract("max_tokens", "INT"),
-        batch_mode_input(),
-        *pixel_inputs(),
-        budgets_input(),
-        mask_margin_input(),
-        *video_inputs(),
+        *view_inputs(),
         from_contract("thinking", "COMBO", optional=True, advanced=True),
         models.precision_input(),
     ),
