@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
 from . import errors, messages, models
-from .caller import Caller
+from .admin import AsyncAdminCalls
 from .client import Messages
 from .connection import Connection
 from .held import Held
@@ -47,7 +47,7 @@ async def connect(
     return client
 
 
-class AsyncClient(Caller):
+class AsyncClient(AsyncAdminCalls):
     """One connection, for the event loop that uses it first. See hearth.client.Client."""
 
     def __init__(self, socket: str | os.PathLike[str] | None = None, timeout: float = 0.3) -> None:

@@ -228,8 +228,14 @@ class Caller:
             return (yield from self._send_again(request, error))
 
     def _send_again(self, request: Request, error: errors.HearthError) -> Steps[Exchange]:
-        yield from reconnected(self._ready, error)
-        return (yield from self._send(request))
+        while True:
+            yield from reconnected(self._ready, error)
+            try:
+                return (yield from self._send(request))
+            except errors.HearthError as refused:
+                if not request.use_retry(refused):
+                    raise
+                error = refused
 
     def _send(self, request: Request) -> Steps[Exchange]:
         request.connection = yield from self._ready()

@@ -27,7 +27,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, overload
 
 from . import errors, messages, models
-from .caller import Caller
+from .admin import AdminCalls
 from .errors import HearthError
 from .held import Held as Held
 from .models import Model
@@ -61,7 +61,7 @@ def connect(socket: str | os.PathLike[str] | None = None, timeout: float = 0.3) 
     return client
 
 
-class Client(Caller):
+class Client(AdminCalls):
     """One connection, for one thread at a time. A connection that was lost while no request was
     open is made anew by the next call, which also offers its model again.
 

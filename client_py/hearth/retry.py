@@ -21,6 +21,7 @@ from .steps import Steps, pause
 
 RETRY_AFTER_MAX_S = 2.0  # of what the service asks to wait before the second time
 RECONNECT_S = 30.0  # how long a call that lost its connection tries to get another
+REFUSED_S = 30.0  # how long a call knocks at a service that takes no requests
 _BACK_OFF_S = (0.05, 2.0)  # between attempts: doubled from the first to the second
 _CURABLE = ("worker_lost", "shutting_down", "not_reachable")
 
@@ -43,13 +44,19 @@ class Request:
         self.may_retry = may_retry
         self.may_reuse = may_reuse  # an answer of an earlier request that asked the same
         self.connection: Connection | None = None  # on which it was sent last
+        self._refused_since: float | None = None
 
     def use_retry(self, error: errors.HearthError) -> bool:
         """Whether to send it again after this error; True once at most, and never before there was
-        a connection: a service that is down is an answer of its own."""
+        a connection: a service that is down is an answer of its own. A service that takes no
+        requests for now is asked again for a while."""
         wanted = self.may_retry and self.connection is not None
         if not (wanted and error.retryable and error.code in _CURABLE):
             return False
+        if error.code == "shutting_down":
+            now = time.monotonic()
+            self._refused_since = now if self._refused_since is None else self._refused_since
+            return now - self._refused_since < REFUSED_S
         self.may_retry = False
         return True
 
@@ -94,8 +101,11 @@ def reconnected(ready: Any, error: errors.HearthError) -> Steps[None]:
     """Waits as long as the service asked, then for a connection that takes requests. `ready` makes
     the steps of one attempt."""
     deadline = time.monotonic() + RECONNECT_S
-    yield from pause(min(error.retry_after_ms / 1000, RETRY_AFTER_MAX_S))
     wait_s, longest_s = _BACK_OFF_S
+    asked_s = min(error.retry_after_ms / 1000, RETRY_AFTER_MAX_S)
+    if error.code == "shutting_down":  # everybody is told so at the same time
+        asked_s = max(asked_s, wait_s) * random.uniform(1.0, 1.5)
+    yield from pause(asked_s)
     while True:
         gone: errors.HearthError
         try:

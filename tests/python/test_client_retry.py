@@ -356,3 +356,56 @@ def test_tasks_that_lost_one_connection_share_the_next(service):
     before, after = (peer.messages_of(messages.Generate) for peer in service.peers)
     assert {r.key for r in before} == {r.key for r in after[:6]} and len(after) == 7
     assert len(service.peer.messages_of(messages.ArenaAsk)) == 1
+
+
+# --- a service that takes no requests for a while ---
+
+
+def refuse_until(service, kinds, refusals, retry_after_ms=1):
+    """Requests of these kinds are refused so many times, on a connection that stays."""
+    left = [refusals]
+
+    def choose(then):
+        def handler(peer, frame, request):
+            left[0] -= 1
+            refused = fails("shutting_down", retryable=True, retry_after_ms=retry_after_ms)
+            (refused if left[0] >= 0 else then)(peer, frame, request)
+
+        return handler
+
+    for kind, then in kinds.items():
+        service.on[kind] = choose(then)
+
+
+def test_a_call_knocks_until_requests_are_taken_again(client, service):
+    refuse_until(service, {messages.Generate: fake.answer}, 4)
+    assert client.generate("ember", TEXT).text == "a red circle"
+    assert len(keys(service)) == 5 and len(set(keys(service))) == 1
+    assert len(service.peers) == 1, "the connection stays"
+
+
+def test_what_a_call_needs_first_may_be_refused_as_well(client, service, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    model = hearth.client.Model({"config.json": tmp_path / "config.json"}, tmp_path.name, "auto")
+    refuse_until(service, {messages.OfferModel: fake.offered, messages.ArenaAsk: fake.grant}, 5)
+    assert client.generate(model, CHAT).text == "a red circle"
+    assert len(keys(service)) == 1 and len(service.peers) == 1
+
+
+def test_a_stream_knocks_as_well_in_asyncio_too(service):
+    async def run():
+        async with await hearth.aio.connect(service.path) as client:
+            refuse_until(service, {messages.Generate: fake.answer}, 3)
+            return [piece async for piece in client.stream("ember", TEXT)]
+
+    assert asyncio.run(run()) == ["a red ", "circle"]
+    assert len(keys(service)) == 4
+
+
+def test_nobody_knocks_for_ever(client, service, monkeypatch):
+    monkeypatch.setattr("hearth.retry.REFUSED_S", 0.3)
+    refuse_until(service, {messages.Generate: fake.answer}, 1_000_000)
+    began = time.monotonic()
+    with pytest.raises(errors.ShuttingDown):
+        client.generate("ember", TEXT)
+    assert time.monotonic() - began >= 0.3 and len(keys(service)) >= 2
