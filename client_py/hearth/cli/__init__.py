@@ -1,7 +1,13 @@
 """The `hearth` command. One file a command; only here is `rich` used.
 
-Exit codes: 0 done, 1 the service reported an error, 2 wrong usage, 3 the service is not reachable,
-130 interrupted.
+commands.py lists them, so that help starts without importing any. A command's module has
+
+- a docstring: its first line is the summary in COMMANDS, the rest is the help's description;
+- `add_arguments(parser)` and `run(options) -> exit code`; `options.usage_error(text)` ends with 2;
+- `EXAMPLES`, pairs of a command line and what it does, and `JSON`, what --json prints.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the service is not reachable, 4 denied, 5 the device
+is not well, 6 not in the time allowed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,56 +17,173 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, NoReturn
 
-from .. import errors
 from ..version import VERSION
+from .commands import COMMANDS, GROUPS
 
-COMMANDS = ("caption", "load", "free", "status", "fetch-model", "migrate")
+if TYPE_CHECKING:
+    from .. import errors
+
 EXIT_ERROR, EXIT_USAGE, EXIT_NOT_REACHABLE, EXIT_INTERRUPTED = 1, 2, 3, 130
+EXIT_DENIED, EXIT_DEVICE, EXIT_TIMEOUT = 4, 5, 6
+EXIT_CODES = {
+    0: "done",
+    EXIT_ERROR: "failed; the error says why",
+    EXIT_USAGE: "wrong usage",
+    EXIT_NOT_REACHABLE: "the service is not reachable",
+    EXIT_DENIED: "denied: an administrator may",
+    EXIT_DEVICE: "the device or the engine is not well",
+    EXIT_TIMEOUT: "not done in the time allowed",
+    EXIT_INTERRUPTED: "interrupted",
+}
+_EXIT_OF = {
+    "not_reachable": EXIT_NOT_REACHABLE,
+    "denied": EXIT_DENIED,
+    "device_failed": EXIT_DEVICE,
+    "timed_out": EXIT_TIMEOUT,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name, rest = _command_in(words)
+    if name is None:
+        return int(rest[0])
     try:
-        return int(options.run(options))
-    except errors.NotReachable as error:
-        return _fail(error, EXIT_NOT_REACHABLE)
-    except errors.HearthError as error:
-        return _fail(error, EXIT_ERROR)
+        options = parser_of(name).parse_args(rest)
+        return int(options.run(options) or 0)
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return EXIT_INTERRUPTED
-    except ImportError as error:
-        print(f"hearth: {error}. Install it: pip install 'hearthd[cli]'", file=sys.stderr)
-        return EXIT_USAGE
     except BrokenPipeError:  # `hearth … | head`: let the interpreter's last flush find no pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR
+    except ImportError as error:
+        if error.name and error.name.partition(".")[0] == "hearth":
+            raise
+        print(f"hearth: {error}. Install it: pip install 'hearthd[cli]'", file=sys.stderr)
+        return EXIT_USAGE
+    except Exception as error:
+        return _told(error, "--json" in rest)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="hearth", description="Talk to the hearth service.")
-    parser.add_argument("--version", action="version", version=f"hearth {VERSION}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
-        summary = (module.__doc__ or name).splitlines()[0]
-        command = commands.add_parser(name, help=summary, description=summary)
-        command.add_argument("--socket", metavar="PATH", help="where the service listens")
-        command.add_argument("--json", action="store_true", help="print JSON instead of text")
-        module.add_arguments(command)
-        command.set_defaults(run=module.run, usage_error=command.error)
+def module_of(name: str) -> ModuleType:
+    """The module of a command."""
+    return importlib.import_module(f".{name.replace('-', '_')}", __name__)
+
+
+def parser_of(name: str) -> Parser:
+    """The parser of one command, its module imported."""
+    module = module_of(name)
+    description = (module.__doc__ or name).rstrip()
+    parser = Parser(
+        prog=f"hearth {name}",
+        description=description,
+        epilog=_examples(getattr(module, "EXAMPLES", ())),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    everywhere = parser.add_argument_group("everywhere")
+    everywhere.add_argument(
+        "--socket", metavar="PATH", help="where the service listens; default: $HEARTH_SOCKET"
+    )
+    everywhere.add_argument("--json", action="store_true", help="print JSON instead of text")
+    parser.set_defaults(run=module.run, usage_error=parser.error)
     return parser
 
 
-def _fail(error: errors.HearthError, exit_code: int) -> int:
-    from .output import problems
+class Parser(argparse.ArgumentParser):
+    """Which suggests the spelling of an option that it does not know."""
 
-    problems().print(f"[bold red]hearth:[/] {_escaped(error.what)}")
-    if error.hint:
-        problems().print(_escaped(error.hint))
-    return exit_code
+    def error(self, message: str) -> NoReturn:
+        start, _, words = message.partition("unrecognized arguments: ")
+        if not start and words:
+            known = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            message += _meant(words.split()[0], known)
+        super().error(message)
+
+
+def overview() -> str:
+    """The help of `hearth` alone: every command in its group."""
+    width = max(map(len, COMMANDS))
+    lines = ["usage: hearth COMMAND [OPTION …]", "", "Talk to the hearth service.", ""]
+    for group, title in GROUPS.items():
+        lines.append(f"{title}:")
+        for name, command in COMMANDS.items():
+            if command.group == group:
+                lines.append(f"  {name:<{width}}  {command.summary}")
+        lines.append("")
+    lines.append(
+        "`hearth COMMAND --help` says more. --json and --socket PATH are understood by all."
+    )
+    return "\n".join(lines)
+
+
+def _command_in(words: list[str]) -> tuple[str | None, list[str]]:
+    """The command and its words; or None and the exit code, all being said."""
+    first = words[0] if words else ""
+    if first == "help" and len(words) > 1:
+        first, words = words[1], [words[1], "--help"]
+    if first in COMMANDS:
+        return first, words[1:]
+    if first in ("-h", "--help", "help"):
+        print(overview())
+        return None, ["0"]
+    if first in ("-V", "--version"):
+        print(f"hearth {VERSION}")
+        return None, ["0"]
+    if not first:
+        print(overview(), file=sys.stderr)
+    elif first.startswith("-"):
+        print("hearth: options come behind the command: hearth COMMAND [OPTION …]", file=sys.stderr)
+    else:
+        meant = _meant(first, list(COMMANDS)) or ". `hearth --help` lists them."
+        print(f"hearth: there is no command {first!r}{meant}", file=sys.stderr)
+    return None, [str(EXIT_USAGE)]
+
+
+def _meant(word: str, known: list[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    return f". Did you mean {near[0]!r}?" if near else ""
+
+
+def _examples(pairs: Sequence[tuple[str, str]]) -> str | None:
+    if not pairs:
+        return None
+    return "\n".join(["examples:", *(f"  {line}\n      {what}" for line, what in pairs)])
+
+
+def _told(error: Exception, as_json: bool) -> int:
+    """An error in words, or as JSON; both go to stderr."""
+    from .. import errors
+
+    if isinstance(error, OSError):  # a file of the user's
+        error = errors.BadRequest(f"{error.filename or 'A file'}: {error.strerror or error}.", "")
+    if not isinstance(error, errors.HearthError):
+        raise error
+    if as_json:
+        _print_error(error)
+    else:
+        from .output import problems
+
+        problems().print(f"[bold red]hearth:[/] {_escaped(error.what)}")
+        if error.hint:
+            problems().print(_escaped(error.hint))
+    return _EXIT_OF.get(error.code, EXIT_ERROR)
+
+
+def _print_error(error: errors.HearthError) -> None:
+    import json
+
+    names = ("code", "what", "hint", "retryable", "retry_after_ms")
+    said = {name: getattr(error, name) for name in names}
+    print(json.dumps({"error": said}, ensure_ascii=False), file=sys.stderr)
 
 
 def _escaped(text: str) -> str:

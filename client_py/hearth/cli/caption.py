@@ -1,6 +1,6 @@
-"""Describe pictures, each by an answer of its own, as the words come.
+"""Describe pictures, each by an answer of its own.
 
-Words go to stdout, receipts and warnings to stderr.
+Words go to stdout as they come, receipts and warnings to stderr.
 """
 
 from __future__ import annotations

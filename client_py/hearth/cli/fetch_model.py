@@ -1,6 +1,7 @@
-"""Fetch a model from the Hugging Face hub: what is missing of it, compared with the hub's digests.
+"""Fetch a model from the Hugging Face hub.
 
-The service takes no part in it. HF_ENDPOINT and HF_TOKEN count.
+Only what is missing of it comes, and is compared with the hub's digests. The service takes no part
+in it. HF_ENDPOINT and HF_TOKEN count.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Have idle models leave the device, for another program that needs its memory.
+"""Have idle models leave the device for another program.
 
 They come back by themselves with their next request.
 """

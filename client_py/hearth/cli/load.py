@@ -1,5 +1,6 @@
-"""Load a model ahead of its first request, or say what that would take.
+"""Load a model ahead of its first request.
 
+With --dry-run it says what that would take, whether it fits and who would leave.
 The model stays in memory when the command has ended, until another one needs the room.
 """
 

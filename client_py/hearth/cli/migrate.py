@@ -1,4 +1,4 @@
-"""Rewrite a workflow that was made for another pack's Qwen nodes, so that it runs on hearth's.
+"""Rewrite a workflow of another pack's Qwen nodes for hearth's.
 
 Known are the nodes of ComfyUI-QwenVL (1038lab) and of SCG_LocalVLM, in workflows as a browser saves
 them and in the API format. The file stays as it is; what has no equivalent is said.

@@ -1,11 +1,19 @@
-"""Where the commands write: answers to stdout, all else to stderr. Colours only on a terminal."""
+"""Where the commands write: answers to stdout, all else to stderr. Colours only on a terminal, and
+not where NO_COLOR is set or TERM is dumb."""
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from .. import messages
+
+_BAR_CELLS = 24
 
 
 def answers() -> Console:
@@ -14,9 +22,20 @@ def answers() -> Console:
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
 
 
+def screen() -> Console:
+    """For what is laid out to a width: the terminal's, $COLUMNS, or 80."""
+    return Console(file=sys.stdout, highlight=False)
+
+
 def problems() -> Console:
     """For errors, receipts and remarks."""
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def print_json(told: messages.Struct | dict[str, Any]) -> None:
+    """One object, one line."""
+    fields = told.to_fields() if isinstance(told, messages.Struct) else told
+    print(json.dumps(fields, ensure_ascii=False), flush=True)
 
 
 def table(title: str, *columns: str) -> Table:
@@ -26,3 +45,11 @@ def table(title: str, *columns: str) -> Table:
         is_number = column.startswith(">")
         made.add_column(column.lstrip(">"), justify="right" if is_number else "left")
     return made
+
+
+def bar(part: float, whole: float, cells: int = _BAR_CELLS) -> Text:
+    """How much of it is taken: green, from 75 % on yellow, from 95 % on red."""
+    share = min(max(part / whole, 0.0), 1.0) if whole > 0 else 0.0
+    filled = round(share * cells)
+    style = "red" if share >= 0.95 else "yellow" if share >= 0.75 else "green"
+    return Text.assemble(("█" * filled, style), ("░" * (cells - filled), "dim"))

@@ -1,4 +1,4 @@
-"""Show how the service is doing: worker, models, clients, memory."""
+"""Show how the service is doing."""
 
 from __future__ import annotations
 
