@@ -12,6 +12,7 @@
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
+#include "daemon/broker/status_line.h"
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -182,6 +183,10 @@ void Broker::stop(const std::string& reason) {
   for (auto& [id, client] : core_.clients)
     if (client.greeted) client.port->send(make_frame(0, core_.goaway()));
   stop_tick();
+}
+
+std::string Broker::status_line() const {
+  return hearth::broker::status_line(core_);
 }
 
 bool Broker::is_idle() const {

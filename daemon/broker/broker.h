@@ -37,6 +37,8 @@ class Broker {
   // Says goodbye to the clients and lets open requests end; is_stopped() soon after.
   void stop(const std::string& reason);
   bool is_stopped() const { return core_.stopped; }
+  // What the service does, in one line for people.
+  std::string status_line() const;
 
   // `listener` is told of every worker that becomes ready.
   void on_worker_ready(std::function<void(const contract::WorkerReady&)> listener) {

@@ -45,6 +45,12 @@ std::size_t Models::held_by(ConnectionId client) const {
                     [&](const auto& entry) { return entry.second->holders.contains(client); }));
 }
 
+std::size_t Models::in_stage(Stage stage) const {
+  return static_cast<std::size_t>(
+      std::count_if(models_.begin(), models_.end(),
+                    [&](const auto& entry) { return entry.second->stage == stage; }));
+}
+
 std::vector<Model*> Models::all() {
   std::vector<Model*> all;
   for (const auto& [id, model] : models_) all.push_back(model.get());

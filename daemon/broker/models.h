@@ -82,6 +82,7 @@ class Models {
 
   std::size_t open_files() const;
   std::size_t held_by(ConnectionId client) const;
+  std::size_t in_stage(Stage stage) const;
   // Public ones first, then by id.
   std::vector<Model*> all();
 

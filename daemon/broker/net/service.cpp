@@ -9,12 +9,12 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <systemd/sd-daemon.h>
 
 #include "daemon/broker/broker.h"
 #include "daemon/broker/net/listener.h"
 #include "daemon/broker/net/off_loop_threads.h"
 #include "daemon/broker/net/session.h"
+#include "daemon/service/notifier.h"
 
 namespace hearth::broker {
 namespace {
@@ -23,6 +23,8 @@ constexpr std::chrono::milliseconds kAcceptPause{100};  // when descriptors have
 constexpr std::chrono::milliseconds kStep{10};          // while stopping
 constexpr std::chrono::milliseconds kFarewell{400};     // for clients to read their last frames
 constexpr std::chrono::milliseconds kWorkerExit{700};
+constexpr std::chrono::seconds kSpare{5};     // before systemd ends what does not end
+constexpr std::chrono::seconds kPublish{30};  // one folder of models, on a slow disk
 
 // The one timer of the core: fires at the earliest time anybody asked for.
 class LoopTimer : public TimerPort {
@@ -72,6 +74,7 @@ class Service {
   void serve(int socket);
   void close_door();
   asio::awaitable<void> stop();
+  asio::awaitable<void> keep_told();
   asio::awaitable<void> pause(std::chrono::milliseconds time);
   void announce(const contract::WorkerReady& engine);
   bool is_any_open() const;
@@ -86,18 +89,23 @@ class Service {
   asio::local::stream_protocol::acceptor acceptor_;
   asio::signal_set signals_;
   std::list<std::weak_ptr<Session>> sessions_;
+  service::Notifier notifier_;
   bool announced_ = false;
 };
 
 Result<void> Service::run() {
-  for (const NamedFolder& folder : options_.models) CHECK_OK(broker_.publish(folder));
+  for (const NamedFolder& folder : options_.models) {
+    notifier_.needs(kPublish);
+    CHECK_OK(broker_.publish(folder));
+  }
   broker_.start();
   asio::co_spawn(loop_, accept(), asio::detached);
   signals_.async_wait([this](SystemError, int) {
     asio::co_spawn(loop_, stop(), asio::detached);
     signals_.async_wait([this](SystemError, int) { loop_.stop(); });  // asked again: at once
   });
-  sd_notify(0, "READY=1\nSTATUS=Starting the engine");
+  notifier_.ready(broker_.status_line());
+  if (notifier_.is_heard()) asio::co_spawn(loop_, keep_told(), asio::detached);
   loop_.run();
   return {};
 }
@@ -152,14 +160,23 @@ void Service::close_door() {
   acceptor_.close(ignored);
 }
 
-// Says that the service can work, and on what: once on standard output, each time to systemd.
+// From the loop: one that is stuck pings no watchdog.
+asio::awaitable<void> Service::keep_told() {
+  asio::steady_timer timer(loop_);
+  for (;;) {
+    timer.expires_at(notifier_.tick(Clock::now(), true, broker_.status_line()));
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+}
+
+// Says once on standard output that the service can work, and on what.
 void Service::announce(const contract::WorkerReady& engine) {
+  if (std::exchange(announced_, true)) return;
   std::string line = fmt::format("hearthd is ready: socket {}, device {} ({})", listener_.path(),
                                  engine.device.kind, engine.device.name);
   for (const std::string& remark : engine.remarks) line += "; " + remark;
-  if (!std::exchange(announced_, true)) std::printf("%s\n", line.c_str());
+  std::printf("%s\n", line.c_str());
   std::fflush(stdout);
-  sd_notifyf(0, "STATUS=%s", line.c_str());
 }
 
 bool Service::is_any_open() const {
@@ -170,9 +187,10 @@ bool Service::is_any_open() const {
 }
 
 asio::awaitable<void> Service::stop() {
-  sd_notify(0, "STOPPING=1");
   close_door();
   broker_.stop("the service was asked to stop");
+  notifier_.stopping(broker_.status_line(),
+                     options_.config.drain + kFarewell + kWorkerExit + kSpare);
   while (!broker_.is_stopped()) co_await pause(kStep);
   TimePoint deadline = Clock::now() + kFarewell;
   while (is_any_open() && Clock::now() < deadline) co_await pause(kStep);
