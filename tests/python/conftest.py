@@ -1,6 +1,7 @@
 """Fixtures of the client's tests: a service that does what a test says, and a client of it."""
 
 import signal
+import time
 import warnings
 
 import numpy
@@ -51,6 +52,27 @@ def package(request, monkeypatch):
         return pytest.importorskip("torch")
     monkeypatch.setattr(results, "_torch", lambda: None)
     return numpy
+
+
+@pytest.fixture
+def command(capsys, monkeypatch):
+    """command(*words) runs the `hearth` command in this process: (exit code, stdout, stderr)."""
+    from hearth import cli
+
+    monkeypatch.delenv("HEARTH_SOCKET", raising=False)
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+
+    def run(*words):
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
 
 
 @pytest.fixture

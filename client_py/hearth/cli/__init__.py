@@ -87,13 +87,25 @@ def parser_of(name: str) -> Parser:
         allow_abbrev=False,
     )
     module.add_arguments(parser)
-    everywhere = parser.add_argument_group("everywhere")
-    everywhere.add_argument(
-        "--socket", metavar="PATH", help="where the service listens; default: $HEARTH_SOCKET"
-    )
-    everywhere.add_argument("--json", action="store_true", help="print JSON instead of text")
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                _add_everywhere(below, argparse.SUPPRESS, argparse.SUPPRESS)
+    _add_everywhere(parser, None, False)
     parser.set_defaults(run=module.run, usage_error=parser.error)
     return parser
+
+
+def _add_everywhere(parser: argparse.ArgumentParser, socket: object, as_json: object) -> None:
+    """What all commands understand, also behind a command of a command: there without a default,
+    which would undo what stood before it."""
+    everywhere = parser.add_argument_group("everywhere")
+    everywhere.add_argument(
+        "--socket", metavar="PATH", default=socket, help="where the service listens: $HEARTH_SOCKET"
+    )
+    everywhere.add_argument(
+        "--json", action="store_true", default=as_json, help="print JSON instead of text"
+    )
 
 
 class Parser(argparse.ArgumentParser):

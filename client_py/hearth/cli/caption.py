@@ -15,6 +15,14 @@ from ..picture_files import load_picture
 from ..replies import Reply
 from .models import MODEL_HELP, add_numerics, asked_model
 
+EXAMPLES = (
+    ("hearth caption holiday.png --model /models/Qwen3-VL-2B-Instruct", "words as they come"),
+    ("hearth caption *.png --preset Tags --json > tags.jsonl", "one object a picture"),
+)
+JSON = (
+    'a line for each picture: `{"picture", "text", "thinking", "token_ids", "stop_reason", '
+    '"receipt": receipt, "warnings", …}`'
+)
 PROMPT = presets.QUESTIONS["Describe"]
 _SAMPLING = (
     "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",

@@ -24,9 +24,21 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "caption": Command("ask", "Describe pictures, each by an answer of its own."),
+    "ps": Command("models", "List the models that the service knows."),
     "load": Command("models", "Load a model ahead of its first request."),
+    "unload": Command("models", "Have a model leave the device."),
+    "evict": Command("models", "Have a model leave the device, its weights kept warm or not."),
     "free": Command("models", "Have idle models leave the device for another program."),
+    "pin": Command("models", "Keep a model on the device."),
+    "unpin": Command("models", "Let a pinned model leave the device again."),
     "fetch-model": Command("files", "Fetch a model from the Hugging Face hub."),
-    "status": Command("watch", "Show how the service is doing."),
+    "status": Command("watch", "Show how the service is doing, on one screen."),
+    "top": Command("watch", "Watch clients, requests and devices at work."),
+    "jobs": Command("watch", "Show what is at work and what waits, or cancel it."),
+    "clients": Command("watch", "Show who is connected, or end a connection."),
+    "quarantine": Command("wrong", "Show models that are refused because they ended the engine."),
+    "drain": Command("service", "Take no new requests and let the open ones end."),
+    "suspend": Command("service", "Release the device before the machine sleeps."),
+    "resume": Command("service", "Take requests again after drain or suspend."),
     "migrate": Command("setup", "Rewrite a workflow of another pack's Qwen nodes for hearth's."),
 }

@@ -7,14 +7,18 @@ in it. HF_ENDPOINT and HF_TOKEN count.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 from .. import hub
 from ..units import amount
-from .output import answers, problems
+from .output import answers, print_json, problems
 
+EXAMPLES = (
+    ("hearth fetch-model Qwen/Qwen3-VL-2B-Instruct --into ComfyUI/models/LLM", "size and licence"),
+    ("hearth fetch-model Qwen/Qwen3-VL-2B-Instruct --into ComfyUI/models/LLM --yes", "the model"),
+)
+JSON = '`{"repository", "revision", "bytes", "licence", "page"}`, with --yes also `"folder"`'
 _SHOW_EVERY_S = 1.0
 
 
@@ -44,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         options.into.mkdir(parents=True, exist_ok=True)
         told["folder"] = str(hub.fetch(listing, options.into, _Progress()))
     if options.json:
-        print(json.dumps(told, ensure_ascii=False))
+        print_json(told)
         return 0
     size = f"{amount(listing.nbytes)} in {len(listing.files)} files"
     answers().print(f"{listing.repository}: {size}, licence {listing.licence}", markup=False)

@@ -6,13 +6,14 @@ They come back by themselves with their next request.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 
 from .. import client
 from ..units import size
-from .output import answers
+from .output import answers, print_json
 
+EXAMPLES = (("hearth free 8GiB", "before another program needs it"),)
+JSON = "`memory_freed`"
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
@@ -33,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     with client.connect(options.socket) as service:
         freed = service.free_memory(options.size)
     if options.json:
-        print(json.dumps(freed.to_fields(), ensure_ascii=False))
+        print_json(freed)
         return 0
     left = f" ({', '.join(freed.models)})" if freed.models else ""
     answers().print(

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors, migrate
-from .output import answers, problems
+from .output import answers, print_json, problems
+
+EXAMPLES = (("hearth migrate portrait.json -o portrait.hearth.json", "the first stays as it is"),)
+JSON = '`{"output": path or null, "notes": [what a user should know, …]}`'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +37,17 @@ def run(options: argparse.Namespace) -> int:
     else:
         made, notes = migrate.convert_prompt(workflow)
     if made == workflow:
-        answers().print(f"{options.workflow}: nothing in it is to be converted.", markup=False)
+        if options.json:
+            print_json({"output": None, "notes": notes})
+        else:
+            answers().print(f"{options.workflow}: nothing in it is to be converted.", markup=False)
         return 0
     output = options.output or options.workflow.with_suffix(".hearth.json")
     output.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     for note in notes:
         problems().print(note, markup=False)
     if options.json:
-        print(json.dumps({"output": str(output), "notes": notes}, ensure_ascii=False))
+        print_json({"output": str(output), "notes": notes})
     else:
         answers().print(f"{output} is written.", markup=False)
     return 0

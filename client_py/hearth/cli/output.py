@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from typing import Any
 
 from rich.console import Console
@@ -53,3 +54,24 @@ def bar(part: float, whole: float, cells: int = _BAR_CELLS) -> Text:
     filled = round(share * cells)
     style = "red" if share >= 0.95 else "yellow" if share >= 0.75 else "green"
     return Text.assemble(("█" * filled, style), ("░" * (cells - filled), "dim"))
+
+
+def print_done(text: str, as_json: bool) -> int:
+    """What there is to say about something that was done, and exit code 0."""
+    if as_json:
+        print_json({"text": text})
+    else:
+        answers().print(text or "Done.", markup=False)
+    return 0
+
+
+def program_of(client: str) -> str:
+    """A connection's program, without the client library's version."""
+    return client.partition(" (hearth ")[0]
+
+
+def clock(at_ms: int) -> str:
+    """A moment as people write it: the time, with its day where that is not today."""
+    moment = time.localtime(at_ms / 1000)
+    is_today = moment[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M:%S" if is_today else "%Y-%m-%d %H:%M:%S", moment)

@@ -1,0 +1,123 @@
+"""What all commands have in common: help, spelling, exit codes, errors."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hearth import cli, messages
+from hearth.cli import commands, tree
+from server import fails
+
+FOLDER = Path(cli.__file__).parent
+START_LIMIT_MS = 150
+CODES = [("denied", 4), ("device_failed", 5), ("timed_out", 6), ("busy", 1), ("internal", 1)]
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_every_command_says_what_it_does_and_what_its_json_is(name):
+    group, summary = commands.COMMANDS[name]
+    node = tree.command(name)
+    assert group in commands.GROUPS
+    assert (cli.module_of(name).__doc__ or "").splitlines()[0] == summary
+    assert len(summary) <= 62
+    assert node.json, "what does --json print?"
+    assert node.examples and all(line.startswith("hearth ") for line, _ in node.examples)
+    for one in [*node.arguments, *(one for below in node.nodes for one in below.arguments)]:
+        assert one.help or not one.flags, one
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_every_command_has_help_that_names_all_its_options(name, command):
+    code, out, _ = command(name, "--help")
+    assert code == 0
+    for one in tree.command(name).options:
+        assert one.flags[-1] in out
+    assert command("help", name)[1] == out
+
+
+@pytest.mark.parametrize("name", commands.COMMANDS)
+def test_the_lines_of_examples_are_understood(name, monkeypatch):
+    parser = cli.parser_of(name)
+    for line, _ in tree.command(name).examples:
+        words = re.split(r" [|>] ", line)[0].split()[2:]
+        assert parser.parse_args(words).run is cli.module_of(name).run
+
+
+def test_the_overview_lists_every_command_in_80_columns(command):
+    code, out, _ = command("--help")
+    assert code == 0
+    for name in commands.COMMANDS:
+        assert f"\n  {name} " in out
+    assert max(map(len, out.splitlines())) <= 84
+    assert command()[0] == 2
+    assert command("--version")[1].startswith("hearth ")
+
+
+def test_a_misspelt_word_is_answered_with_the_right_one(command):
+    code, _, err = command("stats")
+    assert code == 2 and "'status'" in err
+    code, _, err = command("status", "--jsn")
+    assert code == 2 and "'--json'" in err
+    code, _, err = command("zzz")
+    assert code == 2 and "hearth --help" in err
+    code, _, err = command("--json", "status")
+    assert code == 2 and "behind the command" in err
+
+
+@pytest.mark.parametrize(("code", "exit_code"), CODES)
+def test_exit_codes_follow_the_errors_code(service, command, code, exit_code):
+    service.on[messages.Status] = fails(code, "It is [so].", hint="Do that.")
+    got, out, err = command("status", "--socket", service.path)
+    assert (got, out) == (exit_code, "")
+    assert "It is [so]." in err and "Do that." in err
+    got, _, err = command("status", "--json", "--socket", service.path)
+    assert got == exit_code
+    assert json.loads(err)["error"]["code"] == code
+
+
+def test_a_file_that_cannot_be_used_is_named(command, tmp_path):
+    node = {"class_type": "QwenVL", "inputs": {"model": "Qwen3-VL-2B-Instruct", "text": "What?"}}
+    (tmp_path / "flow.json").write_text(json.dumps({"1": node}))
+    code, _, err = command("migrate", tmp_path / "flow.json", "-o", tmp_path / "no/such/folder")
+    assert code == 1 and "no/such/folder" in err and "Traceback" not in err
+
+
+def test_the_socket_is_understood_behind_a_command_of_a_command(service, command):
+    service.on[messages.ClearQuarantine] = fails("denied", "no")
+    for words in (("clear", "--socket", service.path), ("--socket", service.path, "clear")):
+        assert command("quarantine", *words)[0] == 4
+
+
+def test_help_starts_fast():
+    """CPU time of a process of its own, the best of five: with bytecode, rich not imported."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(FOLDER.parents[1])!r}); from hearth import cli; "
+        "cli.main(['--help']); assert 'rich' not in sys.modules"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    taken = []
+    for _ in range(5):
+        before = _child_ms()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        taken.append(_child_ms() - before)
+    assert min(taken) < START_LIMIT_MS, taken
+
+
+def _child_ms():
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (used.ru_utime + used.ru_stime)
+
+
+def test_times_are_local():
+    from hearth.cli.output import clock
+
+    now = time.time()
+    assert clock(int(now * 1000)) == time.strftime("%H:%M:%S", time.localtime(now))
+    assert clock(86_400_000).startswith("1970-01-0")
