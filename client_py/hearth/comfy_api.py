@@ -15,10 +15,14 @@ import importlib
 import logging
 import math
 import os
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
 from . import errors
+
+Answer = tuple[int, str, bytes]  # status, content type, body
+Answers = Callable[[], Awaitable[Answer]]
 
 _ABSENT = (ImportError, AttributeError)
 _EVERYTHING = 1e15  # bytes: unload_all_models asks for 1e30
@@ -201,6 +205,38 @@ def on_prompt(rewrite: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     add = _lookup("server", "PromptServer.instance.add_on_prompt_handler")
     if add is not None:
         add(rewrite)
+
+
+def serve(answers: Mapping[str, Answers]) -> None:
+    """Has ComfyUI's server answer requests for these paths, to browsers that show its own pages.
+
+    Call while packs are loaded: the server takes its routes from the table afterwards. Nothing in
+    an isolated process or without ComfyUI; a path that is taken stays whose it is.
+    """
+    routes = _lookup("server", "PromptServer.instance.routes")
+    web = _lookup("aiohttp", "web")
+    if web is None or not isinstance(routes, web.RouteTableDef):
+        return
+    taken = {getattr(route, "path", None) for route in routes}
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self';"
+        " connect-src 'self'; img-src data:; frame-ancestors 'self'",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+    def handler(answer: Answers) -> Callable[[Any], Awaitable[Any]]:
+        async def handle(request: Any) -> Any:
+            status, kind, body = await answer()
+            return web.Response(
+                status=status, body=body, content_type=kind, charset="utf-8", headers=headers
+            )
+
+        return handle
+
+    for path, answer in answers.items():
+        if path not in taken:
+            routes.get(path)(handler(answer))
 
 
 async def register_replacement(**replacement: Any) -> None:

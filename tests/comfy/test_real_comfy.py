@@ -55,6 +55,14 @@ def comfy(request: Any, tmp_path_factory: Any) -> Iterator[RealComfy]:
         yield running
 
 
+def test_comfyui_serves_the_status_page(comfy: RealComfy, service: Any) -> None:
+    assert "hearth/page.js" in comfy.page("/hearth")
+    assert "hearth/status.json" in comfy.page("/hearth/page.js")
+    state = json.loads(comfy.page("/hearth/status.json"))
+    assert state["server"].startswith("hearthd") and state["clients"]
+    assert "registerExtension" in comfy.page("/extensions/hearth/hearth.js")
+
+
 def test_the_pack_loads_without_a_complaint(comfy: RealComfy) -> None:
     assert "IMPORT FAILED" not in comfy.start_log
     assert "Traceback" not in comfy.start_log

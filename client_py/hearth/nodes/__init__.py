@@ -37,9 +37,11 @@ def entry_points() -> dict[str, object]:
 
     Made once: ComfyUI asks for one name after the other.
     """
+    from . import _page
     from ._replace import replace_when_queued
 
     replace_when_queued()
+    _page.serve()
     api = comfy_api.v3()
     if api is not None:
         from . import _v3
