@@ -111,7 +111,9 @@ class Reader {
   Result<void> check_blocks(const WeightEntry& weight, const WeightEntry& scales,
                             const std::vector<std::int64_t>& block) const {
     std::vector<std::int64_t> wanted = weight.shape;
-    if (wanted.size() < 2) return bad_tensor(index_, weight, "is FP8 in blocks, but no matrix");
+    if (wanted.size() < 2 || wanted.size() > 3)
+      return bad_tensor(index_, weight,
+                        "is FP8 in blocks, but neither a matrix nor a stack of them");
     for (std::size_t i = 0; i < block.size(); ++i) {
       std::int64_t& size = wanted[wanted.size() - 2 + i];
       size = blocks_of(size, block[i]);

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstring>
 #include <functional>
+#include <map>
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -91,6 +92,24 @@ TEST_F(Kept, WhatWasRoundedIsReadBackToTheByte) {
     EXPECT_EQ(file.outcome, Outcome::kRead);
     EXPECT_EQ(read.arena->arrived_bytes(), plan.bytes);
     EXPECT_EQ(std::memcmp(read.arena->address(), written.arena->address(), plan.bytes), 0);
+  }
+}
+
+// Files outlive the program that wrote them. Whoever changes what rounding or a layout makes must
+// raise kLayoutVersion, and then these numbers.
+TEST(Layout, IsTheOneOfItsVersion) {
+  const Checkpoint checkpoint = make_checkpoint({});
+  const auto index = must(files::WeightIndex::read(checkpoint.files));
+  const std::map<std::string, std::uint32_t> crcs = {
+      {"float8", 0x6ba1b88cU}, {"int4", 0xf3864812U}, {"int8", 0xdf76b4cdU}};
+  EXPECT_EQ(kLayoutVersion, 1U);
+  for (const auto& [dtype, crc] : crcs) {
+    const Plan plan = plan_of(index, checkpoint, dtype);
+    auto arena = std::make_unique<WatchedArena>(plan.bytes);
+    const WatchedArena& bytes = *arena;
+    const auto loaded = load(index, plan, {}, std::move(arena));
+    ASSERT_TRUE(loaded) << loaded.error().what;
+    EXPECT_EQ(crc32c(0, bytes.address(), plan.bytes), crc) << dtype;
   }
 }
 
