@@ -158,7 +158,8 @@ def test_status_shows_worker_models_and_clients(service):
     ):  # fmt: skip
         assert words in out
     code, out, _ = run("status", "--json", "--socket", service.path)
-    assert code == 0 and json.loads(out) == report.to_fields()
+    assert code == 0
+    assert json.loads(out) == {**report.to_fields(), "protocol": messages.PROTOCOL_VERSION}
 
 
 def test_ctrl_c_cancels_and_is_exit_code_130(service, picture):

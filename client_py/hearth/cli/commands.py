@@ -24,6 +24,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "caption": Command("ask", "Describe pictures, each by an answer of its own."),
+    "bench": Command("ask", "Measure latency and throughput of the running service."),
     "ps": Command("models", "List the models that the service knows."),
     "load": Command("models", "Load a model ahead of its first request."),
     "unload": Command("models", "Have a model leave the device."),
@@ -37,6 +38,9 @@ COMMANDS = {
     "jobs": Command("watch", "Show what is at work and what waits, or cancel it."),
     "clients": Command("watch", "Show who is connected, or end a connection."),
     "quarantine": Command("wrong", "Show models that are refused because they ended the engine."),
+    "selftest": Command("wrong", "Prove that hearth works here, without a GPU or a model."),
+    "up": Command("service", "Start the service in the background."),
+    "down": Command("service", "Drain the service and end it."),
     "drain": Command("service", "Take no new requests and let the open ones end."),
     "suspend": Command("service", "Release the device before the machine sleeps."),
     "resume": Command("service", "Take requests again after drain or suspend."),

@@ -62,7 +62,7 @@ def look_at(service: client.Client) -> Look:
     try:
         jobs = service.jobs()
     except errors.HearthError as error:
-        if error.code != "unknown_message":  # an older service lists none
+        if error.code not in ("unknown_message", "bad_request"):  # of an older service
             raise
         jobs = []
     return Look(time.monotonic(), report, jobs)

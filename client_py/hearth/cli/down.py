@@ -1,0 +1,62 @@
+"""Drain the service and end it.
+
+Open requests may end; those that have not by --timeout end with an error that says that they may be
+sent again. A service that systemd runs is stopped through systemd. Only a hearthd of this user is
+ever ended, and none is killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import client, errors
+from . import background, user_units
+from .output import print_done
+
+EXAMPLES = (("hearth down", "when it returns, the process is gone"),)
+JSON = '`{"text": what happened}`'
+_SPARE_S = 10.0  # for what comes after draining
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How long open requests may take."""
+    parser.add_argument(
+        "--timeout", type=float, default=45.0, metavar="S", help="for open requests (default: 45)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Ends when the process has."""
+    if not options.socket and user_units.are_installed() and user_units.is_active():
+        user_units.stop()
+        return print_done("Stopped by systemd: `hearth up` starts it again.", options.json)
+    place = background.place_of(options.socket)
+    pid = background.running(place)
+    if pid is None:
+        if background.peer_of(place.socket) is not None:
+            raise errors.Denied(
+                f"What listens at {place.socket} is no hearthd of yours.",
+                "`hearth drain --stop` asks any service, if you administer it.",
+            )
+        return print_done(f"No service runs at {place.socket}.", options.json)
+    _ask_to_stop(place.socket, pid, options.timeout)
+    if not background.wait_gone(pid, options.timeout + _SPARE_S):
+        raise errors.TimedOut(
+            f"hearthd, process {pid}, is still there after {options.timeout + _SPARE_S:.0f} s.",
+            "`hearth jobs` shows what it waits for; allow more --timeout.",
+        )
+    place.note.unlink(missing_ok=True)
+    return print_done(f"hearthd, process {pid}, has ended.", options.json)
+
+
+def _ask_to_stop(socket: str, pid: int, limit_s: float) -> None:
+    """By its own message; by SIGTERM where it does not know or hear that."""
+    try:
+        with client.connect(socket) as service:
+            service.drain(limit_s, "stop")
+    except (errors.NotReachable, errors.ShuttingDown):
+        background.terminate(pid)  # or it has just ended
+    except errors.HearthError as error:
+        if error.code not in ("unknown_message", "bad_request"):  # of an older service
+            raise
+        background.terminate(pid)

@@ -1,0 +1,76 @@
+"""Start the service in the background.
+
+With systemd where the user units are installed, else as a process of its own that outlives this
+terminal and logs to $XDG_STATE_HOME/hearth. Ends when the engine can take work, or says why it
+cannot. What stands behind -- goes to hearthd.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import client, errors, messages
+from ..units import duration
+from . import background, user_units
+from .output import answers, print_json
+
+EXAMPLES = (
+    ("hearth up", "ready when it returns"),
+    ("hearth up -- --device cpu --memory 8GiB", "with options of hearthd"),
+)
+JSON = '`{"started": by this command, "by": "systemd" or "hearth", "status": status_report}`'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which program, and for how long to wait."""
+    parser.add_argument(
+        "--program", metavar="FILE", help="hearthd; default: beside this or on PATH"
+    )
+    parser.add_argument("--no-systemd", action="store_true", help="even where units are installed")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="for it to be ready (default: 60)"
+    )
+    parser.add_argument("arguments", nargs="*", metavar="-- OPTION", help="options of hearthd")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Starts it unless it runs."""
+    try:
+        with client.connect(options.socket) as service:
+            return _told(options, False, "", service.status())
+    except errors.NotReachable:
+        pass
+    plain = options.socket or options.program or options.arguments or options.no_systemd
+    if not plain and user_units.are_installed():
+        user_units.start()
+        report = background.wait_ready(background.place_of(None).socket, None, options.timeout)
+        return _told(options, True, "systemd", report)
+    place = background.place_of(options.socket)
+    process = background.start(background.find_program(options.program), place, options.arguments)
+    report = background.wait_ready(place.socket, process, options.timeout, place.log)
+    return _told(options, True, "hearth", report, place)
+
+
+def _told(
+    options: argparse.Namespace,
+    started: bool,
+    by: str,
+    report: messages.StatusReport,
+    place: background.Place | None = None,
+) -> int:
+    if options.json:
+        print_json({"started": started, "by": by, "status": report.to_fields()})
+        return 0
+    out = answers()
+    if not started:
+        out.print(f"It runs already: {report.server}, up for {duration(report.uptime_ms)}, "
+                  f"{report.health}.", markup=False)  # fmt: skip
+        return 0
+    device = report.devices[0].name if report.devices else "no device"
+    how = (
+        "by systemd: `systemctl --user status hearthd`" if by == "systemd" else "in the background"
+    )
+    out.print(f"{report.server} is ready on {device}; started {how}.", markup=False)
+    if place is not None:
+        out.print(f"socket {place.socket}\nlog    {place.log}", style="dim", markup=False)
+    return 0

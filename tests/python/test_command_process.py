@@ -1,0 +1,252 @@
+"""up, down, selftest and bench: commands that start processes or ask a lot."""
+
+import contextlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from hearth import messages
+from hearth.cli import background, bench, user_units
+from server import fails, generated, replies, wait_until
+
+# A hearthd that is made of our fake service: ready at once, or as its arguments say.
+PROGRAM = """
+    #!{python}
+    import os, signal, sys, threading
+    sys.path[:0] = {path!r}
+    from hearth import messages
+    from server import Server, replies
+    words = sys.argv[1:]
+    if "--dies" in words:
+        print("no such device: /dev/nonsense", file=sys.stderr)
+        sys.exit(7)
+    with open("/proc/self/comm", "w") as name:
+        name.write("hearthd")
+    folder = os.path.dirname(words[words.index("--socket") + 1])
+    server = Server(folder)
+    state = "failed" if "--broken" in words else "starting" if "--slow" in words else "ready"
+    report = messages.StatusReport(
+        server="fake hearthd", boot_id="b", uptime_ms=1, worker_state=state,
+        health_reasons=["the GPU is gone"] if "--broken" in words else [],
+    )
+    server.on[messages.Status] = replies(report)
+    def drain(peer, frame, request):
+        peer.send(messages.Done(text="drained"), frame.request_id)
+        if request.then == "stop" and "--stays" not in words:
+            ended.set()
+    server.on[messages.Drain] = drain
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    server.start()
+    while not ended.wait(0.05):
+        pass
+    server.stop()
+"""
+
+
+@pytest.fixture
+def program(tmp_path):
+    here = os.path.dirname(__file__)
+    path = [here, *[word for word in sys.path if word.endswith("client_py")]]
+    made = tmp_path / "hearthd"
+    made.write_text(textwrap.dedent(PROGRAM).format(python=sys.executable, path=path).lstrip())
+    made.chmod(made.stat().st_mode | stat.S_IXUSR)
+    return made
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, watchdog):
+    """A state folder of its own and no systemd; whatever was started is ended."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(user_units, "are_installed", lambda: False)
+    started = []
+    popen = subprocess.Popen
+
+    def keep(*words, **more):
+        started.append(popen(*words, **more))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", keep)
+    yield tmp_path
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def reaper(monkeypatch):
+    """The test is the parent here, so what has ended must be waited for before it is gone."""
+    gone = background.wait_gone
+
+    def wait(pid, limit_s):
+        with contextlib.suppress(ChildProcessError):
+            wait_until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid, limit_s)
+        return gone(pid, limit_s)
+
+    monkeypatch.setattr(background, "wait_gone", wait)
+
+
+def test_up_starts_it_once_and_down_ends_it(command, home, program, reaper):
+    socket = home / "run" / "hearth.sock"
+    code, out, err = command("up", "--program", program, "--socket", socket)
+    assert code == 0, err
+    assert "fake hearthd is ready" in out and str(socket) in out
+    assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
+    code, out, _ = command("up", "--json", "--program", program, "--socket", socket)
+    assert code == 0 and json.loads(out)["started"] is False
+    pid = background.running(background.place_of(str(socket)))
+    assert os.getsid(pid) == pid, "it has left this terminal"
+    code, out, _ = command("down", "--socket", socket)
+    assert code == 0 and f"process {pid}, has ended" in out
+    code, out, _ = command("down", "--socket", socket)
+    assert code == 0 and "No service runs" in out
+
+
+def test_a_service_that_ends_at_once_is_quoted(command, home, program):
+    code, _, err = command(
+        "up", "--program", program, "--socket", home / "run/h.sock", "--", "--dies"
+    )
+    assert code == 1
+    assert "ended with exit code 7" in err and "no such device: /dev/nonsense" in err
+
+
+def test_an_engine_that_does_not_start_is_exit_code_5(command, home, program):
+    words = ("up", "--program", program, "--socket", home / "run/hearth.sock", "--", "--broken")
+    code, _, err = command(*words)
+    assert code == 5 and "the GPU is gone" in err
+
+
+def test_an_engine_that_takes_too_long_is_exit_code_6(command, home, program):
+    words = ("--program", program, "--socket", home / "run/hearth.sock", "--timeout", "2")
+    code, _, err = command("up", *words, "--", "--slow")
+    assert code == 6 and "the engine is starting" in err
+
+
+def test_a_program_that_is_missing_is_looked_for_everywhere(command, home, monkeypatch):
+    code, _, err = command("up", "--program", home / "none", "--socket", home / "h.sock")
+    assert code == 1 and "none" in err and "--program" in err
+
+
+def test_down_waits_no_longer_than_allowed_and_kills_nobody(command, home, program, monkeypatch):
+    from hearth.cli import down
+
+    monkeypatch.setattr(down, "_SPARE_S", 0.2)
+    socket = home / "run/hearth.sock"
+    assert command("up", "--program", program, "--socket", socket, "--", "--stays")[0] == 0
+    code, _, err = command("down", "--socket", socket, "--timeout", "0.1")
+    assert code == 6 and "still there" in err
+    pid = background.running(background.place_of(str(socket)))
+    assert background.is_ours(pid)
+    os.kill(pid, signal.SIGTERM)
+
+
+def test_what_is_no_hearthd_is_never_ended(command, home, service, monkeypatch):
+    code, _, err = command("down", "--socket", service.path)
+    assert code == 4 and "no hearthd of yours" in err
+    assert not service.peer.messages_of(messages.Drain) if service.peers else True
+
+
+def test_a_note_of_another_process_with_that_id_is_not_believed(home):
+    place = background.place_of(str(home / "h.sock"))
+    place.note.parent.mkdir(parents=True)
+    place.note.write_text(json.dumps({"pid": os.getpid(), "started": "1", "socket": place.socket}))
+    assert background.running(place) is None
+    place.note.write_text("{")
+    assert background.running(place) is None
+
+
+def test_systemd_is_used_where_its_units_are_installed(command, home, monkeypatch):
+    done = []
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    monkeypatch.setattr(user_units, "are_installed", lambda: True)
+    monkeypatch.setattr(user_units, "is_active", lambda: True)
+    monkeypatch.setattr(user_units, "start", lambda: done.append("start"))
+    monkeypatch.setattr(user_units, "stop", lambda: done.append("stop"))
+    report = messages.StatusReport(server="h", boot_id="b", uptime_ms=1, worker_state="ready")
+    monkeypatch.setattr(background, "wait_ready", lambda *_: report)
+    code, out, _ = command("up", "--json")
+    assert code == 0 and json.loads(out)["by"] == "systemd"
+    code, out, _ = command("down")
+    assert code == 0 and "systemd" in out and done == ["start", "stop"]
+
+
+def test_without_a_place_for_the_socket_the_user_is_told(command, home, monkeypatch):
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(background.os.path, "exists", lambda path: False)
+    code, _, err = command("up", "--program", "/bin/true")
+    assert code == 1 and "XDG_RUNTIME_DIR" in err
+
+
+# --- bench ---
+
+RECEIPT = messages.Receipt(
+    first_token_ms=10.0, total_ms=30.0, generated_tokens=21, device="GPU", dtype="bf16"
+)
+
+
+@pytest.fixture
+def measured(service):
+    service.on[messages.Generate] = replies(generated(receipt=RECEIPT))
+    return service
+
+
+def test_a_run_asks_as_often_as_it_says_with_pictures_that_differ(measured, command, tmp_path):
+    words = ("bench", "-n", 6, "-c", 3, "--json", "--socket", measured.path)
+    code, out, _ = command(*words)
+    numbers = json.loads(out)
+    assert code == 0 and numbers["requests"] == 6 and numbers["concurrency"] == 3
+    assert (numbers["first_token_ms_p50"], numbers["total_ms_p95"]) == (10.0, 30.0)
+    asked = [one for peer in measured.peers for one in peer.messages_of(messages.Generate)]
+    assert len(asked) == 7, "one to warm up"
+    pictures = {
+        peer.arena_bytes(one.messages[0].content[0].tensor)
+        for peer in measured.peers
+        for one in peer.messages_of(messages.Generate)[-1:]
+    }
+    assert len(pictures) == len([p for p in measured.peers if p.messages_of(messages.Generate)])
+
+
+def test_what_is_slower_than_the_baseline_fails(measured, command, tmp_path):
+    saved = tmp_path / "before.json"
+    words = ("bench", "-n", 2, "--socket", measured.path)
+    assert command(*words, "--save", saved)[0] == 0
+    before = json.loads(saved.read_text())
+    before.update(first_token_ms_p50=5.0, requests_per_second=0.001, tokens_per_second=0.001)
+    saved.write_text(json.dumps(before))
+    code, out, _ = command(*words, "--baseline", saved, "--json")
+    assert code == 1 and json.loads(out)["slower"] == ["first_token_ms_p50"]
+    code, out, err = command(*words, "--baseline", saved, "--tolerance", 150, "--max-tokens", 9)
+    assert code == 0 and "+100.0 %" in out and "max_tokens was 64" in err
+    saved.write_text("[]")
+    assert command(*words, "--baseline", saved)[0] == 1
+
+
+def test_an_error_of_one_client_ends_the_run(service, command):
+    service.on[messages.Generate] = fails("out_of_memory", "8 GiB")
+    code, _, err = command("bench", "-n", 4, "-c", 2, "--socket", service.path)
+    assert code == 1 and "8 GiB" in err
+
+
+def test_percentiles_are_values_that_were_measured():
+    assert bench.percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert bench.percentile([float(n) for n in range(1, 101)], 0.95) == 95.0
+    assert bench.percentile([7.0], 0.95) == 7.0
+
+
+# --- selftest ---
+
+
+def test_a_selftest_without_a_service_says_so(command, home, program):
+    dies = home / "dies"
+    dies.write_text(f"#!/bin/sh\nexec {program} --dies\n")
+    dies.chmod(0o700)
+    code, out, _ = command("selftest", "--program", dies)
+    assert code == 1 and "does not work here" in out and "exit code 7" in out
