@@ -23,7 +23,24 @@ if(NOT EXISTS ${HEARTH_TORCH_DIR}/lib/libtorch_cpu.so)
     "No libtorch found. ./quickstart installs one into build/venv; or pass -DHEARTH_TORCH_DIR=<folder "
     "with include/ and lib/> (libtorch >= 2.9), or -DHEARTH_TORCH=OFF for a build without it.")
 endif()
-message(STATUS "libtorch: ${HEARTH_TORCH_DIR}")
+
+# The one this build is for: what is loaded must be the same release.
+set(HEARTH_TORCH_VERSION "")
+foreach(part MAJOR MINOR PATCH)
+  foreach(header headeronly/version.h csrc/api/include/torch/version.h)
+    if(EXISTS ${HEARTH_TORCH_DIR}/include/torch/${header})
+      file(STRINGS ${HEARTH_TORCH_DIR}/include/torch/${header} line
+           REGEX "#define TORCH_VERSION_${part} [0-9]+" LIMIT_COUNT 1)
+      if(line)
+        string(REGEX REPLACE ".* ([0-9]+)" "\\1" HEARTH_TORCH_${part} "${line}")
+        break()
+      endif()
+    endif()
+  endforeach()
+endforeach()
+set(HEARTH_TORCH_VERSION ${HEARTH_TORCH_MAJOR}.${HEARTH_TORCH_MINOR}.${HEARTH_TORCH_PATCH})
+set(HEARTH_TORCH_RPATH "$ORIGIN/../lib/hearth/torch/${HEARTH_TORCH_VERSION}/torch/lib")
+message(STATUS "libtorch ${HEARTH_TORCH_VERSION}: ${HEARTH_TORCH_DIR}")
 
 # Per-operator headers and the ban on ATen's whole-library header: 3 s instead of 16 s a file.
 add_library(hearth_libtorch INTERFACE)

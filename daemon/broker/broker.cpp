@@ -124,6 +124,12 @@ void Broker::receive_from_worker(InFrame frame) {
   stop_tick();
 }
 
+void Broker::worker_cannot_start(const Error& why) {
+  log::error("{} {}", why.what, why.hint);
+  core_.engine_refusal = why;
+  core_.engine_refused = true;
+}
+
 void Broker::worker_gone(const std::string& how) {
   blame_for_death(core_);
   const bool refused = std::exchange(core_.engine_refused, false);

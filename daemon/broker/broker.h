@@ -30,6 +30,8 @@ class Broker {
   void process_gone(ConnectionId client);
 
   void receive_from_worker(InFrame frame);
+  // Why the process that ends could not start, where it cannot say so itself; before worker_gone().
+  void worker_cannot_start(const Error& why);
   void worker_gone(const std::string& how);
 
   void tick();

@@ -2,6 +2,7 @@
 
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <string>
@@ -22,6 +23,7 @@ constexpr auto kFlushLimit = std::chrono::milliseconds(300);
 
 struct Arguments {
   int link_fd = -1;
+  bool check = false;
   std::string device = "auto";
   std::uint32_t threads = 0;
   std::uint32_t slots = 8;
@@ -37,7 +39,13 @@ void declare(CLI::App& app, Arguments& arguments) {
                                                {"info", Level::kInfo},
                                                {"warning", Level::kWarning},
                                                {"error", Level::kError}};
-  app.add_option("--link-fd", arguments.link_fd, "socketpair to the broker")->required();
+  app.set_version_flag("--version", "hearth-worker " HEARTH_VERSION);
+  auto* const link = app.add_option("--link-fd", arguments.link_fd, "socketpair to the broker");
+  auto* const check = app.add_flag("--check", arguments.check,
+                                   "say what it computes with and on, and end; 2: it cannot");
+  auto* const either = app.add_option_group("what to do");
+  either->add_options(link, check);
+  either->require_option(1);
   app.add_option("--device", arguments.device, "what to compute on")
       ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   app.add_option("--threads", arguments.threads, "CPU threads for computing; 0: all cores");
@@ -61,6 +69,22 @@ void tie_to_broker() {
   std::signal(SIGXFSZ, SIG_IGN);  // memory over a file size limit is an error of its request
 }
 
+// For whoever has just installed libtorch. Open, because that is what proves it.
+int check(const Arguments& arguments) {
+  const auto engine = hearth::models::open_engine(arguments.device, arguments.threads);
+  if (!engine) {
+    std::fprintf(stderr, "%s\n%s\n", engine.error().what.c_str(), engine.error().hint.c_str());
+    return kExitNoDevice;
+  }
+  const std::string library = HEARTH_TORCH_VERSION;
+  const bool is_cuda = engine->device.kind == hearth::models::DeviceKind::kCuda;
+  std::printf("hearth-worker %s\n", HEARTH_VERSION);
+  std::printf("libtorch %s\n", library.empty() ? "none" : library.c_str());
+  std::printf("device %s: %s\n", is_cuda ? "cuda" : "cpu", engine->device.name.c_str());
+  for (const std::string& remark : engine->remarks) std::printf("%s\n", remark.c_str());
+  return EXIT_SUCCESS;
+}
+
 [[noreturn]] void refuse(hearth::Fd socket, const hearth::Error& error) {
   hearth::log::error("{}", error.what);
   hearth::worker::Link link(std::move(socket));
@@ -76,6 +100,7 @@ int main(int argc, char** argv) {
   Arguments arguments;
   declare(app, arguments);
   CLI11_PARSE(app, argc, argv);
+  if (arguments.check) return check(arguments);
   tie_to_broker();
   hearth::log::start("hearth-worker", arguments.log_level);
   if (arguments.fake) hearth::models::serve_test_families();

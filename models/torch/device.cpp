@@ -20,6 +20,7 @@
 #include "models/model.h"
 #include "models/nvml.h"
 #include "models/torch/driver.h"
+#include "models/torch/version.h"
 #include "shm/segment.h"
 
 namespace hearth::models {
@@ -54,7 +55,8 @@ Result<void> open_libtorch_cuda() {
   return fail(
       Code::kUnsupported,
       fmt::format("there is a GPU, but libtorch's CUDA part cannot be opened: {}", ::dlerror()),
-      "Install libtorch whole, with its nvidia packages. " + std::string(kCpuHint));
+      "Install libtorch whole, with its nvidia packages: hearth setup --for cuda. " +
+          std::string(kCpuHint));
 }
 
 // Within one major version of CUDA any driver of that version will do.
@@ -136,6 +138,7 @@ Result<Engine> cuda_engine(const engine::Driver& driver, std::uint32_t threads) 
 }  // namespace
 
 Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads) {
+  CHECK_OK(engine::check_version(engine::loaded_version()));
   if (wanted == "cpu") return cpu_engine(threads);
   const std::optional<engine::Driver> driver = engine::find_driver();
   if (driver && driver->devices > 0) return cuda_engine(*driver, threads);

@@ -10,6 +10,7 @@
 #include "models/model.h"
 #include "models/torch/driver.h"
 #include "models/torch/tensors.h"
+#include "models/torch/version.h"
 
 namespace hearth::models {
 namespace {
@@ -49,6 +50,26 @@ TEST(Device, WithoutADriverAGpuIsRefusedAndTheCpuSaysWhy) {
   EXPECT_EQ(automatic->device.kind, DeviceKind::kCpu);
   ASSERT_FALSE(automatic->remarks.empty());
   EXPECT_NE(automatic->remarks.back().find("no"), std::string::npos);
+}
+
+TEST(Version, TheLoadedLibtorchIsTheOneThisBuildIsFor) {
+  EXPECT_TRUE(engine::check_version(engine::loaded_version()));
+}
+
+TEST(Version, AnotherLibtorchIsRefusedWithBothVersionsAndTheRemedy) {
+  const std::uint64_t another = engine::loaded_version() + (std::uint64_t{1} << 48);
+  const auto checked = engine::check_version(another);
+  ASSERT_FALSE(checked);
+  EXPECT_EQ(checked.error().code, Code::kUnsupported);
+  for (const std::uint64_t version : {engine::loaded_version(), another})
+    EXPECT_NE(checked.error().what.find(engine::version_text(version)), std::string::npos);
+  EXPECT_NE(checked.error().hint.find("hearth setup"), std::string::npos);
+}
+
+TEST(Version, ALibtorchThatCannotSayItsVersionIsRefused) {
+  const auto checked = engine::check_version(0);
+  ASSERT_FALSE(checked);
+  EXPECT_NE(checked.error().what.find("unknown version"), std::string::npos);
 }
 
 TEST(Exceptions, LackOfMemoryIsSaidAsSuch) {

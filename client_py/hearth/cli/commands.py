@@ -44,5 +44,6 @@ COMMANDS = {
     "drain": Command("service", "Take no new requests and let the open ones end."),
     "suspend": Command("service", "Release the device before the machine sleeps."),
     "resume": Command("service", "Take requests again after drain or suspend."),
+    "setup": Command("setup", "Fetch libtorch, with which the engine computes."),
     "migrate": Command("setup", "Rewrite a workflow of another pack's Qwen nodes for hearth's."),
 }

@@ -11,6 +11,7 @@
 
 #include "daemon/broker/broker.h"
 #include "daemon/broker/net/channel.h"
+#include "daemon/broker/net/libtorch.h"
 #include "daemon/broker/net/spawn.h"
 
 namespace hearth::broker {
@@ -77,6 +78,7 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
     // Asio may deliver an event that was meant for a descriptor closed just before.
     if (ended == 0) return await_its_end();
     if (ended == pid_) how_ = describe_exit(status);
+    not_loaded_ = ended == pid_ && WIFEXITED(status) && WEXITSTATUS(status) == kNotLoaded;
     reaped_ = true;
     SystemError ignored;
     process_.close(ignored);
@@ -99,7 +101,9 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
     settle_.cancel();
     channel_.close();
     kill();
-    if (!std::exchange(reported_, true)) broker_.worker_gone(how_);
+    if (std::exchange(reported_, true)) return;
+    if (not_loaded_) broker_.worker_cannot_start(no_libtorch());
+    broker_.worker_gone(how_);
   }
 
   Channel channel_;
@@ -108,6 +112,7 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
   asio::posix::stream_descriptor process_;  // its pidfd
   asio::steady_timer settle_;
   std::string how_ = "it closed its connection";
+  bool not_loaded_ = false;  // its libraries could not be loaded, so it could not say a word
   bool reaped_ = false;
   bool stream_ended_ = false;
   bool reported_ = false;
@@ -130,7 +135,9 @@ Result<pid_t> WorkerProcess::start() {
   const Fd theirs(ends[1]);
   std::vector<std::string> words = {command_.program, "--link-fd", std::to_string(kLinkFd)};
   words.insert(words.end(), command_.arguments.begin(), command_.arguments.end());
-  TRY(const pid_t pid, spawn(std::move(words), theirs.get(), {kQuietThreads}));
+  std::vector<std::string> environment = own_libtorch();
+  environment.emplace_back(kQuietThreads);
+  TRY(const pid_t pid, spawn(std::move(words), theirs.get(), std::move(environment)));
   UnixStream stream(loop_, asio::local::stream_protocol(), ours.release());
   link_ = std::make_shared<Link>(std::move(stream), *broker_, pid);
   link_->start();
