@@ -1,9 +1,9 @@
 """Fetch libtorch, with which the engine computes.
 
-The packages of hearth are without it. As root it is for every user of the machine and lies beside the
-engine, in lib/hearth/torch; otherwise it is your own, in ~/.local/share/hearth/torch. Every file is
-pinned by its digest. It can be interrupted: what was fetched is kept. It is in place only once the
-engine has proved that it loads it; a service that runs finds it within half a minute.
+The packages of hearth are without it. As root it is for every user of the machine and lies beside
+the engine, in lib/hearth/torch; otherwise it is your own, in ~/.local/share/hearth/torch. Every
+file is pinned by its digest. It can be interrupted: what was fetched is kept. It is in place only
+once the engine has proved that it loads it; a service that runs finds it within half a minute.
 """
 
 from __future__ import annotations

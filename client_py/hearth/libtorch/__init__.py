@@ -1,11 +1,13 @@
 """libtorch for the engine: which files, how large, and where they belong.
 
-The packages of hearth are without it: it is a hundred times their size, there is one for machines with
-an NVIDIA GPU and one for those without, and it is not ours to hand on. wheels.json pins every file of
-it by digest; client_py/libtorch_lock.py writes that. `bring` in bring.py puts them into place.
+The packages of hearth are without it: it is a hundred times their size, there is one for machines
+with an NVIDIA GPU and one for those without, and it is not ours to hand on. wheels.json pins every
+file of it by digest; client_py/libtorch_lock.py writes that. `bring` in bring.py puts them into
+place.
 
-The engine looks in the user's own folder, then in the machine's; daemon/broker/net/libtorch.h has the
-whole order. Both have the version in their path: an upgrade that needs another one never finds the old.
+The engine looks in the user's own folder, then in the machine's; daemon/broker/net/libtorch.h has
+the whole order. Both have the version in their path: an upgrade that needs another one never finds
+the old one.
 """
 
 from __future__ import annotations
@@ -19,7 +21,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
 
 from .. import errors
 
@@ -96,7 +97,7 @@ def plan(variant: str, root: Path) -> Plan:
     machine = platform.machine()
     if sys.platform != "linux" or machine not in ("x86_64", "amd64"):
         raise errors.Unsupported(
-            f"hearth setup knows libtorch for Linux on x86_64; this is {sys.platform} on {machine}.",
+            f"hearth setup has libtorch for Linux on x86_64; this is {sys.platform}, {machine}.",
             "Build hearth from source with -DHEARTH_TORCH_DIR=FOLDER.",
         )
     lock = json.loads(LOCK.read_text(encoding="utf-8"))
@@ -126,7 +127,7 @@ def variant_for_this_machine() -> str:
     return "cuda"
 
 
-def engine_program(named: Optional[str]) -> Path:
+def engine_program(named: str | None) -> Path:
     """hearth-worker: the named one, the one beside this command, or the one on the PATH."""
     beside = Path(sys.argv[0]).resolve().parent / "hearth-worker"
     found = named or (str(beside) if beside.exists() else shutil.which("hearth-worker"))
@@ -151,8 +152,8 @@ def own_root() -> Path:
     return home / "hearth/torch"
 
 
-def check(engine: Path, device: str, folder: Optional[Path] = None) -> Check:
-    """Starts the engine's program and has it open what it needs; with `folder`, the libtorch there."""
+def check(engine: Path, device: str, folder: Path | None = None) -> Check:
+    """Has the engine's program open what it needs; with `folder`, the libtorch there."""
     environment = dict(os.environ)
     own = folder or plan("cpu", own_root()).folder  # as hearthd does for it
     if folder is not None or (own / "torch/lib").is_dir():

@@ -1,7 +1,7 @@
-"""Fetches libtorch, unpacks what the engine needs of it, proves that it loads, and moves it into place.
+"""Fetches libtorch, unpacks what the engine needs, proves that it loads, moves it into place.
 
-Can be ended at any time and run again: what was fetched is kept, what was unpacked is made anew beside
-the final folder, which appears whole or not at all. One process a folder.
+Can be ended at any time and run again: what was fetched is kept, what was unpacked is made anew
+beside the final folder, which appears whole or not at all. One process a folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable
 
 from .. import errors, hub_transfer
 from ..units import amount
@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int], None]  # file, bytes of all that are there,
 _SPARE_BYTES = 64 << 20  # that stay free
 
 
-def bring(plan: Plan, engine: Path, mirror: Optional[str], progress: Progress) -> Check:
+def bring(plan: Plan, engine: Path, mirror: str | None, progress: Progress) -> Check:
     """Does it, and returns what the engine says with it.
 
     mirror: where the files lie by their names instead, an address
@@ -95,7 +95,7 @@ def _check_room(plan: Plan) -> None:
         )
 
 
-def _fetch(plan: Plan, mirror: Optional[str], progress: Progress) -> None:
+def _fetch(plan: Plan, mirror: str | None, progress: Progress) -> None:
     total = sum(wheel.nbytes for wheel in plan.wheels)
     done = 0
     for wheel in plan.wheels:
