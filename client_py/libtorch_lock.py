@@ -2,9 +2,9 @@
 
     build/venv/bin/python client_py/libtorch_lock.py
 
-The versions are those that the build uses: .ci/prepare.sh has torch's and the two of a machine without
-a GPU; the others are what that torch requires. The environment that runs this must have all of them
-installed, because that is where the sizes on disk are known from.
+The versions are those that the build uses: .ci/prepare.sh has torch's and the two of a machine
+without a GPU; the others are what that torch requires. The environment that runs this must have all
+of them installed, because that is where the sizes on disk are known from.
 """
 
 import fnmatch
@@ -32,15 +32,12 @@ CPU = {
 
 
 def main() -> None:
-    torch_version = re.search(r"^torch_version=(\S+)", (ROOT / ".ci/prepare.sh").read_text(), re.M)[
-        1
-    ]
+    prepare = (ROOT / ".ci/prepare.sh").read_text()
+    torch_version = re.search(r"^torch_version=(\S+)", prepare, re.M)[1]
     names = ["torch", *nvidia_wheels()]
     installed = {name: importlib.metadata.distribution(name) for name in names}
     if installed["torch"].version.partition("+")[0] != torch_version:
-        sys.exit(
-            f"torch {installed['torch'].version} is installed, prepare.sh says {torch_version}"
-        )
+        sys.exit(f"{installed['torch'].version} is installed, prepare.sh has {torch_version}")
     wheels = [wheel(found, installed) for found in resolve(installed)]
     wheels.sort(key=lambda wheel: wheel["project"])
     lock = {"version": torch_version, "wheels": wheels}
@@ -48,7 +45,7 @@ def main() -> None:
 
 
 def nvidia_wheels() -> list[str]:
-    """The libraries that torch's CUDA part is linked with: torch's requirements, the toolkit's open."""
+    """The libraries that torch's CUDA part is linked with, or opens."""
     named = [*importlib.metadata.requires("torch"), *importlib.metadata.requires("cuda-toolkit")]
     wanted = {re.match(r"[\w-]+", line)[0] for line in named if line.startswith("nvidia-")}
     have = {found.metadata["Name"] for found in importlib.metadata.distributions()}
