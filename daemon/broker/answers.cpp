@@ -40,6 +40,14 @@ Result<void> hand_over_from(Core& core, const Job& job, contract::Encoded& reply
   return fail(Code::kCancelled, "The request was cancelled while its result was made.");
 }
 
+// Not all tokens come as events: those of beams do not.
+void count_generated(Core& core, const Job& job, std::uint32_t n) {
+  if (n > job.tokens) core.tokens.add(n - job.tokens, core.now());
+  const auto client = core.clients.find(job.caller.connection);
+  if (client != core.clients.end() && core.find_open(job.caller) != nullptr)
+    client->second.generated_tokens += n;
+}
+
 template <class M>
 void answer_with(Core& core, const Job& job, const InFrame& terminal) {
   auto reply = read_body<M>(terminal);
@@ -48,6 +56,7 @@ void answer_with(Core& core, const Job& job, const InFrame& terminal) {
   complete_receipt(core, job, reply->receipt);
   if (auto handed = hand_over_from(core, job, *reply); !handed)
     return core.fail(job.caller, handed.error());
+  count_generated(core, job, reply->receipt.generated_tokens);
   remember(core, job, *reply);
   keep_result(core, job, *reply);
   core.reply(job.caller, *reply);

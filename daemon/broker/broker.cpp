@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "daemon/broker/ending.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/heartbeat.h"
+#include "daemon/broker/idle.h"
 #include "daemon/broker/keys.h"
 #include "daemon/broker/places.h"
 #include "daemon/broker/residency.h"
@@ -43,6 +45,8 @@ Result<void> Broker::publish(const NamedFolder& folder) {
   TRY(Model * model, core_.models.add(examined, folder.name));
   if (model->is_public) return {};
   model->is_public = true;
+  const auto& pinned = core_.config.pinned_models;
+  model->pinned = std::find(pinned.begin(), pinned.end(), folder.name) != pinned.end();
   model->labels = std::move(opened.labels);
   for (Fd& fd : opened.fds) model->files.push_back(std::make_shared<const Fd>(std::move(fd)));
   log::info("publishing {} ({}) from {}", folder.name, model->id, folder.path);
@@ -53,7 +57,7 @@ void Broker::start() {
   if (auto started = core_.supervisor.start(); !started) end_engine_work(started.error());
 }
 
-Result<void> Broker::check_connection(Peer peer) const {
+Result<void> Broker::check_connection(const Peer& peer) const {
   const std::vector<uid_t>& allowed = core_.config.allowed_users;
   if (!allowed.empty() && std::find(allowed.begin(), allowed.end(), peer.uid) == allowed.end())
     return fail(Code::kNotReachable, fmt::format("User {} may not use this service.", peer.uid),
@@ -64,13 +68,14 @@ Result<void> Broker::check_connection(Peer peer) const {
   return fail(Code::kBusy, fmt::format("All {} connections are in use.", core_.config.connections));
 }
 
-ConnectionId Broker::connect(ClientPort& port, Peer peer) {
+ConnectionId Broker::connect(ClientPort& port, const Peer& peer) {
   const auto allowed = check_connection(peer);
   const ConnectionId id = ++core_.last_connection;
   Client& client = core_.clients[id];
   client.id = id;
   client.port = &port;
   client.peer = peer;
+  client.connected = core_.now();
   client.hello_deadline = core_.now() + core_.config.hello;
   core_.timer.wake_at(client.hello_deadline);
   core_.accounts.acquire(peer.uid, {.connections = 1});
@@ -84,7 +89,7 @@ void Broker::receive(ConnectionId id, InFrame frame) {
   if (client == core_.clients.end()) return;
   receive_from_client(core_, client->second, std::move(frame));
   remove_if_ended(id);
-  stop_tick();
+  settle();
 }
 
 void Broker::violated(ConnectionId id, const Error& error) {
@@ -96,7 +101,7 @@ void Broker::violated(ConnectionId id, const Error& error) {
 
 void Broker::disconnect(ConnectionId id) {
   forget_client(core_, id);
-  stop_tick();
+  settle();
 }
 
 bool Broker::awaits_return(ConnectionId id) const {
@@ -113,6 +118,7 @@ void Broker::remove_if_ended(ConnectionId id) {
 }
 
 void Broker::receive_from_worker(InFrame frame) {
+  if (core_.suspension.phase == Suspension::Phase::kEnding) return;
   const std::uint8_t type = frame.type;
   const bool was_ready = core_.supervisor.is_ready();
   if (!hearth::broker::receive_from_worker(core_, std::move(frame))) {
@@ -121,7 +127,7 @@ void Broker::receive_from_worker(InFrame frame) {
     core_.worker.kill();
   }
   if (!was_ready && core_.supervisor.is_ready() && worker_ready_) worker_ready_(core_.engine);
-  stop_tick();
+  settle();
 }
 
 void Broker::worker_cannot_start(const Error& why) {
@@ -131,15 +137,20 @@ void Broker::worker_cannot_start(const Error& why) {
 }
 
 void Broker::worker_gone(const std::string& how) {
+  const bool is_asked_for = core_.stopping || core_.suspension.phase == Suspension::Phase::kEnding;
   blame_for_death(core_);
   const bool refused = std::exchange(core_.engine_refused, false);
   if (!refused) core_.engine_refusal.reset();
   core_.supervisor.gone(refused);
   core_.engine = {};
-  if (!core_.stopping) log::error("the engine process is gone: {}", how);
+  if (!is_asked_for) log::error("the engine process is gone: {}", how);
   const Error lost = fail(Code::kWorkerLost, fmt::format("The engine process ended: {}.", how));
-  end_engine_work(core_.engine_refusal.value_or(lost));
-  stop_tick();
+  if (core_.suspension.is_on()) {
+    worker_left(core_, lost);
+  } else {
+    end_engine_work(core_.engine_refusal.value_or(lost));
+  }
+  settle();
 }
 
 void Broker::end_engine_work(const Error& error) {
@@ -155,8 +166,9 @@ void Broker::tick() {
   examinations_tick(core_);
   keys_tick(core_);
   places_tick(core_);
+  idle_tick(core_);
   heartbeats_tick();
-  stop_tick();
+  settle();
 }
 
 void Broker::greetings_tick() {
@@ -195,10 +207,21 @@ std::string Broker::status_line() const {
   return hearth::broker::status_line(core_);
 }
 
+// After every input: what its effects make possible.
+void Broker::settle() {
+  drain_tick(core_);
+  suspend_tick(core_);
+  if (std::exchange(core_.stop_wanted, false) && !core_.stopping) {
+    stop("it was drained to stop");
+    if (stop_) stop_();
+  }
+  stop_tick();
+}
+
 bool Broker::is_idle() const {
-  return std::all_of(core_.clients.begin(), core_.clients.end(), [](const auto& entry) {
-    return entry.second.greeted && entry.second.open.empty();
-  });
+  return !is_work_open(core_) &&
+         std::all_of(core_.clients.begin(), core_.clients.end(),
+                     [](const auto& entry) { return entry.second.greeted; });
 }
 
 void Broker::stop_tick() {
@@ -206,6 +229,7 @@ void Broker::stop_tick() {
   if (!is_idle() && core_.now() < core_.drain_deadline)
     return core_.timer.wake_at(core_.drain_deadline);
   core_.stopped = true;
+  if (is_idle()) finish_drain(core_, "Nothing is open; the service stops.");
   const Error error = fail(Code::kShuttingDown, "The service stopped before the request ended.");
   std::vector<Caller> open;
   for (const auto& [id, client] : core_.clients)

@@ -19,7 +19,7 @@ class Broker {
   void start();
 
   // `port` must live until disconnect(), which may also be called after the broker closed it.
-  ConnectionId connect(ClientPort& port, Peer peer);
+  ConnectionId connect(ClientPort& port, const Peer& peer);
   void receive(ConnectionId client, InFrame frame);
   // The client's frames broke the rules of the wire; it is told and the connection ends.
   void violated(ConnectionId client, const Error& error);
@@ -46,19 +46,23 @@ class Broker {
   void on_worker_ready(std::function<void(const contract::WorkerReady&)> listener) {
     worker_ready_ = std::move(listener);
   }
+  // `listener` is told once, when an administrator has the service end; stop() has been called.
+  void on_stop(std::function<void()> listener) { stop_ = std::move(listener); }
   const Core& core() const { return core_; }
 
  private:
-  Result<void> check_connection(Peer peer) const;
+  Result<void> check_connection(const Peer& peer) const;
   void end_engine_work(const Error& error);
   void remove_if_ended(ConnectionId client);
   void greetings_tick();
   void heartbeats_tick();
   void stop_tick();
+  void settle();
   bool is_idle() const;
 
   Core core_;
   std::function<void(const contract::WorkerReady&)> worker_ready_;
+  std::function<void()> stop_;
 };
 
 }  // namespace hearth::broker

@@ -21,17 +21,19 @@ struct Caller {
   bool operator==(const Caller&) const = default;
 };
 
-enum class RequestKind { kArena, kOffer, kLoad, kUnload, kFree, kCount, kJob };
+// kDuty: it waits for the service itself, to be drained or suspended.
+enum class RequestKind { kArena, kOffer, kLoad, kUnload, kFree, kCount, kJob, kDuty };
 
 struct OpenRequest {
   RequestKind kind = RequestKind::kJob;
   std::uint64_t serial = 0;       // different for every request of the broker's life
   std::string model;              // kOffer (once known), kLoad, kUnload, kCount
-  JobId job = 0;                  // kJob
+  JobId job = 0;                  // kJob, kLoad, kCount: as list_jobs names it
   std::uint32_t tensors = 0;      // kJob: of its input and its result, in its user's account
   std::uint64_t arena_bytes = 0;  // kArena: reserved until the segment exists
   OffLoop::Ticket ticket = 0;     // kOffer: while its files are examined
   TimePoint deadline = TimePoint::max();
+  TimePoint opened;
 };
 
 struct Client {
@@ -41,17 +43,21 @@ struct Client {
   std::string name;
   bool greeted = false;
   bool ended = false;  // the connection has been given up; removed after the current input
+  TimePoint connected;
   TimePoint hello_deadline;
   int unknown_in_a_row = 0;
   TimePoint heard;       // its last frame came
   bool pinged = false;   // and has not been heard since
   bool stalled = false;  // it does not answer pings; its work has been dropped
   std::unordered_map<std::uint32_t, OpenRequest> open;
-  std::set<ArenaId> arenas;        // of direction in
-  std::set<ArenaId> out_arenas;    // with results; also those of a lost worker
-  bool known_to_worker = false;    // the present worker may make out arenas for it
-  std::uint32_t arenas_asked = 0;  // both directions, granted and pending
-  std::uint64_t arena_bytes = 0;   // of these
+  std::set<ArenaId> arenas;            // of direction in
+  std::set<ArenaId> out_arenas;        // with results; also those of a lost worker
+  bool known_to_worker = false;        // the present worker may make out arenas for it
+  std::uint32_t arenas_asked = 0;      // both directions, granted and pending
+  std::uint64_t arena_bytes = 0;       // of these
+  std::uint64_t served = 0;            // generate and encode requests that ended with a reply
+  std::uint64_t failed = 0;            // and with an error
+  std::uint64_t generated_tokens = 0;  // in its replies
 };
 
 using Clients = std::unordered_map<ConnectionId, Client>;

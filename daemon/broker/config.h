@@ -3,8 +3,11 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include <unistd.h>
 
 #include "daemon/broker/fair_queue.h"
 #include "daemon/broker/recent.h"
@@ -48,6 +51,12 @@ struct Config {
   FairQueue::Rules queue;
   Recent::Rules recent;
   std::vector<uid_t> allowed_users;  // empty: whoever can open the socket
+  // Who may look after the service, beside root; see rights.h.
+  uid_t own_user = geteuid();
+  std::vector<uid_t> admins;
+  std::optional<gid_t> admin_group;
+  std::vector<std::string> pinned_models;  // names of published ones that are pinned from the start
+  std::chrono::milliseconds keep_alive{0};  // after which an idle model leaves the device; 0: never
 
   std::chrono::milliseconds return_within{5'000};  // how long a job with a key waits for its caller
   std::chrono::milliseconds heartbeat{10'000};     // 0: nobody is pinged

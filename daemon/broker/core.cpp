@@ -28,15 +28,17 @@ Core::Core(Config config_values, Ports ports)
 JobId Core::next_job_id() {
   do {
     ++last_job;
-  } while (last_job == 0 || jobs.contains(last_job) || model_calls.contains(last_job));
+  } while (last_job == 0 || jobs.contains(last_job) || model_calls.contains(last_job) ||
+           counts.contains(last_job));
   return last_job;
 }
 
 contract::Goaway Core::goaway() {
   contract::Goaway message;
-  const auto left = std::chrono::ceil<Milliseconds>(drain_deadline - now());
+  const TimePoint end = stopping ? drain_deadline : draining.deadline;
+  const auto left = std::chrono::ceil<Milliseconds>(end - now());
   message.drain_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(left.count(), 0));
-  message.reason = stop_reason;
+  message.reason = stopping ? stop_reason : "an administrator drains the service and ends it";
   return message;
 }
 
@@ -46,6 +48,7 @@ Caller Core::open(Client& client, std::uint32_t request_id, RequestKind kind,
   request.kind = kind;
   request.tensors = tensors;
   request.serial = ++last_request;
+  request.opened = now();
   assert(!client.open.contains(request_id));
   client.open[request_id] = request;
   accounts.acquire(client.peer.uid, {.open_requests = 1, .tensors = tensors});
@@ -64,9 +67,12 @@ OpenRequest* Core::find_open(Caller caller) {
 void Core::finish(Caller caller, OutFrame terminal) {
   const OpenRequest* request = find_open(caller);
   if (request == nullptr) return;
-  if (request->kind == RequestKind::kJob)
-    ++(terminal.type == contract::Error::kType ? failed : served);
   Client& client = clients.at(caller.connection);
+  if (request->kind == RequestKind::kJob) {
+    const bool is_error = terminal.type == contract::Error::kType;
+    ++(is_error ? failed : served);
+    ++(is_error ? client.failed : client.served);
+  }
   uncount(client, *request);
   client.open.erase(caller.request_id);
   client.port->send(std::move(terminal));

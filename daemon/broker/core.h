@@ -16,6 +16,7 @@
 #include "daemon/broker/arenas.h"
 #include "daemon/broker/clients.h"
 #include "daemon/broker/config.h"
+#include "daemon/broker/drain.h"
 #include "daemon/broker/fair_queue.h"
 #include "daemon/broker/jobs.h"
 #include "daemon/broker/models.h"
@@ -23,6 +24,8 @@
 #include "daemon/broker/quarantine.h"
 #include "daemon/broker/result_cache.h"
 #include "daemon/broker/supervisor.h"
+#include "daemon/broker/suspend.h"
+#include "daemon/broker/token_rate.h"
 
 namespace hearth::broker {
 
@@ -51,6 +54,8 @@ struct CountCall {
   Caller caller;
   std::string model;
   std::string body;  // packed, its model id resolved; emptied when the worker has it
+  uid_t user = 0;
+  bool is_orphan = false;  // nobody wants the answer, but the worker is at it: its user still pays
 };
 
 struct Core {
@@ -90,6 +95,10 @@ struct Core {
   std::uint64_t arena_bytes_asked = 0;  // of all clients, granted and pending
   std::uint64_t served = 0;
   std::uint64_t failed = 0;
+  TokenRate tokens;
+  Draining draining;
+  Suspension suspension;
+  bool stop_wanted = false;  // an administrator's drain is done, and the service shall end
   bool stopping = false;
   bool stopped = false;
   std::string stop_reason;

@@ -6,12 +6,22 @@
 namespace hearth::broker {
 
 void FairQueue::push(const Waiting& waiting, TimePoint now) {
+  enter(place_of(waiting, ++last_arrival_), now);
+}
+
+void FairQueue::put_back(const Waiting& waiting, TimePoint now) {
+  Place& place = place_of(waiting, first_arrival_--);
+  enter(place, now);
+  class_of(place).lanes.at(waiting.client).credit += place.waiting.cost_tokens;
+}
+
+FairQueue::Place& FairQueue::place_of(const Waiting& waiting, std::uint64_t arrival) {
   assert(!places_.contains(waiting.job));
   Place& place = places_[waiting.job];
   place.waiting = waiting;
   place.waiting.cost_tokens = std::max<std::int64_t>(waiting.cost_tokens, 1);
-  place.arrival = ++last_arrival_;
-  enter(place, now);
+  place.arrival = arrival;
+  return place;
 }
 
 bool FairQueue::remove(JobId job) {

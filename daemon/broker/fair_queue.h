@@ -40,6 +40,8 @@ class FairQueue {
   explicit FairQueue(Rules rules) : rules_(rules) {}
 
   void push(const Waiting& waiting, TimePoint now);
+  // A job that was taken waits again, before all others of its client, and its cost is given back.
+  void put_back(const Waiting& waiting, TimePoint now);
   // Removes the job wherever it stands; false when it does not wait here.
   bool remove(JobId job);
   // The job waits in another client's name from now on, with its place by age.
@@ -89,6 +91,7 @@ class FairQueue {
   Class& class_of(const Place& place) {
     return classes_[static_cast<std::size_t>(place.waiting.priority)];
   }
+  Place& place_of(const Waiting& waiting, std::uint64_t arrival);
   void enter(Place& place, TimePoint now);
   void leave(Place& place);
   void join_lane(Class& in, const Place& place);
@@ -104,7 +107,9 @@ class FairQueue {
   const Rules rules_;
   std::array<Class, kPriorities> classes_;
   std::unordered_map<JobId, Place> places_;
-  std::uint64_t last_arrival_ = 0;
+  static constexpr std::uint64_t kMiddle = std::uint64_t{1} << 63;
+  std::uint64_t last_arrival_ = kMiddle;
+  std::uint64_t first_arrival_ = kMiddle;  // of those that were put back
 };
 
 template <class MayRun>

@@ -15,7 +15,7 @@ struct Job {
   std::uint8_t type = contract::Generate::kType;  // or encode
   Caller caller;
   std::string model;
-  std::string body;  // the request, packed, its model id resolved; emptied when dispatched
+  std::string body;  // the request, packed, its model id resolved; emptied when has_spoken
   std::vector<ArenaId> arenas;
   Priority priority = Priority::kInteractive;
   std::int64_t cost_tokens = 1;  // estimated work, as the queue counts it
@@ -26,6 +26,9 @@ struct Job {
   TimePoint arrived;
   TimePoint dispatched;
   TimePoint first_token;  // epoch: none yet
+  bool has_spoken =
+      false;  // its caller got tokens, or may have changed its tensors: it cannot wait again
+  std::uint32_t tokens = 0;  // generated so far, as its events have them
   double load_ms = 0.0;
   bool warm_load = false;
 

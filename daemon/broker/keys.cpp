@@ -128,16 +128,14 @@ bool resume(Core& core, const Job& sent) {
   return true;
 }
 
-void keep_said(Job& job, const std::string& token_body) {
-  auto token = contract::unpack<contract::Token>(bytes_of(token_body));
-  if (!token) return;
+void keep_said(Job& job, const contract::Token& token) {
   const auto last = std::find_if(job.said.rbegin(), job.said.rend(), [&](const auto& said) {
-    return said.answer == token->answer && said.thinking == token->thinking;
+    return said.answer == token.answer && said.thinking == token.thinking;
   });
-  const bool has_room = last != job.said.rend() && bytes_in(*last) + bytes_in(*token) <= kSaidBytes;
-  if (!has_room) return job.said.push_back(*std::move(token));
-  last->text += token->text;
-  last->token_ids += token->token_ids;
+  const bool has_room = last != job.said.rend() && bytes_in(*last) + bytes_in(token) <= kSaidBytes;
+  if (!has_room) return job.said.push_back(token);
+  last->text += token.text;
+  last->token_ids += token.token_ids;
 }
 
 void leave(Core& core, Job& job) {

@@ -23,7 +23,7 @@ std::vector<contract::Token> whole_answers(const contract::Generated& generated)
 bool resume(Core& core, const Job& sent);
 
 // Keeps a token event for whoever takes the place of the job's caller.
-void keep_said(Job& job, const std::string& token_body);
+void keep_said(Job& job, const contract::Token& token);
 
 // The connection of this job's caller is gone. A job that may be asked for again goes on for a
 // while; any other is cancelled.

@@ -33,6 +33,13 @@ Model* Models::find_for(ConnectionId client, const std::string& id_or_name) {
   return nullptr;
 }
 
+std::vector<Model*> Models::named(const std::string& id_or_name) {
+  if (Model* model = find(id_or_name)) return {model};
+  std::vector<Model*> named = all();
+  std::erase_if(named, [&](const Model* model) { return model->name != id_or_name; });
+  return named;
+}
+
 std::size_t Models::open_files() const {
   std::size_t n = 0;
   for (const auto& [id, model] : models_) n += model->files.size();

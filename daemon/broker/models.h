@@ -31,6 +31,7 @@ struct Model {
   std::vector<SharedFd> files;
   std::optional<WeightsCache::File> weights_file;  // none: its weights are not kept on disk
   bool is_public = false;
+  bool pinned = false;  // it leaves the device only when an administrator asks for it
 
   std::string family;           // empty until a worker has recognised it
   contract::MemoryPlan memory;  // what it takes when it is loaded
@@ -78,6 +79,8 @@ class Models {
   // What `client` means by `id_or_name`, if it may use it: what it holds, or a public model by id
   // or name.
   Model* find_for(ConnectionId client, const std::string& id_or_name);
+  // The model of this id, else all of this name, whoever may use them.
+  std::vector<Model*> named(const std::string& id_or_name);
   void erase(const std::string& id) { models_.erase(id); }
 
   std::size_t open_files() const;

@@ -23,9 +23,11 @@ using ConnectionId = std::uint64_t;
 using JobId = std::uint32_t;
 using ArenaId = std::uint32_t;
 
+// Who is at the other end, as the kernel knew it when it connected. Unknown: nobody's user id.
 struct Peer {
   pid_t pid = 0;
-  uid_t uid = 0;
+  uid_t uid = static_cast<uid_t>(-1);
+  std::vector<gid_t> groups = {};  // of the process; its primary one first
 };
 
 // One client's connection.

@@ -14,6 +14,18 @@ std::string_view name_of(Op op) {
   return "";
 }
 
+std::string_view word_of(Op op) {
+  switch (op) {
+    case Op::kAttach:
+      return "attach";
+    case Op::kLoad:
+      return "load";
+    case Op::kGenerate:
+      return "generate";
+  }
+  return "";
+}
+
 void Quarantine::died(const std::string& model, Op op, bool is_only_suspect, TimePoint now) {
   Record& record = records_[{model, op}];
   if (now - record.last > kTerm) record.half_deaths = 0;
@@ -38,6 +50,20 @@ std::optional<Op> Quarantine::refused(const std::string& model, TimePoint now) c
     if (now - found->second.last <= kTerm) return op;
   }
   return std::nullopt;
+}
+
+std::vector<Quarantine::Refusal> Quarantine::refusals(TimePoint now) const {
+  std::vector<Refusal> refusals;
+  for (const auto& [key, record] : records_) {
+    if (!record.is_guilty() || now - record.last > kTerm) continue;
+    const auto left = std::chrono::duration_cast<Milliseconds>(kTerm - (now - record.last));
+    refusals.push_back({key.first, key.second, record.half_deaths / 2, left});
+  }
+  return refusals;
+}
+
+bool Quarantine::clear(const std::string& model) {
+  return std::erase_if(records_, [&](const auto& entry) { return entry.first.first == model; }) > 0;
 }
 
 }  // namespace hearth::broker

@@ -10,13 +10,15 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "daemon/broker/ports.h"
 
 namespace hearth::broker {
 
 enum class Op { kAttach, kLoad, kGenerate };
-std::string_view name_of(Op op);
+std::string_view name_of(Op op);  // "loading it"
+std::string_view word_of(Op op);  // load
 
 class Quarantine {
  public:
@@ -29,6 +31,17 @@ class Quarantine {
   void offered_again(const std::string& model, TimePoint now);
   // An operation for which `model` is refused now.
   std::optional<Op> refused(const std::string& model, TimePoint now) const;
+
+  struct Refusal {
+    std::string model;
+    Op op = Op::kAttach;
+    int deaths = 0;
+    Milliseconds left{0};  // of its term
+  };
+  std::vector<Refusal> refusals(TimePoint now) const;
+  // Nothing is held against the model any more, whether it was refused or not yet. Whether there
+  // was anything.
+  bool clear(const std::string& model);
 
  private:
   struct Record {

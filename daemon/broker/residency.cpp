@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/broker/counts.h"
+#include "daemon/broker/idle.h"
 #include "daemon/broker/room.h"
 #include "daemon/broker/schedule.h"
 #include "daemon/broker/warm.h"
@@ -152,6 +153,18 @@ void answer_unloaders(Core& core, Model& model, bool resident) {
   for (const Caller caller : take(model.unloaders)) core.reply(caller, reply);
 }
 
+// It has left, if not by the front door.
+void lose_worker(Core& core, Model& model) {
+  leave_examination(model);
+  const std::uint64_t freed_bytes = charged_bytes(model);
+  leave_memory(core, model, Stage::kDetached);
+  model.image_bytes = 0;
+  model_left(core, model, freed_bytes);
+  model.leaves_when_idle = false;
+  model.examine_soon = false;
+  answer_unloaders(core, model, false);
+}
+
 bool is_known_to_worker(const Model& model) {
   return model.stage != Stage::kDetached && model.stage != Stage::kExamining &&
          model.stage != Stage::kAttaching;
@@ -202,7 +215,7 @@ void advance_hot(Core& core, Model& model) {
   for (const Caller caller : take(model.offerers)) answer_offer(core, model, caller);
   model.load_ms = 0.0;
   answer_loaders(core, model);
-  if (model.leaves_when_idle && is_given_up(model)) unload(core, model);
+  if (model.leaves_when_idle && is_given_up(model) && !model.pinned) unload(core, model);
 }
 
 }  // namespace
@@ -226,7 +239,8 @@ void give_up(Core& core, Model& model, Caller caller) {
   model.leaves_when_idle = model.holders.empty();
   model.unloaders.push_back(caller);
   // Those whose memory is still in use hear so at once.
-  if (model.stage == Stage::kLoading || (model.stage == Stage::kHot && !is_given_up(model)))
+  const bool stays = model.pinned || !is_given_up(model);
+  if (model.stage == Stage::kLoading || (model.stage == Stage::kHot && stays))
     answer_unloaders(core, model, true);
   else if (model.stage != Stage::kHot && model.stage != Stage::kLeaving)
     answer_unloaders(core, model, false);
@@ -236,7 +250,8 @@ void give_up(Core& core, Model& model, Caller caller) {
 void advance(Core& core, Model& model) {
   if (model.stage == Stage::kDetached && model.is_disposable() && !awaits_counts(core, model))
     return forget(core, model);
-  if (!core.supervisor.is_ready()) return advance_without_worker(core, model);
+  if (!core.supervisor.is_ready() || core.suspension.is_on())
+    return advance_without_worker(core, model);
   if (is_known_to_worker(model)) send_counts(core, model);
   switch (model.stage) {
     case Stage::kDetached:
@@ -270,7 +285,7 @@ void model_loaded(Core& core, Model& model, const contract::ModelLoaded& reply) 
   model.resident_bytes = reply.resident_bytes;
   model.load_ms = milliseconds_between(model.load_began, core.now());
   model.warm_load = reply.warm;
-  model.last_used = core.now();
+  used(core, model);
   ++model.loads;
   core.quarantine.succeeded(model.id, Op::kLoad);
   log::info("{} ({}) is loaded: {:.1f} MB in {:.0f} ms", printable(model.name), model.id,
@@ -356,15 +371,16 @@ void models_lose_worker(Core& core, const Error& error) {
   core.model_calls.clear();
   counts_lose_worker(core, error);
   for (Model* model : core.models.all()) {
-    leave_examination(*model);
-    const std::uint64_t freed_bytes = charged_bytes(*model);
-    leave_memory(core, *model, Stage::kDetached);
-    model->image_bytes = 0;
-    model_left(core, *model, freed_bytes);
-    model->leaves_when_idle = false;
-    model->examine_soon = false;
+    lose_worker(core, *model);
     end_waiting(core, *model, error);
-    answer_unloaders(core, *model, false);  // it has left, if not by the front door
+    advance(core, *model);
+  }
+}
+
+void models_leave_worker(Core& core) {
+  core.model_calls.clear();
+  for (Model* model : core.models.all()) {
+    lose_worker(core, *model);
     advance(core, *model);
   }
 }
@@ -373,11 +389,11 @@ Result<void> check_quarantine(Core& core, const Model& model) {
   const std::optional<Op> op = core.quarantine.refused(model.id, core.now());
   if (!op) return {};
   return fail(
-      Code::kBadModel,
+      Code::kQuarantined,
       fmt::format("{} is refused: the engine process ended {} times while {}.",
                   printable(model.name), Quarantine::kDeaths, name_of(*op)),
       fmt::format("Offer the model again in {} s to try once more; the service's log has the "
-                  "reason.",
+                  "reason. `hearth quarantine clear` gives it another chance at once.",
                   Quarantine::kPatience.count()));
 }
 

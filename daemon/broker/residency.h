@@ -39,12 +39,14 @@ void stop_waiting(Core& core, Model& model, Caller caller);
 // The worker is ready: what waited for it goes on. Gone: everybody who waits is answered.
 void models_meet_worker(Core& core);
 void models_lose_worker(Core& core, const Error& error);
+// It has been let go, and another follows: who waits goes on waiting.
+void models_leave_worker(Core& core);
 
 // Ends examinations of files that take too long.
 void examinations_tick(Core& core);
 Error files_do_not_answer(const Core& core);
 
-// An error when this model has ended the engine process too often.
+// Errors: quarantined, when this model has ended the engine process too often.
 Result<void> check_quarantine(Core& core, const Model& model);
 
 }  // namespace hearth::broker

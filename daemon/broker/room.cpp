@@ -33,8 +33,9 @@ std::string label_of(const Model& model) {
 
 std::vector<Model*> idle_models(Core& core) {
   std::vector<Model*> idle = core.models.all();
-  std::erase_if(
-      idle, [](const Model* model) { return model->stage != Stage::kHot || model->is_at_work(); });
+  std::erase_if(idle, [](const Model* model) {
+    return model->stage != Stage::kHot || model->is_at_work() || model->pinned;
+  });
   return idle;
 }
 
@@ -44,6 +45,15 @@ std::vector<Model*> models_at_work(Core& core, const Model& wanted) {
     return model == &wanted || charged_bytes(*model) == 0 || !model->is_at_work();
   });
   return at_work;
+}
+
+// Those that would be idle, but must not leave.
+std::vector<Model*> pinned_models(Core& core, const Model& wanted) {
+  std::vector<Model*> pinned = core.models.all();
+  std::erase_if(pinned, [&](const Model* model) {
+    return model == &wanted || charged_bytes(*model) == 0 || model->is_at_work() || !model->pinned;
+  });
+  return pinned;
 }
 
 // Those of `idle` that free `needed_bytes`; empty when they cannot.
@@ -113,13 +123,19 @@ Error no_room(Core& core, const Model& model) {
         fmt::format("Choose {}a smaller model, or start the service with a larger --memory.",
                     smaller));
   const std::vector<Model*> at_work = models_at_work(core, model);
-  return fail(
-      Code::kOutOfMemory, fmt::format("{}. At work: {}.", numbers, describe(core, at_work)),
-      fmt::format("Try again when they have answered, or choose {}a smaller model.", smaller));
+  const std::vector<Model*> pinned = pinned_models(core, model);
+  std::string what = numbers + ".";
+  if (!at_work.empty()) what += fmt::format(" At work: {}.", describe(core, at_work));
+  if (!pinned.empty()) what += fmt::format(" Pinned: {}.", describe(core, pinned));
+  return fail(Code::kOutOfMemory, std::move(what),
+              fmt::format("{}, or choose {}a smaller model.",
+                          at_work.empty() ? "Have an administrator unpin one (`hearth unpin`)"
+                                          : "Try again when they have answered",
+                          smaller));
 }
 
-void evict(Core& core, Model& model, std::string_view for_whom) {
-  const bool rests = make_room_for_image(core, model);
+void evict(Core& core, Model& model, bool may_rest, std::string_view for_whom) {
+  const bool rests = may_rest && make_room_for_image(core, model);
   log::info("{} ({}) leaves for {}{}: {} are given back", printable(label_of(model)), model.id,
             for_whom, rests ? " and rests" : "", gib(charged_bytes(model)));
   rests ? rest(core, model) : unload(core, model);
@@ -130,7 +146,7 @@ void evict_all(Core& core, std::vector<Model*> models, std::string_view for_whom
   std::stable_sort(models.begin(), models.end(), [&](const Model* a, const Model* b) {
     return worth_of_image(core, *a) > worth_of_image(core, *b);
   });
-  for (Model* model : models) evict(core, *model, for_whom);
+  for (Model* model : models) evict(core, *model, true, for_whom);
 }
 
 void answer_if_done(Core& core, const FreeCall& call) {
@@ -200,6 +216,7 @@ contract::LoadPlan plan_load(Core& core, const Model& model) {
   plan.free_bytes = free_bytes(core);
   plan.budget_bytes = memory_budget_bytes(core);
   for (const Model* each : models_at_work(core, model)) plan.at_work.push_back(label_of(*each));
+  for (const Model* each : pinned_models(core, model)) plan.at_work.push_back(label_of(*each));
   std::uint64_t coming = plan.free_bytes;
   for (const Model* each : leaving_models(core))
     coming = saturated_sum(coming, charged_bytes(*each));
@@ -226,6 +243,38 @@ void free_memory(Core& core, Caller caller, std::uint64_t nbytes) {
   evict_all(core, leaving, "another program");
   answer_if_done(core, call);
   if (!call.awaited.empty()) core.free_calls.push_back(std::move(call));
+}
+
+void leave_device(Core& core, Model& model, bool may_rest, std::string_view for_whom) {
+  evict(core, model, may_rest, for_whom);
+}
+
+Result<void> check_idle(const Model& model) {
+  if (model.is_at_work() || model.stage == Stage::kLoading)
+    return fail(Code::kBusy,
+                fmt::format("{} is at work; open requests: {}.", printable(label_of(model)),
+                            model.running_jobs + model.waiting_jobs + model.loaders.size()),
+                "Try again when they have ended, or cancel them: `hearth jobs` shows them.");
+  if (model.stage == Stage::kLeaving)
+    return fail(Code::kBusy,
+                fmt::format("{} is leaving the device already.", printable(label_of(model))),
+                "Try again in a moment.");
+  return {};
+}
+
+void evict_model(Core& core, Caller caller, Model& model, bool may_rest) {
+  FreeCall call;
+  call.caller = caller;
+  if (model.stage == Stage::kHot) {
+    call.awaited.insert(model.id);
+    core.free_calls.push_back(std::move(call));
+    return leave_device(core, model, may_rest, "whoever asked for it");
+  }
+  if (model.stage == Stage::kResting && !may_rest) {
+    call.freed.models.push_back(label_of(model));
+    forget_image(core, model);
+  }
+  answer_if_done(core, call);
 }
 
 void model_left(Core& core, const Model& model, std::uint64_t freed_bytes) {

@@ -3,8 +3,11 @@
 //
 // A model is charged from the moment its load begins until its unloading has ended, with what was
 // planned before or, where that is more, what the engine says it took. Idle models may have to
-// leave, whoever holds them; a model with a request that runs or waits never has to.
+// leave, whoever holds them; a model that is pinned, or with a request that runs or waits, never
+// has to.
 #pragma once
+
+#include <string_view>
 
 #include "daemon/broker/core.h"
 
@@ -28,6 +31,14 @@ contract::LoadPlan plan_load(Core& core, const Model& model);
 
 // Idle models leave until `nbytes` (0: all they have) are given back; then `caller` is answered.
 void free_memory(Core& core, Caller caller, std::uint64_t nbytes);
+// `model`, which is hot and idle, leaves the device, and rests if it may and there is room for its
+// image. `for_whom`, for the log.
+void leave_device(Core& core, Model& model, bool may_rest, std::string_view for_whom);
+// The same for whoever asks by name, whatever stage the model is in; `caller` is answered with
+// memory_freed. One that rests gives up its image unless it `may_rest`. May remove the model.
+// Errors: busy, at work or on its way.
+Result<void> check_idle(const Model& model);
+void evict_model(Core& core, Caller caller, Model& model, bool may_rest);
 // A model that was leaving has left, or has not: `freed_bytes` 0.
 void model_left(Core& core, const Model& model, std::uint64_t freed_bytes);
 

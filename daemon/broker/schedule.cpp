@@ -5,6 +5,7 @@
 
 #include "daemon/broker/answers.h"
 #include "daemon/broker/arena_budget.h"
+#include "daemon/broker/idle.h"
 #include "daemon/broker/keys.h"
 #include "daemon/broker/places.h"
 #include "daemon/broker/residency.h"
@@ -59,7 +60,7 @@ Job remove(Core& core, JobId id) {
     core.queue.remove(job.id);
     places_changed(core);
   }
-  if (model != nullptr && job.running) model->last_used = core.now();
+  if (model != nullptr && job.running) used(core, *model);
   if (model != nullptr) --(job.running ? model->running_jobs : model->waiting_jobs);
   return job;
 }
@@ -78,9 +79,36 @@ void start(Core& core, Job& job) {
   job.held_slots = std::min(job.slots, core.engine.slots);
   core.held_slots += job.held_slots;
   job.dispatched = core.now();
-  model.last_used = job.dispatched;
+  used(core, model);
   assign(core, job);
-  core.worker.send(OutFrame{job.type, job.id, std::move(job.body), {}});
+  core.worker.send(OutFrame{job.type, job.id, job.body, {}});
+}
+
+// Its caller has been told nothing that a second run could contradict, and is still there.
+bool may_wait_again(Core& core, const Job& job) {
+  return !job.has_spoken && !job.cancelled && core.find_open(job.caller) != nullptr;
+}
+
+void put_back(Core& core, Job& job) {
+  Model& model = *core.models.find(job.model);
+  give_slot_back(core, job);
+  --model.running_jobs;
+  ++model.waiting_jobs;
+  job.running = false;
+  job.dispatched = TimePoint{};
+  job.told_place = Job::kNotTold;
+  core.queue.put_back({job.id, job.caller.connection, job.priority, job.cost_tokens}, core.now());
+  places_changed(core);
+}
+
+void token_event(Core& core, Job& job, const InFrame& frame) {
+  if (job.first_token == TimePoint{}) job.first_token = core.now();
+  auto token = read_body<contract::Token>(frame);
+  if (!token) return;
+  const auto n = static_cast<std::uint32_t>(token->token_ids.size() / sizeof(std::int32_t));
+  job.tokens += n;
+  core.tokens.add(n, core.now());
+  if (job.key) keep_said(job, *token);
 }
 
 bool may_run(Core& core, JobId id) {
@@ -103,7 +131,7 @@ void enqueue(Core& core, Job job) {
 }
 
 void dispatch(Core& core) {
-  if (!core.supervisor.is_ready()) return;
+  if (!core.supervisor.is_ready() || core.suspension.is_on()) return;
   while (core.held_slots < core.engine.slots) {
     const JobId id = core.queue.take(core.now(), [&](JobId job) { return may_run(core, job); });
     if (id == 0) return;
@@ -113,9 +141,12 @@ void dispatch(Core& core) {
 }
 
 void job_event(Core& core, Job& job, InFrame frame) {
-  if (frame.type == contract::Token::kType && job.first_token == TimePoint{})
-    job.first_token = core.now();
-  if (frame.type == contract::Token::kType && job.key) keep_said(job, frame.body);
+  if (frame.type == contract::Token::kType) token_event(core, job, frame);
+  const bool frees_tensors = frame.type == contract::InputsDone::kType && !job.arenas.empty();
+  if (frame.type == contract::Token::kType || frees_tensors) {
+    job.has_spoken = true;
+    job.body = {};
+  }
   core.event(job.caller, OutFrame{frame.type, 0, std::move(frame.body), {}});
 }
 
@@ -142,6 +173,17 @@ void cancel_job(Core& core, Job& job) {
   advance_model(core, ended.model);
 }
 
+void cancel_all_jobs(Core& core) {
+  std::vector<JobId> all;
+  for (const auto& [id, job] : core.jobs) all.push_back(id);
+  for (const JobId id : all) cancel_job(core, core.jobs.at(id));
+}
+
+bool is_any_job_running(const Core& core) {
+  return std::any_of(core.jobs.begin(), core.jobs.end(),
+                     [](const auto& entry) { return entry.second.running; });
+}
+
 void fail_waiting_jobs(Core& core, Model& model, const Error& error) {
   std::vector<JobId> waiting;
   for (const auto& [id, job] : core.jobs)
@@ -162,6 +204,23 @@ void jobs_lose_worker(Core& core, const Error& error) {
   std::vector<JobId> all;
   for (const auto& [id, job] : core.jobs) all.push_back(id);
   for (const JobId id : all) core.fail(remove(core, id).caller, error);
+}
+
+void put_jobs_back(Core& core, const Error& error) {
+  core.arenas.worker_gone();
+  std::vector<Job*> running;
+  for (auto& [id, job] : core.jobs)
+    if (job.running) running.push_back(&job);
+  // Each is put before those of before: the first to have run ends up first.
+  std::sort(running.begin(), running.end(),
+            [](const Job* a, const Job* b) { return a->dispatched > b->dispatched; });
+  for (Job* job : running) {
+    if (may_wait_again(core, *job)) {
+      put_back(core, *job);
+    } else {
+      core.fail(remove(core, job->id).caller, error);
+    }
+  }
 }
 
 void drop_arena(Core& core, ArenaId id) {

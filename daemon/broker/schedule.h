@@ -22,6 +22,10 @@ void job_ended(Core& core, Job& job, const InFrame& terminal);  // removes the j
 // A waiting job ends at once, a running one when the worker says so. Idempotent.
 void cancel_job(Core& core, Job& job);
 
+// All of them; running ones end when the worker says so.
+void cancel_all_jobs(Core& core);
+bool is_any_job_running(const Core& core);
+
 // Ends every job that waits for this model.
 void fail_waiting_jobs(Core& core, Model& model, const Error& error);
 // The model has become hot: loading is over for the jobs that waited for it.
@@ -29,6 +33,9 @@ void account_loading(Core& core, const Model& model);
 
 // The worker is gone: every job ends.
 void jobs_lose_worker(Core& core, const Error& error);
+// It has been let go: running jobs of which nothing was told yet wait again, before the others of
+// their clients; the rest of the running ones end. Those that wait go on waiting.
+void put_jobs_back(Core& core, const Error& error);
 
 // Drops an arena: at once, or when the last job that reads it has ended. Its bytes count until
 // then.

@@ -6,7 +6,8 @@ namespace hearth::broker {
 namespace {
 
 std::string mode_of(const Core& core) {
-  if (core.stopping) return "stopping";
+  const std::string word(mode_word(core));
+  if (word != "serving") return word;
   if (core.supervisor.is_ready())
     return fmt::format("ready on {} ({})", core.engine.device.kind, core.engine.device.name);
   if (core.supervisor.state() == Supervisor::State::kStarting) return "the engine is starting";

@@ -36,7 +36,7 @@ void Supervisor::ready() {
 
 void Supervisor::gone(bool refused) {
   pid_ = 0;
-  if (state_ == State::kStopped) return;
+  if (state_ == State::kStopped || state_ == State::kSuspended) return;
   ++lost_;
   if (refused) {
     failed_starts_ = kFailuresToGiveUpHope;
@@ -56,6 +56,19 @@ void Supervisor::retry_later() {
   deadline_ = timer_.now() + restart_delay_;
   timer_.wake_at(deadline_);
   back_off_ = std::min(back_off_ * 2, config_.restart_most);
+}
+
+bool Supervisor::suspend() {
+  state_ = State::kSuspended;
+  deadline_ = TimePoint::max();
+  return pid_ != 0;
+}
+
+Result<void> Supervisor::resume() {
+  state_ = State::kStarting;
+  failed_starts_ = 0;
+  back_off_ = config_.restart_least;
+  return start();
 }
 
 void Supervisor::stop() {
@@ -85,6 +98,7 @@ std::string_view Supervisor::state_name() const {
     case State::kFailed:
       return "failed";
     case State::kRestarting:
+    case State::kSuspended:
     case State::kStopped:
       break;
   }

@@ -10,7 +10,7 @@ namespace hearth::broker {
 
 class Supervisor {
  public:
-  enum class State { kStarting, kReady, kRestarting, kFailed, kStopped };
+  enum class State { kStarting, kReady, kRestarting, kFailed, kSuspended, kStopped };
 
   Supervisor(const Config& config, WorkerPort& worker, TimerPort& timer);
 
@@ -23,10 +23,14 @@ class Supervisor {
   // Ends the supervision: whatever dies from now on stays dead.
   void stop();
   Result<void> tick();  // errors as start()
+  // No process until resume(); one that is there shall be ended. Whether there is one.
+  bool suspend();
+  // Starts one, when that of before is gone. Errors: as start().
+  Result<void> resume();
 
   bool is_ready() const { return state_ == State::kReady; }
   State state() const { return state_; }
-  std::string_view state_name() const;  // as in status_report; "restarting" for kStopped
+  std::string_view state_name() const;  // as in status_report; "restarting" for the last two
   pid_t pid() const { return pid_; }
   std::uint32_t restarts() const { return lost_; }
   // How long after its end the last process was, or will be, followed by a new one.

@@ -110,12 +110,14 @@ BrokerTest::~BrokerTest() = default;
 
 void BrokerTest::make_broker(Config config) {
   config.boot_id = "boot";
+  config.own_user = kServiceUser;
   broker.reset();
   broker = std::make_unique<Broker>(std::move(config), Ports{worker, timer, off_loop});
 }
 
-void BrokerTest::connect(FakeClient& client, bool with_hello, uid_t user) {
-  client.id = broker->connect(client, Peer{4711, user});
+void BrokerTest::connect(FakeClient& client, bool with_hello, uid_t user,
+                         std::vector<gid_t> groups) {
+  client.id = broker->connect(client, Peer{4711, user, std::move(groups)});
   if (!with_hello) return;
   contract::Hello hello;
   hello.oldest = contract::kOldestProtocolVersion;

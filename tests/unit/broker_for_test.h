@@ -137,7 +137,9 @@ class BrokerTest : public testing::Test {
     broker->receive_from_worker(frame_of(job_id, message));
   }
 
-  void connect(FakeClient& client, bool with_hello = true, uid_t user = 1000);
+  static constexpr uid_t kServiceUser = 990;  // whom the broker believes to run as
+  void connect(FakeClient& client, bool with_hello = true, uid_t user = 1000,
+               std::vector<gid_t> groups = {});
 
   void start_worker(std::uint32_t slots = 2);
   void worker_is_ready(std::uint32_t slots = 2);

@@ -208,11 +208,11 @@ TEST_F(WorkerTest, ModelThatEndsTheWorkerTwiceIsRefusedUntilOfferedAgain) {
   come_back();
   send(client, 12, request_for(model));
   const auto error = client.answer<contract::Error>(12);
-  EXPECT_EQ(error.code, "bad_model");
+  EXPECT_EQ(error.code, "quarantined");
   EXPECT_FALSE(error.retryable);
   EXPECT_NE(error.what.find("generating"), std::string::npos);
   load(13, model);
-  EXPECT_EQ(client.error_code(13), "bad_model");
+  EXPECT_EQ(client.error_code(13), "quarantined");
 
   tick_after(Milliseconds(5000));
   offer_again(14, "a");
@@ -258,7 +258,7 @@ TEST_F(WorkerTest, ModelThatEndsTheWorkerWhileLoadingIsRefusedToo) {
     come_back();
   }
   load(12, model);
-  EXPECT_EQ(client.error_code(12), "bad_model");
+  EXPECT_EQ(client.error_code(12), "quarantined");
 }
 
 TEST_F(WorkerTest, OffersBeforeEveryUseDoNotClearTheSuspicion) {
@@ -274,7 +274,7 @@ TEST_F(WorkerTest, OffersBeforeEveryUseDoNotClearTheSuspicion) {
   come_back();
   offer_again(13, "a");  // five seconds after the last death
   const auto error = client.answer<contract::Error>(13);
-  EXPECT_EQ(error.code, "bad_model");
+  EXPECT_EQ(error.code, "quarantined");
   EXPECT_NE(error.hint.find("10 s"), std::string::npos);
 }
 
@@ -292,7 +292,7 @@ TEST_F(WorkerTest, OfferAfterAWhileGivesOneMoreTry) {
   lose_worker();
   come_back();
   send(client, 14, request_for(model));
-  EXPECT_EQ(client.error_code(14), "bad_model");
+  EXPECT_EQ(client.error_code(14), "quarantined");
 }
 
 TEST_F(WorkerTest, ModelThatDiesWhileExaminedIsRefusedAtItsThirdOffer) {
@@ -305,7 +305,7 @@ TEST_F(WorkerTest, ModelThatDiesWhileExaminedIsRefusedAtItsThirdOffer) {
     offer_again(id, "a");
   }
   EXPECT_EQ(worker.count<contract::AttachModel>(), 2u);
-  EXPECT_EQ(client.error_code(3), "bad_model");
+  EXPECT_EQ(client.error_code(3), "quarantined");
   EXPECT_EQ(broker->core().models.open_files(), 0u);
 }
 
@@ -330,7 +330,7 @@ TEST_F(WorkerTest, TwoDeathsBesideACrashingModelDoNotBanAnother) {
   from_worker(worker.last<contract::Generate>().request_id, generated("fine"));
   crash_with(31, bad);
   send(client, 32, request_for(bad));
-  EXPECT_EQ(client.error_code(32), "bad_model");
+  EXPECT_EQ(client.error_code(32), "quarantined");
 }
 
 TEST_F(WorkerTest, ReasonOfAnEngineThatCannotStartReachesThoseWhoWait) {

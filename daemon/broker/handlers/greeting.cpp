@@ -51,7 +51,7 @@ void greet(Core& core, Client& client, const InFrame& frame) {
   client.name = hello->client;
   client.port->allow_large_frames();
   client.port->send(make_frame(0, welcome_for(core, client, *version)));
-  if (core.stopping) client.port->send(make_frame(0, core.goaway()));
+  if (is_leaving(core)) client.port->send(make_frame(0, core.goaway()));
   log::debug("connection {}: {} (pid {})", client.id, printable(client.name), client.peer.pid);
 }
 

@@ -28,6 +28,15 @@ void handle(Core&, Client&, Request, const contract::Release&);
 void handle(Core&, Client&, Request, contract::Generate);
 void handle(Core&, Client&, Request, contract::Encode);
 void handle(Core&, Client&, Request, contract::CountTokens);
+void handle(Core&, Client&, Request, const contract::ListJobs&);
+void handle(Core&, Client&, Request, const contract::CancelJob&);
+void handle(Core&, Client&, Request, const contract::KickClient&);
+void handle(Core&, Client&, Request, const contract::PinModel&);
+void handle(Core&, Client&, Request, const contract::EvictModel&);
+void handle(Core&, Client&, Request, const contract::Drain&);
+void handle(Core&, Client&, Request, const contract::Suspend&);
+void handle(Core&, Client&, Request, const contract::Resume&);
+void handle(Core&, Client&, Request, const contract::ClearQuarantine&);
 
 // The frames that open no request.
 void greet(Core& core, Client& client, const InFrame& frame);

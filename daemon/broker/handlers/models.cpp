@@ -160,7 +160,9 @@ void handle(Core& core, Client& client, Request request, const contract::LoadMod
   Model* model = usable_model(core, client, request.caller, message.model);
   if (model == nullptr) return;
   const Caller caller = core.open(client, request.caller.request_id, RequestKind::kLoad);
-  core.find_open(caller)->model = model->id;
+  OpenRequest& open = *core.find_open(caller);
+  open.model = model->id;
+  open.job = core.next_job_id();
   hold(*model, client.id);
   model->loaders.push_back(caller);
   advance(core, *model);
@@ -195,7 +197,7 @@ void handle(Core& core, Client& client, Request request, contract::CountTokens m
   const Caller caller = core.open(client, request.caller.request_id, RequestKind::kCount);
   core.find_open(caller)->model = model->id;
   message.model = model->id;
-  ask_count(core, *model, caller, contract::pack(message));
+  core.find_open(caller)->job = ask_count(core, *model, caller, contract::pack(message));
   advance(core, *model);
 }
 
@@ -208,7 +210,7 @@ void handle(Core& core, Client& client, Request request, const contract::ListMod
   contract::ModelList list;
   for (const Model* model : models_for(core, client))
     if (model->is_public || model->holders.contains(client.id))
-      list.models.push_back(entry_of(*model));
+      list.models.push_back(entry_of(core, *model));
   client.port->send(make_frame(request.caller.request_id, list));
 }
 

@@ -5,7 +5,7 @@
 
 namespace hearth::broker {
 
-contract::ModelEntry entry_of(const Model& model);
+contract::ModelEntry entry_of(Core& core, const Model& model);
 // As many models as a reply has room for: public ones first, then those `client` holds.
 std::vector<const Model*> models_for(Core& core, const Client& client);
 Error unknown_model(const std::string& name);

@@ -8,6 +8,9 @@
 
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
+#include "daemon/broker/idle.h"
+#include "daemon/broker/log_place.h"
+#include "daemon/broker/rights.h"
 #include "daemon/broker/room.h"
 #include "daemon/broker/warm.h"
 
@@ -16,6 +19,7 @@ namespace {
 
 // Entries of one list. The longest 512 models and 512 clients take less than half a frame.
 constexpr std::size_t kMaxListed = 512;
+constexpr std::size_t kMaxQuarantined = 64;
 
 std::string_view state_of(const Model& model) {
   switch (model.stage) {
@@ -53,7 +57,7 @@ std::uint32_t results_of(const Core& core, const Client& client) {
   return static_cast<std::uint32_t>(n);
 }
 
-contract::ClientEntry entry_of(const Core& core, const Client& client) {
+contract::ClientEntry entry_of(Core& core, const Client& client) {
   contract::ClientEntry entry;
   entry.connection = client.id;
   entry.client = client.name;
@@ -64,6 +68,11 @@ contract::ClientEntry entry_of(const Core& core, const Client& client) {
   entry.arenas = client.arenas_asked;
   entry.arena_bytes = client.arena_bytes;
   entry.results = results_of(core, client);
+  entry.connected_ms =
+      static_cast<std::uint64_t>(milliseconds_between(client.connected, core.now()));
+  entry.served = client.served;
+  entry.failed = client.failed;
+  entry.generated_tokens = client.generated_tokens;
   return entry;
 }
 
@@ -88,9 +97,28 @@ void add_memory(Core& core, contract::StatusReport& report) {
     if (report.caches.size() < kMaxListed) report.caches.push_back(cache);
 }
 
+// What those look at who look after the service.
+void add_duty(Core& core, const Client& client, contract::StatusReport& report) {
+  report.mode = std::string(mode_word(core));
+  report.may_administer = may_administer(core, client);
+  report.log = log_place();
+  report.generated_tokens = core.tokens.total();
+  report.tokens_per_second = core.tokens.per_second(core.now());
+  for (const Quarantine::Refusal& refusal : core.quarantine.refusals(core.now())) {
+    if (report.quarantined.size() == kMaxQuarantined) break;
+    contract::QuarantineEntry entry;
+    entry.model = refusal.model;
+    if (const Model* model = core.models.find(refusal.model)) entry.name = model->name;
+    entry.operation = std::string(word_of(refusal.op));
+    entry.deaths = static_cast<std::uint32_t>(refusal.deaths);
+    entry.left_ms = static_cast<std::uint64_t>(refusal.left.count());
+    report.quarantined.push_back(std::move(entry));
+  }
+}
+
 }  // namespace
 
-contract::ModelEntry entry_of(const Model& model) {
+contract::ModelEntry entry_of(Core& core, const Model& model) {
   contract::ModelEntry entry;
   entry.model = model.id;
   entry.name = model.name;
@@ -102,6 +130,12 @@ contract::ModelEntry entry_of(const Model& model) {
   entry.loads = model.loads;
   entry.holders = static_cast<std::uint32_t>(model.holders.size());
   entry.is_public = model.is_public;
+  entry.pinned = model.pinned;
+  const bool was_used = model.last_used != TimePoint{};
+  if (was_used && !model.is_at_work())
+    entry.idle_ms = static_cast<std::uint64_t>(idle_time(core, model).count());
+  if (const auto left = leaves_in(core, model))
+    entry.leaves_in_ms = static_cast<std::uint64_t>(left->count());
   return entry;
 }
 
@@ -130,7 +164,9 @@ void handle(Core& core, Client& client, Request request, const contract::Status&
   report.rss_bytes = rss_bytes();
   report.descriptors = open_descriptors();
   add_memory(core, report);
-  for (const Model* model : models_for(core, client)) report.models.push_back(entry_of(*model));
+  add_duty(core, client, report);
+  for (const Model* model : models_for(core, client))
+    report.models.push_back(entry_of(core, *model));
   report.clients.push_back(entry_of(core, client));
   for (const auto& [id, each] : core.clients)
     if (each.greeted && id != client.id && report.clients.size() < kMaxListed)

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/broker/ending.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/heartbeat.h"
 #include "daemon/broker/keys.h"
@@ -27,8 +28,9 @@ void decode_and_handle(Core& core, Client& client, InFrame frame) {
 }
 
 // Whether a request stays open, and so counts. What ends at once is answered in every state: giving
-// things back must be possible to whoever has too much.
-enum class Opens { kNothing, kRequest };
+// things back must be possible to whoever has too much. kUpkeep: it stays open, but gives back or
+// looks after the service, and is no new work.
+enum class Opens { kNothing, kUpkeep, kRequest };
 
 struct Row {
   std::uint8_t type;
@@ -48,14 +50,23 @@ constexpr std::array kRows = {
     row<contract::Release>(Opens::kNothing),
     row<contract::OfferModel>(),
     row<contract::LoadModel>(),
-    row<contract::UnloadModel>(),
+    row<contract::UnloadModel>(Opens::kUpkeep),
     row<contract::PlanLoad>(Opens::kNothing),
-    row<contract::FreeMemory>(),
+    row<contract::FreeMemory>(Opens::kUpkeep),
     row<contract::ListModels>(Opens::kNothing),
     row<contract::Status>(Opens::kNothing),
     row<contract::Generate>(),
     row<contract::Encode>(),
     row<contract::CountTokens>(),
+    row<contract::ListJobs>(Opens::kNothing),
+    row<contract::CancelJob>(Opens::kNothing),
+    row<contract::KickClient>(Opens::kNothing),
+    row<contract::PinModel>(Opens::kNothing),
+    row<contract::EvictModel>(Opens::kUpkeep),
+    row<contract::Drain>(Opens::kUpkeep),
+    row<contract::Suspend>(Opens::kUpkeep),
+    row<contract::Resume>(Opens::kUpkeep),
+    row<contract::ClearQuarantine>(Opens::kNothing),
 };
 
 const Row* find_row(std::uint8_t type) {
@@ -82,11 +93,12 @@ Result<void> check_admission(const Core& core, const Client& client, const InFra
     return fail(Code::kBadRequest,
                 fmt::format("Request id {} is 0 or still in use.", frame.request_id));
   if (opens == Opens::kNothing) return {};
-  if (core.stopping) return fail(Code::kShuttingDown, "The service is stopping.");
+  if (core.stopping || opens == Opens::kRequest) CHECK_OK(check_taking_requests(core));
   if (client.open.size() >= core.config.limits.open_requests)
     return fail(Code::kBusy, fmt::format("{} requests are open on this connection, which is all "
                                          "it may have.",
                                          client.open.size()));
+  if (opens == Opens::kUpkeep) return {};
   return core.accounts.check(client.peer.uid, {.open_requests = 1});
 }
 
@@ -132,8 +144,11 @@ void cancel(Core& core, Client& client, std::uint32_t request_id) {
     if (job != core.jobs.end()) cancel_job(core, job->second);
     return;
   }
-  core.fail(caller, fail(Code::kCancelled, "The request was cancelled."));
-  if (Model* model = core.models.find(request.model)) stop_waiting(core, *model, caller);
+  const bool is_duty = request.kind == RequestKind::kDuty;
+  end_request(core, caller,
+              fail(Code::kCancelled,
+                   is_duty ? "Nobody waits for it any more; what was begun goes on until resume."
+                           : "The request was cancelled."));
 }
 
 void forget_client(Core& core, ConnectionId id) {

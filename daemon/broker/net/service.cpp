@@ -64,6 +64,7 @@ class Service {
     worker_.report_to(broker_);
     timer_.call([this] { broker_.tick(); });
     broker_.on_worker_ready([this](const auto& engine) { announce(engine); });
+    broker_.on_stop([this] { asio::co_spawn(loop_, stop(), asio::detached); });
   }
 
   Result<void> run();

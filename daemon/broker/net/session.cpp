@@ -1,5 +1,7 @@
 #include "daemon/broker/net/session.h"
 
+#include <cerrno>
+
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -11,11 +13,25 @@ namespace {
 constexpr int SO_PEERPIDFD = 77;  // Linux 6.5; missing in older headers
 #endif
 
+// The primary one alone where the others cannot be known.
+std::vector<gid_t> groups_of(int socket, gid_t primary) {
+  std::vector<gid_t> groups(32);
+  for (;;) {
+    socklen_t size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+    const int got = getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
+    if (got != 0 && errno != ERANGE) size = 0;
+    groups.resize(size / sizeof(gid_t));  // ERANGE: what it takes
+    if (got == 0 || size == 0) break;
+  }
+  groups.insert(groups.begin(), primary);
+  return groups;
+}
+
 Peer peer_of(int socket) {
   ucred credentials = {};
   socklen_t size = sizeof(credentials);
   if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return {};
-  return Peer{credentials.pid, credentials.uid};
+  return Peer{credentials.pid, credentials.uid, groups_of(socket, credentials.gid)};
 }
 
 // -1 where neither way works; the end of the stream must do then.
