@@ -37,6 +37,8 @@ COMMANDS = {
     "top": Command("watch", "Watch clients, requests and devices at work."),
     "jobs": Command("watch", "Show what is at work and what waits, or cancel it."),
     "clients": Command("watch", "Show who is connected, or end a connection."),
+    "doctor": Command("wrong", "Find out what is wrong with this machine or the service."),
+    "logs": Command("wrong", "Show what the service wrote to its log."),
     "quarantine": Command("wrong", "Show models that are refused because they ended the engine."),
     "selftest": Command("wrong", "Prove that hearth works here, without a GPU or a model."),
     "up": Command("service", "Start the service in the background."),
