@@ -105,6 +105,52 @@ TEST_F(CountsTest, ThatNobodyWaitsForAreDropped) {
   EXPECT_EQ(worker.kills, 0);
 }
 
+TEST_F(CountsTest, ThatWereCancelledCountUntilTheWorkerIsDoneWithThem) {
+  Config config;
+  config.user.open_requests = 3;
+  make_broker(config);
+  client = FakeClient();
+  connect(client);
+  start_worker();
+  const std::string model = hold_model(client, 1);
+  for (std::uint32_t id = 10; id < 13; ++id) {
+    send(client, id, question(model));
+    send(client, id, contract::Cancel{});
+    EXPECT_EQ(client.error_code(id), "cancelled");
+  }
+  send(client, 20, question(model));
+  EXPECT_EQ(client.error_code(20), "busy");
+  FakeClient same_user;
+  connect(same_user);
+  contract::ArenaAsk ask;
+  ask.nbytes = 65536;
+  send(same_user, 1, ask);
+  EXPECT_EQ(same_user.error_code(1), "busy");
+  const auto asked = worker.of_type(contract::CountTokens::kType);
+  ASSERT_EQ(asked.size(), 3u);
+  contract::TokensCounted counted;
+  from_worker(asked[0].request_id, counted);
+  send(client, 21, question(model));
+  EXPECT_EQ(client.terminals(21), 0u);
+  broker->disconnect(client.id);
+  EXPECT_EQ(broker->core().accounts.held_by(1000).open_requests, 3u);
+  broker->worker_gone("for a test");
+  EXPECT_EQ(broker->core().accounts.held_by(1000).open_requests, 0u);
+  broker->disconnect(same_user.id);
+  expect_empty_ledger();
+}
+
+TEST_F(CountsTest, ThatTheWorkerHasNotHeardCostNothingOnceCancelled) {
+  connect(client);
+  start_worker();
+  const std::string model = hold_model(client, 1);
+  broker->worker_gone("for a test");
+  send(client, 2, question(model));
+  send(client, 2, contract::Cancel{});
+  EXPECT_EQ(broker->core().accounts.held_by(1000).open_requests, 0u);
+  EXPECT_TRUE(broker->core().counts.empty());
+}
+
 TEST_F(CountsTest, OfModelsOrPartsThatAreNoneAreRefused) {
   connect(client);
   start_worker();

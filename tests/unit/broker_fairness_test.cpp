@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <numeric>
 #include <random>
+#include <set>
 
 #include "tests/unit/broker_for_test.h"
 
@@ -41,6 +42,20 @@ TEST_F(QueueTest, EqualJobsOfEqualClientsRunInTurnAndEachClientsInOrder) {
   push(30, 100);
   EXPECT_EQ(take_all(), (std::vector<JobId>{1, 4, 5, 2, 3}));
   EXPECT_EQ(queue.size(), 0u);
+}
+
+TEST_F(QueueTest, AJobThatIsPutBackRunsBeforeTheOthersOfItsClientAtNoCost) {
+  for (int i = 0; i < 4; ++i) push(10, 100);
+  push(20, 100);
+  const JobId first = take();
+  const JobId second = take();
+  ASSERT_EQ(std::pair(first, second), std::pair(JobId{1}, JobId{5}));
+  queue.put_back({second, 20, Priority::kInteractive, 100}, now);
+  queue.put_back({first, 10, Priority::kInteractive, 100}, now);
+  EXPECT_EQ(queue.order().size(), 5u);
+  const auto again = take_all();
+  EXPECT_LT(std::find(again.begin(), again.end(), 1u), std::find(again.begin(), again.end(), 2u));
+  EXPECT_EQ((std::set<JobId>{again[0], again[1]}), (std::set<JobId>{1, 5}));
 }
 
 TEST_F(QueueTest, AClientWithManyCheapJobsAndOneWithFewDearOnesShareByWork) {

@@ -334,6 +334,23 @@ TEST_F(SessionTest, AClientThatLeavesIsForgotten) {
   expect_end();
 }
 
+TEST_F(SessionTest, TheKernelSaysWhoIsThere) {
+  int ends[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+  Fd peer(ends[1]);
+  begin(Fd(ends[0]));
+  const Peer& seen = broker->core().clients.begin()->second.peer;
+  EXPECT_EQ(seen.pid, getpid());
+  EXPECT_EQ(seen.uid, geteuid());
+  ASSERT_FALSE(seen.groups.empty());
+  EXPECT_EQ(seen.groups.front(), getegid());
+  std::vector<gid_t> own(static_cast<std::size_t>(getgroups(0, nullptr)));
+  ASSERT_EQ(getgroups(static_cast<int>(own.size()), own.data()), static_cast<int>(own.size()));
+  EXPECT_EQ(std::vector<gid_t>(seen.groups.begin() + 1, seen.groups.end()), own);
+  peer.reset();
+  expect_end();
+}
+
 TEST_F(SessionTest, AClientWhoseProcessEndsIsForgottenThoughAnotherHoldsItsSocket) {
   int report[2];
   ASSERT_EQ(pipe2(report, O_CLOEXEC), 0);

@@ -223,6 +223,45 @@ TEST_F(WorkerTest, ModelThatEndsTheWorkerTwiceIsRefusedUntilOfferedAgain) {
   EXPECT_EQ(client.terminals(15), 0u);
 }
 
+TEST_F(WorkerTest, TheQuarantineIsListedAndClearedByAdministrators) {
+  start_worker();
+  const std::string model = hold_model(client, 1);
+  crash_with(10, model);
+  EXPECT_TRUE(status(client, 60).quarantined.empty());
+  crash_with(11, model);
+  timer.pass(std::chrono::minutes(3));
+  const auto listed = status(client, 61).quarantined;
+  ASSERT_EQ(listed.size(), 1u);
+  EXPECT_EQ(listed[0].model, model);
+  EXPECT_EQ(listed[0].name, "a");
+  EXPECT_EQ(listed[0].operation, "generate");
+  EXPECT_EQ(listed[0].deaths, 2u);
+  EXPECT_GT(listed[0].left_ms, 6 * 60'000u);
+  EXPECT_LT(listed[0].left_ms, 7 * 60'000u);
+  load(12, model);
+  EXPECT_EQ(client.error_code(12), "quarantined");
+  FakeClient root;
+  connect(root, true, 0);
+  contract::ClearQuarantine clear;
+  clear.model = "another";
+  send(root, 1, clear);
+  EXPECT_NE(root.answer<contract::Done>(1).text.find("Nothing"), std::string::npos);
+  clear.model = "a";  // its name
+  send(root, 2, clear);
+  EXPECT_EQ(root.answer<contract::Done>(2).text, "1 model has another chance.");
+  EXPECT_TRUE(status(client, 62).quarantined.empty());
+  load(13, model);
+  EXPECT_EQ(client.terminals(13), 0u);
+  lose_worker();
+  come_back();
+  crash_with(14, model);
+  crash_with(15, model);
+  send(root, 3, contract::ClearQuarantine{});
+  EXPECT_EQ(root.answer<contract::Done>(3).text, "1 model has another chance.");
+  timer.pass(Quarantine::kTerm);
+  EXPECT_TRUE(status(client, 63).quarantined.empty());
+}
+
 TEST_F(WorkerTest, AnAnswerInBetweenClearsTheSuspicion) {
   start_worker();
   const std::string model = hold_hot_model(client, 1);
