@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 build_packages=(g++ cmake ninja-build ccache pkg-config python3-venv libboost-dev libmsgpack-cxx-dev
   libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev
-  libsystemd-dev)
+  libsystemd-dev libtomlplusplus-dev)
 test_packages=(libgtest-dev clang-format chromium-headless-shell systemd)
 extended_packages=(clang clang-tidy libclang-rt-dev)
 

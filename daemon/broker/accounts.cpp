@@ -30,16 +30,16 @@ void subtract(N& held, N amount) {
 
 Result<void> Accounts::check(uid_t user, const Amount& more) const {
   const Amount held = held_by(user);
-  CHECK_OK(check_one("connections", held.connections, more.connections, quota_.connections,
-                     "Close idle ones, or start the service with a larger --user-connections."));
-  CHECK_OK(check_one("open requests", held.open_requests, more.open_requests, quota_.open_requests,
+  const Amount& quota = quota_of(user);
+  CHECK_OK(check_one("connections", held.connections, more.connections, quota.connections,
+                     "Close idle ones, or raise quota.default.connections."));
+  CHECK_OK(check_one("open requests", held.open_requests, more.open_requests, quota.open_requests,
                      "Wait for open requests to end."));
-  CHECK_OK(check_one("arenas", held.arenas, more.arenas, quota_.arenas,
+  CHECK_OK(check_one("arenas", held.arenas, more.arenas, quota.arenas,
                      "Drop arenas, or release results."));
-  CHECK_OK(check_one("bytes of arenas", held.arena_bytes, more.arena_bytes, quota_.arena_bytes,
-                     "Drop arenas, release results, or start the service with a larger "
-                     "--user-memory."));
-  return check_one("tensors", held.tensors, more.tensors, quota_.tensors,
+  CHECK_OK(check_one("bytes of arenas", held.arena_bytes, more.arena_bytes, quota.arena_bytes,
+                     "Drop arenas, release results, or raise quota.default.memory."));
+  return check_one("tensors", held.tensors, more.tensors, quota.tensors,
                    "Release results, or wait for open requests to end.");
 }
 
@@ -65,6 +65,11 @@ void Accounts::release(uid_t user, const Amount& amount) {
   subtract(held.arena_bytes, amount.arena_bytes);
   subtract(held.tensors, amount.tensors);
   if (held == Amount{}) held_.erase(account);
+}
+
+const Amount& Accounts::quota_of(uid_t user) const {
+  const auto own = quotas_.find(user);
+  return own == quotas_.end() ? usual_ : own->second;
 }
 
 Amount Accounts::held_by(uid_t user) const {

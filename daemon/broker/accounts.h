@@ -4,7 +4,9 @@
 // released with the same amount; a balance that goes wrong is a defect of the broker and asserts.
 #pragma once
 
+#include <map>
 #include <unordered_map>
+#include <utility>
 
 #include "daemon/broker/ports.h"
 
@@ -15,7 +17,17 @@ class Accounts {
   // A sum of things held; fields that do not matter stay 0.
   using Amount = contract::Quota;
 
-  explicit Accounts(const Amount& quota) : quota_(quota) {}
+  using Quotas = std::map<uid_t, Amount>;
+
+  // `usual` is the quota of all whom `quotas` does not name.
+  explicit Accounts(const Amount& usual, Quotas quotas = {})
+      : usual_(usual), quotas_(std::move(quotas)) {}
+
+  // What users hold beyond a smaller quota stays theirs; they get nothing more.
+  void set_quotas(const Amount& usual, Quotas quotas) {
+    usual_ = usual;
+    quotas_ = std::move(quotas);
+  }
 
   // Errors: busy, if `more` would take the user over the quota.
   Result<void> check(uid_t user, const Amount& more) const;
@@ -24,11 +36,12 @@ class Accounts {
   void release(uid_t user, const Amount& amount);
 
   Amount held_by(uid_t user) const;
-  const Amount& quota() const { return quota_; }
+  const Amount& quota_of(uid_t user) const;
   bool empty() const { return held_.empty(); }  // nobody holds anything
 
  private:
-  const Amount quota_;
+  Amount usual_;
+  Quotas quotas_;
   std::unordered_map<uid_t, Amount> held_;  // without users that hold nothing
 };
 

@@ -29,7 +29,7 @@ Result<void> check_arena(const Core& core, const Client& client, std::uint64_t n
 
 std::uint64_t arena_bytes_left(const Core& core, const Client& client) {
   const contract::Limits& limits = core.config.limits;
-  const contract::Quota& quota = core.accounts.quota();
+  const contract::Quota& quota = core.accounts.quota_of(client.peer.uid);
   const contract::Quota held = core.accounts.held_by(client.peer.uid);
   if (client.arenas_asked >= limits.arenas || held.arenas >= quota.arenas) return 0;
   return std::min({left_of(limits.arena_bytes, client.arena_bytes),

@@ -41,12 +41,16 @@ Result<void> Broker::publish(const NamedFolder& folder) {
   TRY(OpenedFolder opened, open_folder(folder.path));
   std::vector<int> fds;
   for (const Fd& fd : opened.fds) fds.push_back(fd.get());
-  TRY(const ExaminedFiles examined, examine(fds, opened.labels, {}));
+  const Numerics numerics{.dtype = folder.dtype};
+  TRY(const ExaminedFiles examined, examine(fds, opened.labels, numerics));
   TRY(Model * model, core_.models.add(examined, folder.name));
   if (model->is_public) return {};
   model->is_public = true;
+  model->numerics = numerics;
   const auto& pinned = core_.config.pinned_models;
   model->pinned = std::find(pinned.begin(), pinned.end(), folder.name) != pinned.end();
+  if (core_.config.weights_cache != nullptr && !examined.weights_key.empty())
+    model->weights_file = core_.config.weights_cache->find(examined.weights_key);
   model->labels = std::move(opened.labels);
   for (Fd& fd : opened.fds) model->files.push_back(std::make_shared<const Fd>(std::move(fd)));
   log::info("publishing {} ({}) from {}", folder.name, model->id, folder.path);

@@ -14,16 +14,22 @@ constexpr std::uint32_t kStoppingRetryMs = 1000;
 }  // namespace
 
 Core::Core(Config config_values, Ports ports)
-    : config(std::move(config_values)),
+    : config_(std::move(config_values)),
       worker(ports.worker),
       timer(ports.timer),
       off_loop(ports.off_loop),
       started(ports.timer.now()),
-      accounts(config.user),
+      accounts(config.user, config.quotas),
       queue(config.queue),
       recent(config.recent),
       results(config.result_cache_bytes),
       supervisor(config, ports.worker, ports.timer) {}
+
+void Core::reconfigure(Config next) {
+  config_ = std::move(next);
+  accounts.set_quotas(config.user, config.quotas);
+  results.set_budget(config.result_cache_bytes);
+}
 
 JobId Core::next_job_id() {
   do {

@@ -59,9 +59,13 @@ struct CountCall {
 };
 
 struct Core {
+ private:
+  Config config_;
+
+ public:
   Core(Config config, Ports ports);
 
-  const Config config;
+  const Config& config = config_;
   WorkerPort& worker;
   TimerPort& timer;
   OffLoop& off_loop;
@@ -118,6 +122,10 @@ struct Core {
   JobId next_job_id();
   // Says when the service will be gone, while it is stopping.
   contract::Goaway goaway();
+
+  // Goes on with other values, of which those that something was made of must be the same. Those
+  // who keep copies are told.
+  void reconfigure(Config next);
 
   // Opens a request under an id that is not in use. `tensors` count for its user until it ends. The
   // answer's way.

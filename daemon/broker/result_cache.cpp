@@ -10,6 +10,11 @@ std::uint64_t ResultCache::Kept::bytes() const {
   return sizeof(Kept) + body.size() + key.word.size() + key.model.size();
 }
 
+void ResultCache::set_budget(std::uint64_t budget_bytes) {
+  budget_bytes_ = budget_bytes;
+  while (bytes_ > budget_bytes_) drop_least_useful();
+}
+
 const std::string* ResultCache::find(const Key& key) {
   const auto found = by_key_.find(key);
   ++(found == by_key_.end() ? misses_ : hits_);

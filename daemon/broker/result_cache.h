@@ -30,6 +30,8 @@ class ResultCache {
 
   // 0 keeps nothing.
   explicit ResultCache(std::uint64_t budget_bytes) : budget_bytes_(budget_bytes) {}
+  // What is over it goes at once.
+  void set_budget(std::uint64_t budget_bytes);
 
   // The packed answer, valid until the next call; null: none. Counts as a hit or a miss.
   const std::string* find(const Key& key);
@@ -53,7 +55,7 @@ class ResultCache {
   void drop(uid_t user, std::list<Kept>::iterator kept);
   void drop_least_useful();
 
-  const std::uint64_t budget_bytes_;
+  std::uint64_t budget_bytes_;
   std::map<uid_t, User> users_;  // without users that have nothing
   std::map<Key, std::list<Kept>::iterator> by_key_;
   std::uint64_t bytes_ = 0;

@@ -9,6 +9,7 @@
 // All functions may block: off the loop. Any thread; nothing is kept but the folder.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -36,6 +37,9 @@ class WeightsCache {
   // when there is none of these.
   static std::string default_folder();
 
+  // Another bound from here on; what is over it goes when the next file is kept.
+  void set_most_bytes(std::uint64_t most_bytes) const { most_bytes_ = most_bytes; }
+
   // The file of this key, which counts as used now, or an empty one to write. None where the disk
   // is nine tenths full, or the folder is gone.
   std::optional<File> find(const std::string& key) const;
@@ -51,7 +55,7 @@ class WeightsCache {
   Fd new_file() const;
 
   const Fd folder_;
-  const std::uint64_t most_bytes_;
+  mutable std::atomic<std::uint64_t> most_bytes_;
 };
 
 }  // namespace hearth::broker

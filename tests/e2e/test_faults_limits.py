@@ -51,7 +51,7 @@ def test_memory_that_cannot_be_had_is_an_error_of_its_request(start_daemon, mode
 
 @pytest.mark.fault(13)
 def test_more_memory_than_a_user_may_have_is_refused_with_the_numbers(start_daemon):
-    daemon = start_daemon("--user-memory", "8")
+    daemon = start_daemon("--user-memory", "8MiB")
     with Peer(daemon.socket) as peer, Peer(daemon.socket) as other:
         peer.arena(4 * MIB)
         for _ in range(20):

@@ -133,7 +133,7 @@ def test_results_that_are_held_make_the_next_one_wait_until_one_is_released(
     start_daemon, fake_model
 ):
     """Each is 40 MB, a segment holds one, and the memory of the user two segments."""
-    daemon = start_daemon("--user-memory", "160")
+    daemon = start_daemon("--user-memory", "160MiB")
     with Peer(daemon.socket) as peer, daemon.connect() as watcher:
         wide = peer.offer(fake_model(script="!hidden 10000"))
         question = encode(wide, "x" * 990)

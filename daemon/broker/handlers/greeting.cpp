@@ -17,7 +17,7 @@ contract::Welcome welcome_for(const Core& core, const Client& client, std::uint3
   welcome.connection = client.id;
   welcome.limits = core.config.limits;
   welcome.heartbeat_ms = static_cast<std::uint32_t>(core.config.heartbeat.count());
-  welcome.quota = core.accounts.quota();
+  welcome.quota = core.accounts.quota_of(client.peer.uid);
   if (core.supervisor.is_ready()) welcome.devices.push_back(core.engine.device);
   welcome.schema_hash = std::string(contract::kSchemaHash);
   return welcome;
