@@ -22,6 +22,7 @@ bool is_negative(const config::Row& row) {
 
 std::string help_of(const config::Row& row) {
   std::string help(row.help);
+  if (is_negative(row)) return fmt::format("Not: {}", help);
   if (const std::string range = config::range_text(row); !range.empty()) help += " " + range + ".";
   if (row.usual.empty() || row.type == config::Type::kFlag || row.usual == "auto") return help;
   return fmt::format("{} Default: {}.", help, row.usual);
