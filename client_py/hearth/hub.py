@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import quote
 
-from . import errors, hub_transfer
+from . import errors, hub_digests, hub_transfer
 from .hub_models import ORIGIN
 from .hub_models import is_repository as is_repository
 from .hub_transfer import HubFile
@@ -152,6 +152,7 @@ def fetch(
                 _bring(listing, file, work, progress, (on_progress or _ignore, stop))
         origin = f"{listing.repository}@{listing.revision}"
         (work / ORIGIN).write_text(origin, encoding="utf-8")
+        hub_digests.write(work, listing.files)
         os.rename(work, target)
         for stale in work.parent.glob(f"{owner_name}@*"):
             shutil.rmtree(stale, ignore_errors=True)

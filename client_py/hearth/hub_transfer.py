@@ -69,6 +69,17 @@ def bring(url: str, headers: dict[str, str], file: HubFile, part: Path, watch: W
     _compare(digest, file, part)
 
 
+def matches(path: Path, file: HubFile, watch: Watch) -> bool:
+    """Whether a file is what the hub lists. Raises Cancelled."""
+    digest = _Digest(file)
+    with open(path, "rb", buffering=0) as stored:
+        while chunk := stored.read(_CHUNK_BYTES):
+            _stop_if_asked(watch)
+            digest.take(chunk)
+            watch[0](digest.nbytes)
+    return digest.nbytes == file.nbytes and digest.is_right()
+
+
 def refused(status: int, what: str, page: str, revision: str) -> errors.HearthError:
     """The error for an HTTP status that says no."""
     if status in (401, 404):

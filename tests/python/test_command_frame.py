@@ -26,7 +26,7 @@ def test_every_command_says_what_it_does_and_what_its_json_is(name):
     assert (cli.module_of(name).__doc__ or "").splitlines()[0] == summary
     assert len(summary) <= 62
     assert node.json, "what does --json print?"
-    assert node.examples and all(line.startswith("hearth ") for line, _ in node.examples)
+    assert node.examples and all(f"hearth {name}" in line for line, _ in node.examples)
     for one in [*node.arguments, *(one for below in node.nodes for one in below.arguments)]:
         assert one.help or not one.flags, one
 
@@ -44,7 +44,7 @@ def test_every_command_has_help_that_names_all_its_options(name, command):
 def test_the_lines_of_examples_are_understood(name, monkeypatch):
     parser = cli.parser_of(name)
     for line, _ in tree.command(name).examples:
-        words = re.split(r" [|>] ", line)[0].split()[2:]
+        words = re.split(r" [|>] ", line)[0].partition(f"hearth {name}")[2].split()
         assert parser.parse_args(words).run is cli.module_of(name).run
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from hearth import cli, errors, hub, hub_transfer
+from hearth.hub_digests import NOTE
 from hearth.hub_models import KNOWN, ORIGIN
 from hub_server import COMMIT, Hub
 
@@ -49,8 +50,13 @@ def fetched(into, **options):
     return hub.fetch(hub.look_up(REPOSITORY), into, **options)
 
 
+def _fetched(folder):
+    """Without our own notes."""
+    return [path for path in folder.iterdir() if path.name not in (ORIGIN, NOTE)]
+
+
 def bytes_of(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ORIGIN}
+    return {path.name: path.read_bytes() for path in _fetched(folder)}
 
 
 def leftovers(into):

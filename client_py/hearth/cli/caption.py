@@ -14,6 +14,7 @@ from ..chat import checked_options
 from ..picture_files import load_picture
 from ..replies import Reply
 from .models import MODEL_HELP, add_numerics, asked_model
+from .tree import completes
 
 EXAMPLES = (
     ("hearth caption holiday.png --model /models/Qwen3-VL-2B-Instruct", "words as they come"),
@@ -33,9 +34,10 @@ _SAMPLING = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's own options; those of sampling come from the contract."""
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="PNG, JPEG, …")
-    parser.add_argument(
+    model = parser.add_argument(
         "--model", default="ember", metavar="DIR|NAME", help=f"{MODEL_HELP} (default: ember)"
     )
+    completes(model, "models")
     add_numerics(parser)
     parser.add_argument(
         "--reuse",

@@ -33,6 +33,7 @@ COMMANDS = {
     "pin": Command("models", "Keep a model on the device."),
     "unpin": Command("models", "Let a pinned model leave the device again."),
     "fetch-model": Command("files", "Fetch a model from the Hugging Face hub."),
+    "verify": Command("files", "Check that a model's files are whole and what they should be."),
     "status": Command("watch", "Show how the service is doing, on one screen."),
     "top": Command("watch", "Watch clients, requests and devices at work."),
     "jobs": Command("watch", "Show what is at work and what waits, or cancel it."),
@@ -46,6 +47,8 @@ COMMANDS = {
     "drain": Command("service", "Take no new requests and let the open ones end."),
     "suspend": Command("service", "Release the device before the machine sleeps."),
     "resume": Command("service", "Take requests again after drain or suspend."),
-    "setup": Command("setup", "Fetch libtorch, with which the engine computes."),
+    "install-nodes": Command("setup", "Put hearth's nodes into a ComfyUI, or take them out."),
     "migrate": Command("setup", "Rewrite a workflow of another pack's Qwen nodes for hearth's."),
+    "completion": Command("setup", "Print the completions of a shell."),
+    "setup": Command("setup", "Fetch libtorch, with which the engine computes."),
 }

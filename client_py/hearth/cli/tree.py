@@ -105,6 +105,13 @@ def _node(parser: argparse.ArgumentParser, name: str, summary: str) -> Node:
     return Node(name, summary, summary, tuple(arguments), tuple(nodes))
 
 
+def _by_name(value: str) -> str:
+    """What a value is completed with that says FILE, PATH or DIR."""
+    if value.startswith("DIR"):
+        return "folders"
+    return "files" if any(word in value for word in ("FILE", "PATH", "PICTURE", "WORKFLOW")) else ""
+
+
 def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> Argument:
     formatter = parser._get_formatter()
     takes_value = action.nargs != 0
@@ -119,7 +126,7 @@ def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> Argum
         value,
         " ".join(formatter._expand_help(action).split()) if action.help else "",
         tuple(map(str, action.choices)) if action.choices is not None and takes_value else (),
-        str(getattr(action, _COMPLETES, "")),
+        str(getattr(action, _COMPLETES, "")) or _by_name(value),
         not action.required or action.nargs in ("?", "*"),
         action.nargs in ("*", "+"),
     )

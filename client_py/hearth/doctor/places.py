@@ -71,7 +71,7 @@ def check_packs(machine: Machine, seen: Seen) -> Finding:
     if others:
         return Finding(
             WARNING, f"nodes of another version than {VERSION}: {', '.join(others)}",
-            "hearth install-nodes --update, then restart ComfyUI",
+            "`hearth install-nodes FOLDER` brings them up to date; then restart ComfyUI.",
         )  # fmt: skip
     if not ours:
         found = ", ".join(comfys)
