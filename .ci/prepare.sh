@@ -7,8 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build_packages=(g++ cmake ninja-build ccache pkg-config python3-venv libboost-dev libmsgpack-cxx-dev
   libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev
   libsystemd-dev libtomlplusplus-dev)
-test_packages=(libgtest-dev clang-format chromium-headless-shell systemd)
-extended_packages=(clang clang-tidy libclang-rt-dev)
+test_packages=(libgtest-dev clang-format chromium-headless-shell systemd dpkg-dev fakeroot file)
+extended_packages=(clang clang-tidy libclang-rt-dev debootstrap)
 
 torch_version=2.11.0
 torch=(torch==$torch_version)
@@ -16,8 +16,8 @@ torch=(torch==$torch_version)
 torch_cpu_only=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 nvcc_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88
   nvidia-cuda-cccl==13.0.85)
-client_wheels=(numpy -e './client_py[cli]') # the hearth command itself, with msgpack, rich and pillow
-test_wheels=(pytest ruff mypy aiohttp torchvision==0.26.0 transformers==5.23.0)
+client_wheels=(numpy -e '.[cli]') # the hearth command itself, with msgpack, rich and pillow
+test_wheels=(pytest ruff mypy aiohttp setuptools==80.9.0 twine==6.2.0 torchvision==0.26.0 transformers==5.23.0)
 
 venv=$PWD/build/venv
 python=$venv/bin/python
