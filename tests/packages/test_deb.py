@@ -46,6 +46,12 @@ def test_it_has_the_service_the_engine_the_command_the_units_and_their_papers(un
         "share/doc/hearth/copyright",
         "share/doc/hearth/changelog.gz",
         "share/doc/hearth/SECURITY.md",
+        "share/doc/hearth/examples/hearth.toml",
+        "share/man/man1/hearth.1.gz",
+        "share/man/man1/hearth-setup.1.gz",
+        "share/bash-completion/completions/hearth",
+        "share/zsh/vendor-completions/_hearth",
+        "share/fish/vendor_completions.d/hearth.fish",
     } <= files
     assert not any("__pycache__" in name for name in files)
     assert not any(path.is_symlink() for path in unpacked.rglob("*"))

@@ -35,3 +35,9 @@ def test_the_nodes_and_the_changelog_are_of_it():
     assert re.findall(r'^VERSION = "(.*)"$', package, re.M) == [VERSION]
     newest = re.search(r"^## \[?([0-9.]+)\]?", (ROOT / "CHANGELOG.md").read_text(), re.M)
     assert newest and newest[1] == VERSION
+
+
+def test_pages_name_packages_of_it():
+    for page in (ROOT / "README.md", ROOT / "docs/packages.md"):
+        named = re.findall(r"\bhearth[-_](\d+\.\d+\.\d+)[-_]", page.read_text())
+        assert named and set(named) == {VERSION}, page
