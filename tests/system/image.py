@@ -109,9 +109,9 @@ def payload():
     folder = FOLDER / "payload"
     shutil.rmtree(folder, ignore_errors=True)
     tree = folder / "tree"
-    listed = call("git", "-C", ROOT, "ls-files", "-z", "--", ".", ":!tests", ":!docs")
+    listed = call("git", "-C", ROOT, "ls-files", "-z", "--", ".", ":!tests")
     for name in filter(None, listed.split("\0")):
-        copy(ROOT / name, tree / name)
+        copy(ROOT / name, tree / name, follow_symlinks=False)
     build = folder / "build"
     for file in [*BUILD.rglob("cmake_install.cmake"), *(BUILD / "bin").iterdir()]:
         copy(file, build / file.relative_to(BUILD))
@@ -128,6 +128,6 @@ def payload():
     return FOLDER / "payload.ext4"
 
 
-def copy(file, to):
+def copy(file, to, **options):
     to.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(file, to)
+    shutil.copy(file, to, **options)

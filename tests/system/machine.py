@@ -156,8 +156,14 @@ class Machine:
         assert message["boot"] != self.boot
         self.boot = message["boot"]
 
-    def is_asleep(self):
-        return self.command("query-status")["status"] == "suspended"
+    def sleep_and_wake(self, limit_s=180.0):
+        """Suspends to RAM, as closing a lid does, and wakes the machine up when it is asleep."""
+        self.must("systemctl suspend")
+        deadline = time.monotonic() + limit_s
+        while self.command("query-status")["status"] != "suspended":
+            assert time.monotonic() < deadline, self.must("journalctl -b -n 30 --no-pager")
+            time.sleep(0.1)
+        self.command("system_wakeup")
 
     def note(self, text, details=""):
         """A line of the log, with what belongs to it indented."""

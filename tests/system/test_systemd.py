@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from image import ROOT
+from image import BUILD, ROOT, torch_version
 
 import world
 
@@ -165,6 +165,31 @@ def test_a_broker_that_hangs_is_replaced_by_the_watchdog(service):
     )
 
 
+def test_drained_it_takes_no_requests_until_it_is_told_to(service):
+    caption(service)
+    service.must("hearth drain --timeout 60")
+    service.until("systemctl show hearthd -p StatusText --value | grep ^drained", "the status")
+    service.must("hearth resume")
+    caption(service)
+    service.note("hearth drain, then hearth resume, as root; the next caption came")
+    denied = service.run("hearth drain", "alice")
+    assert denied.code == 4
+    service.note("hearth drain as alice", denied.output)
+
+
+def test_models_leave_before_the_machine_sleeps_and_requests_go_on_after_it(service):
+    caption(service)
+    broker, engine = main_pid(service), worker_pid(service)
+    service.sleep_and_wake()
+    service.until(READY, "a ready engine after the sleep")
+    caption(service)
+    assert main_pid(service) == broker
+    assert worker_pid(service) != engine
+    said = service.must("journalctl -u hearth-sleep -u systemd-suspend -o cat --no-pager")
+    service.note("systemctl suspend (ACPI S3), woken up from outside", said)
+    assert service.must("systemctl --failed --no-legend") == ""
+
+
 def test_boots_again_with_the_service_and_is_clean_in_between(service):
     service.must("systemctl stop hearthd.service")
     assert service.show("hearthd", "Result")["Result"] == "success"
@@ -172,6 +197,27 @@ def test_boots_again_with_the_service_and_is_clean_in_between(service):
     service.until("systemctl is-active hearthd.service", "the service after a boot")
     caption(service)
     service.note("rebooted; the service came by itself, and the next caption came")
+
+
+def test_a_user_has_a_service_of_his_own_without_root(service, tree):
+    own = "XDG_RUNTIME_DIR=/run/user/$(id -u)"
+    service.must("loginctl enable-linger mallory")
+    service.until("test -S /run/user/$(id -u mallory)/systemd/private", "the user's manager")
+    libtorch = ".local/share/hearth/torch"
+    service.must(
+        f"cd && mkdir -p {libtorch} && ln -s /payload/site {libtorch}/{torch_version()}", "mallory"
+    )
+    install = f"{own} HEARTH_INSTALL_WAIT_S=200 {tree}/systemd/install --user --build {BUILD}"
+    service.note("systemd/install --user, as mallory", service.must(install, "mallory"))
+    asked = f"{own} ~/.local/bin/hearth caption /payload/picture-26.png --prompt '{world.PROMPT}'"
+    text = service.must(asked, "mallory")
+    assert text == world.caption(world.draw(26)[1])
+    service.note("hearth caption, as mallory", text)
+    service.must("pkill -KILL -u mallory -x hearthd")
+    assert service.must(asked, "mallory") == text
+    service.note("SIGKILL of that broker; the next caption came")
+    text = service.must(f"{own} {tree}/systemd/uninstall --user", "mallory")
+    service.note("systemd/uninstall --user", text)
 
 
 def test_uninstalling_leaves_nothing_that_starts(service, tree):

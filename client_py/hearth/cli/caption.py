@@ -93,7 +93,8 @@ def run(options: argparse.Namespace) -> int:
 def _print_json(path: str, reply: Reply) -> None:
     fields: dict[str, Any] = {"picture": path, **reply._asdict()}
     fields["receipt"] = reply.receipt.to_fields()
-    print(json.dumps(fields, ensure_ascii=False), flush=True)
+    text = json.dumps(fields, ensure_ascii=False, default=messages.Struct.to_fields)
+    print(text, flush=True)
 
 
 def _print_words(heading: str, stream: client.Stream) -> None:

@@ -23,14 +23,17 @@ def main():
 def answer(request):
     """Runs request["command"] in a shell, as request["user"]; its output, both streams together."""
     words = ["/bin/sh", "-c", request["command"]]
+    home = "/root"
     if request["user"] != "root":
         words = ["/sbin/runuser", "-u", request["user"], "--", *words]
+        home = f"/home/{request['user']}"
     process = subprocess.Popen(
         words,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        env={**os.environ, "HOME": home, "LANG": "C.UTF-8"},
     )
     try:
         output, _ = process.communicate(timeout=request["limit_s"])
