@@ -78,6 +78,9 @@ def test_an_index_takes_its_metadata(made: Made):
 def test_comfyui_reads_the_same_of_the_pack_as_pip_of_the_package(made: Made):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["tool"]["comfy"].keys() >= {"PublisherId", "DisplayName"}
+    # One that ComfyUI does not know would make it forget the others.
+    environments = [c for c in project["project"]["classifiers"] if c.startswith("Environment ::")]
+    assert environments == ["Environment :: GPU :: NVIDIA CUDA"]
     required = (ROOT / "requirements.txt").read_text().split()
     assert required == project["project"]["dependencies"]
     assert not (ROOT / "client_py/pyproject.toml").exists(), "two places would differ one day"
