@@ -24,7 +24,6 @@ def guest(tmp_path_factory):
         yield running
     finally:
         running.end()
-        (image.FOLDER / "run.txt").write_text("\n".join(running.log) + "\n")
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ class Machine:
 
     def __init__(self, folder):
         self.folder = folder
-        self.log = []
+        self.log = (image.FOLDER / "run.txt").open("w")
         self.began = time.monotonic()
         debian, payload = image.debian(), image.payload()
         self.has_kvm = has_kvm(debian)
@@ -105,6 +105,7 @@ class Machine:
     def end(self):
         self.qemu.kill()
         self.qemu.wait()
+        self.log.close()
 
     def command(self, name):
         """A command to qemu itself; events before its answer are passed over."""
@@ -167,5 +168,6 @@ class Machine:
 
     def note(self, text, details=""):
         """A line of the log, with what belongs to it indented."""
-        self.log.append(f"[{time.monotonic() - self.began:6.1f} s] {text}")
-        self.log += [f"             {line}" for line in details.strip().splitlines()]
+        lines = [f"[{time.monotonic() - self.began:6.1f} s] {text}"]
+        lines += [f"             {line}" for line in details.strip().splitlines()]
+        print(*lines, sep="\n", file=self.log, flush=True)
