@@ -46,6 +46,9 @@ def test_installing_twice_is_installing_once_and_uninstalling_leaves_the_users_o
     assert install(home, "--user").returncode == 0
     assert home.files() == files
     home.told()
+    python = home.home / ".local/share/hearth/python/hearth/__pycache__"
+    python.mkdir(parents=True, exist_ok=True)
+    (python / "client.pyc").write_text("")
     for _ in range(2):
         done = home.run("uninstall", "--user")
         assert done.returncode == 0, done.stderr
@@ -61,6 +64,7 @@ def test_an_engine_that_cannot_start_is_said_with_its_reason(home):
     done = install(home, "--user")
     assert done.returncode == 1
     assert "libtorch 2.11.0 is not here" in done.stderr
+    assert f"{home.home}/.local/bin/hearth setup" in done.stderr
 
 
 def test_without_a_service_manager_the_rest_is_named(home):
