@@ -240,6 +240,7 @@ DEFAULTS = {
     messages.Release: replies(messages.Released()),
     messages.Ping: replies(messages.Pong()),
     messages.ListModels: replies(messages.ModelList(models=[])),
+    messages.ListJobs: replies(messages.JobList()),
     messages.PlanLoad: lambda peer, frame, plan: peer.send(
         messages.LoadPlan(
             model=plan.model,

@@ -69,7 +69,7 @@ def test_ps_shows_what_is_in_memory_and_when_it_leaves(service, command):
     code, out, _ = command("ps", "--socket", service.path)
     assert code == 0
     assert "Qwen3-VL-8B hot int8 9.0 GiB 4.0 s 9 min 2" in lines_of(out)
-    assert "ember hot pinned 0 (public)" in lines_of(out)
+    assert "ember hot pinned 0, public" in lines_of(out)
     assert "Other" not in out
     assert "Other" in command("ps", "--all", "--socket", service.path)[1]
     service.on[messages.ListModels] = replies(messages.ModelList(models=ENTRIES[2:]))

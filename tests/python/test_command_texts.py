@@ -104,8 +104,12 @@ def test_fish_offers_what_fits(nodes, environment, tmp_path):
         pytest.skip("no fish here")
     script = tmp_path / "hearth.fish"
     script.write_text(shells.fish(nodes))
-    for line, word in (("hearth st", "status"), ("hearth load --dr", "--dry-run"),
-                       ("hearth load --dtype in", "int8"), ("hearth jobs ca", "cancel")):  # fmt: skip
+    for line, word in (
+        ("hearth st", "status"),
+        ("hearth load --dr", "--dry-run"),
+        ("hearth load --dtype in", "int8"),
+        ("hearth jobs ca", "cancel"),
+    ):
         program = f"source {script}; complete -C '{line}'"
         done = subprocess.run(
             ["fish", "--no-config", "-c", program], capture_output=True, text=True, env=environment

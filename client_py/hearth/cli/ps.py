@@ -45,9 +45,9 @@ def models_table(
     """One line a model; in full also its id, its family and how often it was loaded."""
     more = ["ID", "FAMILY", ">LOADS"] if in_full else []
     made = table(
-        title, "NAME", *more, "STATE", "PRECISION", ">MEMORY", ">WARM", ">IDLE", ">LEAVES IN",
-        ">HELD BY",
-    )  # fmt: skip
+        title, "NAME", *more, "STATE", "TYPE", ">MEMORY", ">WARM", ">IDLE", ">LEAVES", ">HELD BY"
+    )
+    made.padding = (0, 1, 0, 0)  # names need the room
     for column in made.columns[1:]:
         column.no_wrap = True
     names = names_of(models)
@@ -61,7 +61,7 @@ def models_table(
             size(model.image_bytes) if model.image_bytes else "",
             duration(model.idle_ms) if model.idle_ms and model.state == "hot" else "",
             leaves_text(model),
-            f"{model.holders}{' (public)' if model.is_public else ''}",
+            f"{model.holders}, public" if model.is_public else str(model.holders),
         )
     return made
 
