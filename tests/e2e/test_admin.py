@@ -13,6 +13,7 @@ from hearth import errors
 
 GIB = 1 << 30
 NOBODY = 65_534
+ADMIN_GROUP = 4242
 CLIENTS = 4
 
 
@@ -142,8 +143,21 @@ def test_a_pinned_model_stays_while_others_take_turns(start_daemon, fake_model):
         assert {entry.state for entry in client.models()} <= {"cold", "warm"}
 
 
+def test_an_idle_model_leaves_by_itself_and_returns_when_it_is_wanted(start_daemon, model):
+    daemon = start_daemon("--keep-alive", "300ms")
+    with daemon.connect() as client:
+        offered = client.offer_model(model)
+        words = "!wait 5 !count 150"
+        assert client.generate(offered, ask(words)).text.endswith(" 150"), "work is no idleness"
+        wait_until(lambda: client.models()[0].state != "hot", what="the end of an idle model")
+        assert client.generate(offered, ask("again")).text == "again"
+        entry = client.models()[0]
+        assert entry.loads == 2 and entry.leaves_in_ms <= 300
+
+
 def test_another_programs_job_is_seen_and_ended(daemon, model, ledger):
     with daemon.connect() as owner, daemon.connect() as other:
+        assert other.status().log == str(daemon.log)
         offered = owner.offer_model(model)
         stream = owner.generate(offered, ask("!wait 20 !count 2000"), True, max_tokens=4000)
         next(stream)
@@ -163,13 +177,13 @@ def test_another_programs_job_is_seen_and_ended(daemon, model, ledger):
         assert len(other.status().clients) == 2
 
 
-def as_nobody(act):
-    """What act() returns, as words, in a process of a user without any rights."""
+def as_nobody(act, groups=()):
+    """What act() returns, as words, in a process of a user who is a member of these groups."""
     said, say = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.setgroups([])
+            os.setgroups(groups)
             os.setresgid(NOBODY, NOBODY, NOBODY)
             os.setresuid(NOBODY, NOBODY, NOBODY)
             os.write(say, repr(act()).encode())
@@ -186,10 +200,10 @@ def as_nobody(act):
 
 @pytest.fixture
 def public():
-    """A service that everybody may use, but only its own user may administer."""
+    """A service that everybody may use, but only its own user and group 4242 may administer."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
-    daemon = Daemon(folder).start()
+    daemon = Daemon(folder, "--admin-group", str(ADMIN_GROUP)).start()
     daemon.socket.chmod(0o666)
     yield daemon
     try:
@@ -234,3 +248,16 @@ def test_another_user_may_ask_but_not_administer(public, model):
         stream.cancel()
         for _ in stream:
             pass
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_members_of_the_admin_group_administer(public):
+    def act():
+        with public.connect() as client:
+            assert client.status().may_administer
+            client.drain(1)
+            mode = client.status().mode
+            client.resume()
+            return mode, client.status().mode
+
+    assert as_nobody(act, [7, ADMIN_GROUP]) == repr(("drained", "serving"))
