@@ -19,10 +19,17 @@ if(CPACK_GENERATOR STREQUAL "DEB")
   file(CHMOD ${usr}/bin/hearth PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ
        GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
   # As Debian names and packs it.
-  execute_process(COMMAND gzip -9n ${usr}/share/doc/hearth/CHANGELOG.md COMMAND_ERROR_IS_FATAL ANY)
-  file(RENAME ${usr}/share/doc/hearth/CHANGELOG.md.gz ${usr}/share/doc/hearth/changelog.gz)
+  string(TIMESTAMP now "%a, %d %b %Y %H:%M:%S +0000" UTC)
+  file(WRITE ${usr}/share/doc/hearth/changelog
+"hearth (${CPACK_PACKAGE_VERSION}) unstable; urgency=medium
+
+  * /usr/share/doc/hearth/CHANGELOG.md.gz has what changed.
+
+ -- ${CPACK_PACKAGE_CONTACT}  ${now}
+")
   file(GLOB pages ${usr}/share/man/man*/*)
-  foreach(page IN LISTS pages)
+  foreach(page IN LISTS pages ITEMS ${usr}/share/doc/hearth/CHANGELOG.md
+                                    ${usr}/share/doc/hearth/changelog)
     execute_process(COMMAND gzip -9n ${page} COMMAND_ERROR_IS_FATAL ANY)
   endforeach()
 else()

@@ -44,6 +44,7 @@ def test_it_has_the_service_the_engine_the_command_the_units_and_their_papers(un
         "share/hearth/python/hearth/locales/en/nodeDefs.json",
         "share/hearth/python/hearth/libtorch/wheels.json",
         "share/doc/hearth/copyright",
+        "share/doc/hearth/CHANGELOG.md.gz",
         "share/doc/hearth/changelog.gz",
         "share/doc/hearth/SECURITY.md",
         "share/doc/hearth/examples/hearth.toml",
