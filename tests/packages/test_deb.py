@@ -50,6 +50,8 @@ def test_it_has_the_service_the_engine_the_command_the_units_and_their_papers(un
         "share/doc/hearth/examples/hearth.toml",
         "share/man/man1/hearth.1.gz",
         "share/man/man1/hearth-setup.1.gz",
+        "share/man/man8/hearthd.8.gz",
+        "share/man/man8/hearth-worker.8.gz",
         "share/bash-completion/completions/hearth",
         "share/zsh/vendor-completions/_hearth",
         "share/fish/vendor_completions.d/hearth.fish",
