@@ -97,7 +97,7 @@ def test_from_installing_to_a_caption_to_nothing_left(root: DebianRoot, mirror, 
     assert before - root.files() == set()
 
 
-# In a chroot there is no service manager. This one knows one service and writes down what it is told.
+# A chroot has no service manager. This one knows one service and writes down what it is told.
 MANAGER = """#!/bin/sh
 echo "$*" >> /run/told
 case "$*" in
