@@ -48,6 +48,12 @@ def test_what_is_done_is_one_message_and_its_text(service, command, words, messa
     assert (code, err) == (4, "hearth: No.\nAsk root.\n")
 
 
+def knowing(models):
+    return messages.StatusReport(
+        server="h", boot_id="b", uptime_ms=1, worker_state="ready", models=models
+    )
+
+
 def lines_of(out):
     return [" ".join(line.split()) for line in out.splitlines()]
 
@@ -65,14 +71,14 @@ def test_jobs_are_listed_running_first(service, command):
 
 
 def test_ps_shows_what_is_in_memory_and_when_it_leaves(service, command):
-    service.on[messages.ListModels] = replies(messages.ModelList(models=ENTRIES))
+    service.on[messages.Status] = replies(knowing(ENTRIES))
     code, out, _ = command("ps", "--socket", service.path)
     assert code == 0
     assert "Qwen3-VL-8B hot int8 9.0 GiB 4.0 s 9 min 2" in lines_of(out)
     assert "ember hot pinned 0, public" in lines_of(out)
     assert "Other" not in out
     assert "Other" in command("ps", "--all", "--socket", service.path)[1]
-    service.on[messages.ListModels] = replies(messages.ModelList(models=ENTRIES[2:]))
+    service.on[messages.Status] = replies(knowing(ENTRIES[2:]))
     assert "1 are known" in command("ps", "--socket", service.path)[1]
 
 
@@ -162,7 +168,7 @@ def test_unloading_waits_only_when_asked_to(service, command):
 def test_unloading_all_waits_for_those_at_work(service, command):
     code, out, _ = command("unload", "--all", "--socket", service.path)
     assert code == 0 and "5.0 GiB given back" in out
-    service.on[messages.ListModels] = replies(messages.ModelList(models=ENTRIES))
+    service.on[messages.Status] = replies(knowing(ENTRIES))
     service.on[messages.EvictModel] = Leaves(0)
     _, out, _ = command("unload", "--all", "--wait", "--socket", service.path)
     assert "6.0 GiB given back (another, ember)" in out

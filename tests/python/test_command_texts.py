@@ -37,11 +37,10 @@ def environment(service, tmp_path):
     job = messages.JobEntry(job=17, kind="generate", state="running")
     models = [messages.ModelEntry(model=n, name=n, state="hot") for n in ("ember", "Qwen3-VL-8B")]
     service.on[messages.ListJobs] = replies(messages.JobList(jobs=[job]))
-    service.on[messages.ListModels] = replies(messages.ModelList(models=models))
     service.on[messages.Status] = replies(
         messages.StatusReport(
             server="h", boot_id="b", uptime_ms=1, worker_state="ready",
-            clients=[messages.ClientEntry(connection=4)],
+            clients=[messages.ClientEntry(connection=4)], models=models,
         )
     )  # fmt: skip
     program = tmp_path / "bin" / "hearth"

@@ -46,7 +46,7 @@ def _names(kind: str, socket: str | None) -> list[str]:
 
     with client.connect(socket, timeout=0.2) as service:
         if kind == "models":
-            return [model.name for model in service.models()]
+            return [model.name for model in service.status().models]
         if kind == "jobs":
             return [str(job.job) for job in service.jobs()]
         if kind == "clients":

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """One listing."""
     with client.connect(options.socket) as service:
-        models = service.models()
+        models = service.status().models  # list_models names only what this connection may use
     shown = [model for model in models if options.all or model.state != "cold"]
     if options.json:
         print_json({"models": [model.to_fields() for model in shown]})

@@ -142,7 +142,8 @@ class _Test:
 def _start(program: Path, socket: str, log: Path) -> subprocess.Popen[bytes]:
     """On the processor, with nobody's settings."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HEARTH_")}
-    environment["XDG_CACHE_HOME"] = environment["XDG_CONFIG_HOME"] = os.path.dirname(socket)
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CONFIGURATION_DIRECTORY"):
+        environment[name] = os.path.dirname(socket)
     with log.open("wb") as out:
         return subprocess.Popen(
             [str(program), "--socket", socket, "--device", "cpu"],

@@ -46,7 +46,7 @@ def leave_all(service: client.Client, limit_s: float) -> messages.MemoryFreed:
     """All idle ones; with a limit, then each that was at work."""
     freed = service.free_memory()
     if limit_s and freed.resident_bytes:
-        for model in service.models():
+        for model in service.status().models:
             if model.state == "hot" and not model.pinned:
                 more = leave(service, model.model, "cold", limit_s)
                 freed.freed_bytes += more.freed_bytes

@@ -38,6 +38,8 @@ def check_pidfd(machine: Machine, seen: Seen) -> Finding:
 
 def check_memlock(machine: Machine, seen: Seen) -> Finding:
     """What the engine may lock: warm models and staging rest in pinned memory."""
+    if not seen.gpus:
+        return Finding(SKIPPED, "no GPU to pin memory for")
     pid = seen.report.worker_pid if seen.report else 0
     limits = machine.read(f"/proc/{pid}/limits") if pid else None
     found = re.search(r"^Max locked memory\s+(\S+)", limits or "", re.M)
