@@ -44,6 +44,12 @@ TEST_F(RightsTest, RootTheServicesUserAndWhomTheSettingsNameAreAdministrators) {
   EXPECT_FALSE(may_administer(1000, {1000, 78, 0}));
 }
 
+TEST_F(RightsTest, AGroupHasToBeNamed) {
+  make_broker(Config{});
+  EXPECT_FALSE(may_administer(1000, {0, 77}));
+  EXPECT_FALSE(may_administer(1234));
+}
+
 TEST_F(RightsTest, APeerWhomTheKernelDoesNotKnowIsNobody) {
   FakeClient unknown;
   unknown.id = broker->connect(unknown, Peer{});
