@@ -61,6 +61,13 @@ class _Steps(Caller):
             before = page.requests[-1].request
         return records
 
+    def _show_config(self) -> Steps[messages.ConfigList]:
+        return (yield from self._ask(messages.ShowConfig(), messages.ConfigList))
+
+    def _reload_config(self, apply: bool) -> Steps[messages.ConfigReport]:
+        asked = messages.ReloadConfig(apply=apply)
+        return (yield from self._ask(asked, messages.ConfigReport))
+
     def _metrics(self) -> Steps[str]:
         return (yield from self._ask(messages.Metrics(), messages.MetricsText)).text
 
@@ -136,6 +143,17 @@ class AdminCalls(_Steps):
         their user. before: only those with a smaller number, which is `request` of a record."""
         return self._run(self._list_requests(limit, before))
 
+    def show_config(self) -> messages.ConfigList:
+        """The settings that count, each with where it was said, and the files that were read
+        (docs/config.md)."""
+        return self._run(self._show_config())
+
+    def reload_config(self, apply: bool = True) -> messages.ConfigReport:
+        """Administrators: has the service read its configuration again. What takes effect live
+        counts from here on or, if anything is wrong, nothing: then `problems` says what.
+        apply: False only says what would change."""
+        return self._run(self._reload_config(apply))
+
     def metrics(self) -> str:
         """The service's metrics, in Prometheus' text format (docs/metrics.md)."""
         return self._run(self._metrics())
@@ -200,6 +218,14 @@ class AsyncAdminCalls(_Steps):
     async def requests(self, limit: int = _PAGE, before: int = 0) -> list[messages.RequestRecord]:
         """As Client.requests()."""
         return await self._run(self._list_requests(limit, before))
+
+    async def show_config(self) -> messages.ConfigList:
+        """As Client.show_config()."""
+        return await self._run(self._show_config())
+
+    async def reload_config(self, apply: bool = True) -> messages.ConfigReport:
+        """As Client.reload_config()."""
+        return await self._run(self._reload_config(apply))
 
     async def metrics(self) -> str:
         """As Client.metrics()."""

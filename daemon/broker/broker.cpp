@@ -11,6 +11,7 @@
 #include "daemon/broker/idle.h"
 #include "daemon/broker/keys.h"
 #include "daemon/broker/places.h"
+#include "daemon/broker/reload.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
@@ -171,6 +172,7 @@ void Broker::tick() {
   keys_tick(core_);
   places_tick(core_);
   idle_tick(core_);
+  reload_tick(core_);
   heartbeats_tick();
   settle();
 }
@@ -205,6 +207,10 @@ void Broker::stop(const std::string& reason) {
   for (auto& [id, client] : core_.clients)
     if (client.greeted) client.port->send(make_frame(0, core_.goaway()));
   stop_tick();
+}
+
+void Broker::reload() {
+  if (!core_.stopping) reload_soon(core_);
 }
 
 std::string Broker::status_line() const {

@@ -39,6 +39,8 @@ class Broker {
   // Says goodbye to the clients and lets open requests end; is_stopped() soon after.
   void stop(const std::string& reason);
   bool is_stopped() const { return core_.stopped; }
+  // Reads the configuration again, soon; the log says what came of it.
+  void reload();
   // What the service does, in one line for people.
   std::string status_line() const;
 

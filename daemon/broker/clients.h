@@ -22,7 +22,7 @@ struct Caller {
 };
 
 // kDuty: it waits for the service itself, to be drained or suspended.
-enum class RequestKind { kArena, kOffer, kLoad, kUnload, kFree, kCount, kJob, kDuty };
+enum class RequestKind { kArena, kOffer, kLoad, kUnload, kFree, kCount, kJob, kDuty, kReload };
 
 struct OpenRequest {
   RequestKind kind = RequestKind::kJob;

@@ -58,6 +58,14 @@ struct CountCall {
   bool is_orphan = false;  // nobody wants the answer, but the worker is at it: its user still pays
 };
 
+// The configuration is being read again, off the loop.
+struct Reload {
+  Caller caller;  // of no connection: asked for by a signal
+  OffLoop::Ticket ticket = 0;
+  TimePoint deadline;
+  bool apply = true;
+};
+
 struct Core {
  private:
   Config config_;
@@ -102,7 +110,9 @@ struct Core {
   TokenRate tokens;
   Draining draining;
   Suspension suspension;
-  bool stop_wanted = false;  // an administrator's drain is done, and the service shall end
+  std::optional<Reload> reload;
+  bool reload_again = false;  // asked for by a signal meanwhile
+  bool stop_wanted = false;   // an administrator's drain is done, and the service shall end
   bool stopping = false;
   bool stopped = false;
   std::string stop_reason;

@@ -80,7 +80,7 @@ std::string escaped(std::string_view text) {
 // Of texts there is nothing to say.
 std::string kind_of(const Row& row) {
   if (row.type == Type::kText) return "";
-  std::string kind = first_upper(expected(row));
+  std::string kind = ' ' + first_upper(expected(row));
   if (const std::string range = range_text(row); !range.empty()) kind += ", " + range;
   return kind + ".";
 }
@@ -137,8 +137,7 @@ std::string example_of(const Section& section) {
   std::string text = '\n' + commented(section.help) + fmt::format("#[{}]\n", name);
   for (const Row& row : kTable) {
     if (section_of(row.key) != section.name) continue;
-    const std::string kind = kind_of(row);
-    text += commented(fmt::format("{}{}{}", row.help, kind.empty() ? "" : " ", kind));
+    text += commented(fmt::format("{}{}", row.help, kind_of(row)));
     const std::string usual = is_one_of_many ? "…" : to_toml(row, usual_value(row));
     text += fmt::format("#{} = {}\n", name_of(row.key), usual);
   }

@@ -30,9 +30,10 @@ constexpr std::string_view kPrefix = "HEARTH_";
 std::optional<std::string> read_file(const std::string& path, bool must_exist,
                                      std::vector<Problem>& problems) {
   const auto refuse = [&](const std::string& what) {
-    problems.push_back({path, what});
+    problems.push_back({is_printable(path) ? path : "a file", what});
     return std::nullopt;
   };
+  if (!is_printable(path)) return refuse("its path cannot be printed, or is not UTF-8");
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file && !must_exist && (errno == ENOENT || errno == ENOTDIR)) return std::nullopt;
   if (!file) return refuse(fmt::format("cannot be read: {}", std::strerror(errno)));

@@ -14,6 +14,7 @@ namespace hearth::config {
 namespace {
 
 constexpr std::size_t kLongestName = 128;
+constexpr std::int64_t kLargestUser = 0xfffffffell;
 
 using Path = std::vector<std::string>;
 
@@ -61,8 +62,7 @@ std::string name_of_type(const toml::node& node) {
 
 class Reader {
  public:
-  Reader(const std::string& file, Settings& settings, std::vector<Problem>& problems)
-      : file_(file), settings_(settings), problems_(problems) {}
+  Reader(const std::string& file, Settings& settings) : file_(file), settings_(settings) {}
 
   void read(const toml::table& table) {
     for (const auto& [key, node] : table) {
@@ -70,6 +70,15 @@ class Reader {
       read_entry(key, node);
       path_.pop_back();
     }
+  }
+
+  // In the order of the file, which is not that of toml++'s tables.
+  void report_to(std::vector<Problem>& problems) {
+    std::stable_sort(found_.begin(), found_.end(),
+                     [](const Found& a, const Found& b) { return a.at < b.at; });
+    for (Found& each : found_)
+      problems.push_back(
+          {fmt::format("{}:{}:{}", file_, each.at.line, each.at.column), std::move(each.what)});
   }
 
  private:
@@ -129,13 +138,17 @@ class Reader {
   }
 
   void report(const toml::source_region& at, std::string what) {
-    problems_.push_back(
-        {fmt::format("{}:{}:{}", file_, at.begin.line, at.begin.column), std::move(what)});
+    found_.push_back({at.begin, std::move(what)});
   }
+
+  struct Found {
+    toml::source_position at;
+    std::string what;
+  };
 
   const std::string& file_;
   Settings& settings_;
-  std::vector<Problem>& problems_;
+  std::vector<Found> found_;
   Path path_;
 };
 
@@ -148,13 +161,13 @@ std::string text_of(const Problem& problem) {
 std::string fault_of_instance(const Row& row, std::string_view name) {
   if (row.key.starts_with("quota.uid.")) {
     const auto user = read_integer(name);
-    return user && *user >= 0 && *user < 0xffffffffll ? "" : "a user id is a number such as 1001";
+    const bool is_user =
+        user && *user >= 0 && *user <= kLargestUser && std::to_string(*user) == name;
+    return is_user ? "" : "a user id is a number such as 1001";
   }
-  const bool printable = std::none_of(name.begin(), name.end(), [](char letter) {
-    return static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f || letter == '=';
-  });
-  if (name.empty() || name.size() > kLongestName || !printable)
-    return fmt::format("a model's name has 1 to {} bytes and no = in it", kLongestName);
+  if (name.empty() || name.size() > kLongestName || name.find('=') != name.npos ||
+      !is_printable(name))
+    return fmt::format("a model's name has 1 to {} printable bytes and no = in it", kLongestName);
   return "";
 }
 
@@ -184,7 +197,9 @@ void read_toml(std::string_view text, const std::string& file, Settings& setting
                         fmt::format("this is not TOML: {}", parsed.error().description())});
     return;
   }
-  Reader(file, settings, problems).read(parsed.table());
+  Reader reader(file, settings);
+  reader.read(parsed.table());
+  reader.report_to(problems);
 }
 
 }  // namespace hearth::config

@@ -26,23 +26,23 @@ bool is_number(Type type) {
   return type == Type::kInteger || type == Type::kSize || type == Type::kDuration;
 }
 
-// Whether it can be shown and sent: whole UTF-8 without control characters.
-bool is_printable(std::string_view text) {
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[at]);
-    const std::size_t more = lead < 0x80   ? 0
-                             : lead < 0xc2 ? 4
-                             : lead < 0xe0 ? 1
-                             : lead < 0xf0 ? 2
-                                           : 3;
-    if (lead < 0x20 || lead == 0x7f || lead > 0xf4 || more == 4) return false;
-    if (text.size() - at <= more) return false;
-    for (std::size_t i = 1; i <= more; ++i)
-      if ((static_cast<unsigned char>(text[at + i]) & 0xc0) != 0x80) return false;
-    at += more + 1;
-  }
-  return true;
+// Bytes of the character that begins here; 0: none does.
+std::size_t character_at(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return lead < 0x20 || lead == 0x7f ? 0 : 1;
+  const std::size_t size = lead < 0xc2   ? 0
+                           : lead < 0xe0 ? 2
+                           : lead < 0xf0 ? 3
+                           : lead < 0xf5 ? 4
+                                         : 0;
+  if (size == 0 || text.size() < size) return 0;
+  // Overlong forms, surrogates, and what is beyond Unicode.
+  if ((lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) > 0x9f)) return 0;
+  if ((lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) > 0x8f)) return 0;
+  for (std::size_t i = 1; i < size; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  return size;
 }
 
 std::string shown(std::string_view text) {
@@ -74,17 +74,12 @@ ValueOrFault read_flag(const Row& row, std::string_view text) {
   return not_of_type(row, text);
 }
 
+// Of what is printable.
 std::string quoted(std::string_view text) {
   std::string out = "\"";
   for (const char letter : text) {
-    if (letter == '"' || letter == '\\') {
-      out += '\\';
-      out += letter;
-    } else if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(letter));
-    } else {
-      out += letter;
-    }
+    if (letter == '"' || letter == '\\') out += '\\';
+    out += letter;
   }
   return out + '"';
 }
@@ -117,6 +112,15 @@ std::string fault_of(const Users& users) {
 }
 
 }  // namespace
+
+bool is_printable(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t size = character_at(text);
+    if (size == 0) return false;
+    text.remove_prefix(size);
+  }
+  return true;
+}
 
 std::vector<std::string_view> choices_of(const Row& row) {
   std::vector<std::string_view> words;

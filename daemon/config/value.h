@@ -44,6 +44,9 @@ Value usual_value(const Row& row);
 // As it stands in a TOML file behind the "=".
 std::string to_toml(const Row& row, const Value& value);
 
+// Whether it can be shown and sent: whole UTF-8 without control characters.
+bool is_printable(std::string_view text);
+
 // The words of a row's `choices`.
 std::vector<std::string_view> choices_of(const Row& row);
 

@@ -35,6 +35,10 @@ void start(std::string_view program, Level level) {
   spdlog::set_default_logger(std::move(logger));
 }
 
+void set_level(Level level) {
+  spdlog::default_logger_raw()->set_level(to_spdlog(level));
+}
+
 void write(Level level, std::string_view line) {
   spdlog::default_logger_raw()->log(to_spdlog(level), line);
 }

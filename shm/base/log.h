@@ -13,6 +13,8 @@ enum class Level { kDebug, kInfo, kWarning, kError };
 
 // Sends everything from `level` up to standard error, each line marked with `program`.
 void start(std::string_view program, Level level);
+// Another level from here on. Any thread.
+void set_level(Level level);
 void write(Level level, std::string_view line);
 bool enabled(Level level);
 

@@ -47,6 +47,7 @@ COMMANDS = {
     "drain": Command("service", "Take no new requests and let the open ones end."),
     "suspend": Command("service", "Release the device before the machine sleeps."),
     "resume": Command("service", "Take requests again after drain or suspend."),
+    "config": Command("service", "Show, check and reload the service's settings."),
     "install-nodes": Command("setup", "Put hearth's nodes into a ComfyUI, or take them out."),
     "migrate": Command("setup", "Rewrite a workflow of another pack's Qwen nodes for hearth's."),
     "completion": Command("setup", "Print the completions of a shell."),

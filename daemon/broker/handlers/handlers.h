@@ -28,6 +28,8 @@ void handle(Core&, Client&, Request, const contract::Release&);
 void handle(Core&, Client&, Request, contract::Generate);
 void handle(Core&, Client&, Request, contract::Encode);
 void handle(Core&, Client&, Request, contract::CountTokens);
+void handle(Core&, Client&, Request, const contract::ShowConfig&);
+void handle(Core&, Client&, Request, const contract::ReloadConfig&);
 void handle(Core&, Client&, Request, const contract::ListJobs&);
 void handle(Core&, Client&, Request, const contract::CancelJob&);
 void handle(Core&, Client&, Request, const contract::KickClient&);

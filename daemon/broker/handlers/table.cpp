@@ -67,6 +67,8 @@ constexpr std::array kRows = {
     row<contract::Suspend>(Opens::kUpkeep),
     row<contract::Resume>(Opens::kUpkeep),
     row<contract::ClearQuarantine>(Opens::kNothing),
+    row<contract::ShowConfig>(Opens::kNothing),
+    row<contract::ReloadConfig>(Opens::kUpkeep),
 };
 
 const Row* find_row(std::uint8_t type) {

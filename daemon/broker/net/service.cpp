@@ -59,7 +59,8 @@ class Service {
         worker_(loop_, options_.worker),
         broker_(options_.config, {worker_, timer_, off_loop_}),
         acceptor_(loop_, asio::local::stream_protocol(), listener_.release()),
-        signals_(loop_, SIGTERM, SIGINT) {
+        signals_(loop_, SIGTERM, SIGINT),
+        hangups_(loop_, SIGHUP) {
     acceptor_.native_non_blocking(true);
     worker_.report_to(broker_);
     timer_.call([this] { broker_.tick(); });
@@ -77,6 +78,7 @@ class Service {
   asio::awaitable<void> stop();
   asio::awaitable<void> keep_told();
   asio::awaitable<void> pause(std::chrono::milliseconds time);
+  void await_hangup();
   void announce(const contract::WorkerReady& engine);
   bool is_any_open() const;
 
@@ -89,6 +91,7 @@ class Service {
   Broker broker_;
   asio::local::stream_protocol::acceptor acceptor_;
   asio::signal_set signals_;
+  asio::signal_set hangups_;
   std::list<std::weak_ptr<Session>> sessions_;
   service::Notifier notifier_;
   bool announced_ = false;
@@ -105,10 +108,20 @@ Result<void> Service::run() {
     asio::co_spawn(loop_, stop(), asio::detached);
     signals_.async_wait([this](SystemError, int) { loop_.stop(); });  // asked again: at once
   });
+  await_hangup();
   notifier_.ready(broker_.status_line());
   if (notifier_.is_heard()) asio::co_spawn(loop_, keep_told(), asio::detached);
   loop_.run();
   return {};
+}
+
+// SIGHUP asks for the configuration to be read again.
+void Service::await_hangup() {
+  hangups_.async_wait([this](SystemError ended, int) {
+    if (ended) return;
+    broker_.reload();
+    await_hangup();
+  });
 }
 
 asio::awaitable<void> Service::pause(std::chrono::milliseconds time) {
