@@ -32,7 +32,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 std::string nearest(std::string_view word, const std::vector<std::string>& known) {
   if (word.size() > kLongestWord) return "";
-  std::size_t least = std::max<std::size_t>(2, word.size() / 3) + 1;
+  const std::size_t letters = word.size() - (word.find_last_of("._") + 1);
+  std::size_t least = std::max<std::size_t>(1, letters / 3) + 1;
   std::string found;
   for (const std::string& each : known) {
     const std::size_t far = distance(word, each);

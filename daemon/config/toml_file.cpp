@@ -14,6 +14,8 @@ namespace hearth::config {
 namespace {
 
 constexpr std::size_t kLongestName = 128;
+// Keys with many dots become as many tables, one in the other, and all must fit on the stack.
+constexpr std::size_t kLongestLine = 8192;
 constexpr std::int64_t kLargestUser = 0xfffffffell;
 
 using Path = std::vector<std::string>;
@@ -39,6 +41,17 @@ const Row* find(const Path& path, bool as_prefix) {
   const auto found = std::find_if(kTable.begin(), kTable.end(),
                                   [&](const Row& row) { return fits(row, path, as_prefix); });
   return found == kTable.end() ? nullptr : &*found;
+}
+
+// Its number from 1; 0: there is none.
+std::size_t first_long_line(std::string_view text) {
+  for (std::size_t line = 1; !text.empty(); ++line) {
+    const std::size_t size = text.find('\n');
+    if (std::min(size, text.size()) > kLongestLine) return line;
+    if (size == std::string_view::npos) break;
+    text.remove_prefix(size + 1);
+  }
+  return 0;
 }
 
 std::string name_of_type(const toml::node& node) {
@@ -190,6 +203,11 @@ std::string unknown_key(std::string_view key) {
 
 void read_toml(std::string_view text, const std::string& file, Settings& settings,
                std::vector<Problem>& problems) {
+  if (const std::size_t line = first_long_line(text); line > 0) {
+    problems.push_back({fmt::format("{}:{}:1", file, line),
+                        fmt::format("the line has more than {} bytes", kLongestLine)});
+    return;
+  }
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     const auto at = parsed.error().source().begin;

@@ -45,7 +45,11 @@ class Service:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "XDG_CACHE_HOME": str(self.socket.parent)},
+                env={
+                    **os.environ,
+                    "XDG_CACHE_HOME": str(self.socket.parent),
+                    "CONFIGURATION_DIRECTORY": str(self.socket.parent),
+                },
             )
         deadline = time.monotonic() + _START_SECONDS
         while self._state() != "ready":

@@ -33,12 +33,13 @@ def is_alive(pid):
 
 
 class Daemon:
-    """One hearthd process and what is known of it."""
+    """One hearthd process and what is known of it. Its hearth.toml lies beside its socket."""
 
     def __init__(self, folder, *arguments):
         self.socket = Path(folder) / "hearth.sock"
         self.log = Path(folder) / "hearthd.log"
         self.arguments = arguments
+        self.environment = {}
         self.process = None
 
     def spawn(self):
@@ -52,7 +53,12 @@ class Daemon:
             *self.arguments,
         ]
         with self.log.open("ab") as log:
-            environment = {**os.environ, "XDG_CACHE_HOME": str(self.socket.parent)}
+            environment = {
+                **os.environ,
+                "XDG_CACHE_HOME": str(self.socket.parent),
+                "CONFIGURATION_DIRECTORY": str(self.socket.parent),
+                **self.environment,
+            }
             return subprocess.Popen(
                 list(map(str, command)), stdout=log, stderr=log, env=environment
             )

@@ -146,6 +146,15 @@ def grammars() -> Iterator[bytes]:
         yield bytes([1, len(choices)]) + choices + pattern.encode()
 
 
+def settings() -> Iterator[bytes]:
+    example = (ROOT / "systemd/hearth.toml").read_text()
+    said = [line[1:] for line in example.splitlines() if re.match(r"#(\[|\w+ =)", line)]
+    whole = "\n".join(line for line in said if "…" not in line)
+    yield from (part.encode() for part in whole.split("\n["))
+    yield b'[model."a b"]\npath = "/m"\npin = true\n[quota.uid.7]\nmemory = 2.5\narenas = 0x10\n'
+    yield b"server.drain = 1.5\nserver.admins = [1, 2]\nlog = {level = 'debug'}\n"
+
+
 TARGETS = {
     "message": messages,
     "frame_stream": frames,
@@ -155,6 +164,7 @@ TARGETS = {
     "tokenizer": tokenizers,
     "chat": chats,
     "grammar": grammars,
+    "settings": settings,
 }
 
 

@@ -57,6 +57,23 @@ def test_jobs_and_what_an_eviction_freed_come_as_the_contract_has_them(client, s
     assert client.metrics() == "up 1\n"
 
 
+def test_settings_are_shown_and_read_again(client, service):
+    value = messages.ConfigValue(key="server.drain", value='"1s"', takes_effect="live")
+    report = messages.ConfigReport(problems=["hearth.toml:1:1: this is not TOML"])
+    service.on[messages.ShowConfig] = replies(messages.ConfigList(values=[value]))
+    service.on[messages.ReloadConfig] = replies(report)
+    assert client.show_config().values == [value]
+    assert client.reload_config() == client.reload_config(apply=False) == report
+    asked = service.peer.messages_of(messages.ReloadConfig)
+    assert [message.apply for message in asked] == [True, False]
+
+    async def both():
+        async with await hearth.aio.connect(service.path) as other:
+            return await other.show_config(), await other.reload_config()
+
+    assert asyncio.run(both()) == (messages.ConfigList(values=[value]), report)
+
+
 def test_records_are_read_page_by_page(client, service):
     def page(peer, frame, asked):
         first = asked.before - 1 if asked.before else 700

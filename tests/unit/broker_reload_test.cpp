@@ -66,7 +66,7 @@ memory = "2MiB"
   EXPECT_TRUE(reload().changes.empty());
 }
 
-TEST_F(BrokerReload, ASmallerResultCacheLetsAnswersGoAndASmallerQuotaTakesNothing) {
+TEST_F(BrokerReload, ASmallerQuotaTakesNothingAndGivesNothingMore) {
   const ArenaId arena = grant_arena(admin, ++request, 1 << 20);
   write("[cache]\nresults = 0\n[quota.default]\nmemory = \"1MiB\"\narenas = 1\n");
   EXPECT_TRUE(reload().applied);
@@ -148,7 +148,7 @@ TEST_F(BrokerReload, ASecondReloadWaitsForTheFirst) {
 }
 
 TEST_F(BrokerReload, ASignalDuringAReloadIsNotLost) {
-  send(admin, 1, contract::ReloadConfig{});
+  send(admin, ++request, contract::ReloadConfig{});
   OffLoop::Continuation read = off_loop.waiting.front().second();
   off_loop.waiting.pop_front();
   write("[server]\ndrain = 7\n");  // after it was read, before that is known
@@ -161,16 +161,16 @@ TEST_F(BrokerReload, ASignalDuringAReloadIsNotLost) {
 
 TEST_F(BrokerReload, WhoAskedMayLeaveAndItStillCounts) {
   write("[server]\ndrain = 7\n");
-  send(admin, 1, contract::ReloadConfig{});
+  send(admin, ++request, contract::ReloadConfig{});
   broker->disconnect(admin.id);
   off_loop.run_all();
   EXPECT_EQ(config().drain, Milliseconds(7'000));
 }
 
 TEST_F(BrokerReload, FilesThatDoNotAnswerAreGivenUp) {
-  send(admin, 1, contract::ReloadConfig{});
+  send(admin, ++request, contract::ReloadConfig{});
   tick_after(Milliseconds(11'000));
-  const auto report = admin.answer<contract::ConfigReport>(1);
+  const auto report = admin.answer<contract::ConfigReport>(request);
   EXPECT_FALSE(report.applied);
   EXPECT_EQ(report.problems.size(), 1u);
   EXPECT_EQ(off_loop.abandoned, 1);
@@ -179,8 +179,8 @@ TEST_F(BrokerReload, FilesThatDoNotAnswerAreGivenUp) {
 
 TEST_F(BrokerReload, ALaneThatIsFullRefuses) {
   off_loop.refuses = true;
-  send(admin, 1, contract::ReloadConfig{});
-  EXPECT_EQ(admin.error_code(1), "busy");
+  send(admin, ++request, contract::ReloadConfig{});
+  EXPECT_EQ(admin.error_code(request), "busy");
   broker->reload();
   off_loop.refuses = false;
   EXPECT_TRUE(reload().applied);
@@ -196,7 +196,8 @@ TEST_F(BrokerReload, AStormOfGoodAndBadFilesIsNeverAppliedInHalves) {
                                           "server = 3",        "= 5",
                                           "model.x.pin = true"};
   std::map<std::string, std::string> usual;
-  for (const auto& [key, setting] : config::Settings().all())
+  const config::Settings defaults;
+  for (const auto& [key, setting] : defaults.all())
     usual[key] = config::to_toml(*config::find_row(key), setting.value);
   std::map<std::string, std::string> expected = usual;
   int good = 0;
@@ -222,7 +223,7 @@ TEST_F(BrokerReload, AStormOfGoodAndBadFilesIsNeverAppliedInHalves) {
     write(text);
     const auto report = reload(apply);
     ASSERT_EQ(report.applied, apply && report.problems.empty());
-    if (!is_wrong) ASSERT_TRUE(report.problems.empty()) << text;
+    ASSERT_TRUE(is_wrong || report.problems.empty()) << text;
     if (report.applied) {
       ++good;
       expected = usual;

@@ -40,8 +40,8 @@ TEST(ConfigTable, KeysVariablesAndOptionsAreDifferent) {
   for (const Row& row : kTable) {
     EXPECT_TRUE(keys.insert(std::string(row.key)).second) << row.key;
     EXPECT_TRUE(variables.insert(variable_of(row.key)).second) << row.key;
-    if (!row.option.empty())
-      EXPECT_TRUE(options.insert(std::string(row.option)).second) << row.option;
+    const bool is_other = row.option.empty() || options.insert(std::string(row.option)).second;
+    EXPECT_TRUE(is_other) << row.option;
   }
 }
 
@@ -158,6 +158,7 @@ TEST(ConfigNearest, FindsSlipsAndNothingElse) {
   EXPECT_EQ(nearest("server.heart_beat", known), "server.heartbeat");
   EXPECT_EQ(nearest("log.leve", known), "log.level");
   EXPECT_EQ(nearest("quota.nothing", known), "");
+  EXPECT_EQ(nearest("server.run", known), "");
   EXPECT_EQ(nearest(std::string(100'000, 'x'), known), "");
 }
 

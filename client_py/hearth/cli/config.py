@@ -21,7 +21,7 @@ from .tree import completes
 
 EXAMPLES = (
     ("hearth config show --changed", "what differs from the defaults, and where that was said"),
-    ("hearth config check && hearth config reload", "after hearth.toml was changed"),
+    ("hearth config check", "after hearth.toml was changed, before a reload"),
     ("hearth config diff", "what a reload would change"),
 )
 JSON = (
