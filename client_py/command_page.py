@@ -26,7 +26,7 @@ _HEAD = """# The `hearth` command
 <!-- Made by client_py/command_page.py from the commands' own parsers. -->
 
 One command to ask models, to look after the service, and to find out what is wrong. It comes with
-the Python package (`pip install './client_py[cli]'`) and with the distribution's package. `hearth
+the Python package (`pip install 'hearthd[cli]'`) and with the distribution's package. `hearth
 COMMAND --help` and the man pages (`man hearth-status`) say what this page says.
 
 Every command understands `--socket PATH` (else `$HEARTH_SOCKET`,

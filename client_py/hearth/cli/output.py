@@ -4,6 +4,7 @@ not where NO_COLOR is set or TERM is dumb."""
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -18,8 +19,9 @@ _BAR_CELLS = 24
 
 
 def answers() -> Console:
-    """For what was asked for. Never cut to a width but on a terminal: a program may read it."""
-    width = None if sys.stdout.isatty() else 240
+    """For what was asked for. Never cut to a width but on a terminal or where $COLUMNS says one: a
+    program may read it."""
+    width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 240
     return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
 
 

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
     else:
         if test.replies:
-            answers().print(_receipts(test.replies))
+            answers().print("", _receipts(test.replies), "", sep="\n")
         verdict = "[bold green]All is well" if test.passed else "[bold red]It does not work here"
         answers().print(f"{verdict}[/] after {seconds:.1f} s.")
     return 0 if test.passed else 1
@@ -115,7 +115,8 @@ class _Test:
             if not self._compare(ended):
                 return
             loads = {reply["receipt"]["model_loads"] for reply in self.replies}
-            self.step("one copy of the model for all", loads == {1}, f"loaded {max(loads)} time(s)")
+            often = "loaded once" if loads == {1} else f"loaded {max(loads)} times"
+            self.step("one copy of the model for all", loads == {1}, often)
             self.step("a third client was killed at work", at_work, f"process {victim.pid}")
             left = _wait_given_back(watcher)
             self.step("what it held was given back", not left, left or "nothing is left of it")
@@ -177,7 +178,7 @@ def _wait_given_back(watcher: client.Client, limit_s: float = 10.0) -> str:
 
 def _receipts(replies: list[dict[str, Any]]) -> object:
     made = table("", "Where the time went", *(f">{name}" for name in PICTURES))
-    for row in ("load", "preprocess", "vision", "prefill", "decode", "total"):
+    for row in ("queue", "load", "preprocess", "vision", "prefill", "decode", "total"):
         times = [reply["receipt"].get(f"{row}_ms", 0.0) for reply in replies]
         made.add_row(row, *map(span, times))
     for row in ("prompt_tokens", "generated_tokens"):
