@@ -12,6 +12,12 @@ from pathlib import Path
 import pytest
 from release import ROOT, Made, make_packages
 
+EVERY_COMMAND = """
+from hearth import cli
+for name in cli.commands.COMMANDS:
+    cli.parser_of(name)
+"""
+
 
 def other_pythons() -> list:
     """Those on the PATH that work; a name alone may be a version manager's stub."""
@@ -111,6 +117,7 @@ def test_a_fresh_environment_gets_a_command_that_works(made: Made, tmp_path, pyt
     version = (ROOT / "VERSION").read_text().strip()
     said = subprocess.check_output([environment / "bin/hearth", "--version"], text=True)
     assert said.split() == ["hearth", version]
+    subprocess.run([environment / "bin/python", "-c", EVERY_COMMAND], check=True)
     asked = subprocess.run(
         [environment / "bin/hearth", "status", "--socket", tmp_path / "nobody"],
         capture_output=True,
