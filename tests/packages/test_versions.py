@@ -39,5 +39,5 @@ def test_the_nodes_and_the_changelog_are_of_it():
 
 def test_pages_name_packages_of_it():
     for page in (ROOT / "README.md", ROOT / "docs/packages.md"):
-        named = re.findall(r"\bhearth[-_](\d+\.\d+\.\d+)[-_]", page.read_text())
+        named = re.findall(r"\bhearthd?[-_](\d+\.\d+\.\d+)[-_]", page.read_text())
         assert named and set(named) == {VERSION}, page
