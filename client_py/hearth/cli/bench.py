@@ -20,6 +20,7 @@ from ..models import Model
 from ..units import span
 from .models import MODEL_HELP, add_numerics, asked_model
 from .output import answers, print_json, problems, table
+from .progress import LoadProgress
 from .tree import completes
 
 EXAMPLES = (
@@ -126,6 +127,8 @@ def summary(receipts: list[messages.Receipt], seconds: float) -> dict[str, Any]:
 def _measured(options: argparse.Namespace) -> dict[str, Any]:
     with client.connect(options.socket) as service:
         model = asked_model(service, options)
+        with LoadProgress(str(options.model)) as progress:
+            service.load(model, on_progress=progress)
         warm = _ask(service, model, -1, options.max_tokens)
         began = time.monotonic()
         receipts = _Crowd(options, model).run()

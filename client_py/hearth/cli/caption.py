@@ -6,6 +6,7 @@ Words go to stdout as they come, receipts and warnings to stderr.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from typing import Any
 
@@ -76,15 +77,21 @@ def run(options: argparse.Namespace) -> int:
         pictures = [(path, load_picture(path)) for path in options.pictures]
     except (errors.BadRequest, OSError) as error:
         options.usage_error(str(error))
+    from .progress import LoadProgress
+
     with client.connect(options.socket) as service:
         model = asked_model(service, options)
         for path, picture in pictures:
             chat = [{"role": "user", "content": [picture, prompt]}]
-            stream = service.generate(model, chat, True, reuse=options.reuse, **sampling)
+            with LoadProgress(str(options.model)) as progress:
+                stream = service.generate(
+                    model, chat, True, reuse=options.reuse, on_progress=progress, **sampling
+                )
+                begun = next(stream, "")  # until here there may be a load to watch
             if options.json:
                 _print_json(path, stream.reply)
             else:
-                _print_words(path if len(pictures) > 1 else "", stream)
+                _print_words(path if len(pictures) > 1 else "", begun, stream)
             if options.receipt:
                 _print_receipt(service, stream.reply)
     return 0
@@ -97,14 +104,14 @@ def _print_json(path: str, reply: Reply) -> None:
     print(text, flush=True)
 
 
-def _print_words(heading: str, stream: client.Stream) -> None:
+def _print_words(heading: str, begun: str, stream: client.Stream) -> None:
     from ..units import duration
     from .output import answers, problems
 
     out, beside = answers(), problems()
     if heading:
         out.print(f"{heading}: ", style="bold", end="", markup=False)
-    for piece in stream:
+    for piece in itertools.chain([begun], stream):
         out.print(piece, end="", markup=False)
         out.file.flush()
     out.print()
