@@ -29,7 +29,6 @@ void Core::reconfigure(Config next) {
   config_ = std::move(next);
   accounts.set_quotas(config.user, config.quotas);
   results.set_budget(config.result_cache_bytes);
-  timer.wake_at(now());  // models may have been idle for longer than they may be
 }
 
 JobId Core::next_job_id() {
