@@ -41,6 +41,7 @@ class Broker {
   bool is_stopped() const { return core_.stopped; }
   // Reads the configuration again, soon; the log says what came of it.
   void reload();
+  bool is_reloading() const { return core_.reload.has_value() || core_.reload_again; }
   // What the service does, in one line for people.
   std::string status_line() const;
 

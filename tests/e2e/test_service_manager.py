@@ -99,6 +99,16 @@ def test_pings_go_on_while_a_lost_engine_is_replaced(told, manager):
     manager.await_ping()
 
 
+def test_a_reload_is_said_from_its_beginning_to_its_end(told, manager):
+    before = len(manager.listen())
+    told.process.send_signal(signal.SIGHUP)
+    manager.await_line("READY=1".__eq__, before)
+    lines = [line for line in manager.listen()[before:] if line != "WATCHDOG=1"]
+    begins = lines.index("RELOADING=1")
+    assert lines[begins + 1].startswith("MONOTONIC_USEC=")
+    assert lines[begins + 2] == "READY=1"
+
+
 def test_stopping_is_said_with_the_time_it_may_take(told, manager):
     told.stop()
     lines = manager.listen()

@@ -165,6 +165,21 @@ def test_a_broker_that_hangs_is_replaced_by_the_watchdog(service):
     )
 
 
+def test_settings_are_read_again_while_it_runs_and_wrong_ones_change_nothing(service):
+    broker = main_pid(service)
+    folder, said = "/etc/hearth/conf.d", "journalctl -u hearthd -b -o cat --no-pager -n 3"
+    service.must(f"mkdir -p {folder}")
+    service.must(f"printf '[models]\\nkeep_alive = \"1h\"\\n' > {folder}/test.toml")
+    service.must("systemctl reload hearthd.service")
+    service.until(f"{said} | grep '1 settings changed'", "a change")
+    service.must(f"printf '[models]\\nkeep_alife = 1\\n' > {folder}/test.toml")
+    service.must("systemctl reload hearthd.service")
+    service.until(f"{said} | grep 'test.toml:2'", "a refusal")
+    service.note("systemctl reload: a change, then a mistake", service.must(said))
+    service.must(f"rm {folder}/test.toml && systemctl reload hearthd.service")
+    assert main_pid(service) == broker
+
+
 def test_drained_it_takes_no_requests_until_it_is_told_to(service):
     caption(service)
     service.must("hearth drain --timeout 60")

@@ -20,7 +20,7 @@ namespace hearth::broker {
 namespace {
 
 constexpr std::chrono::milliseconds kAcceptPause{100};  // when descriptors have run out
-constexpr std::chrono::milliseconds kStep{10};          // while stopping
+constexpr std::chrono::milliseconds kStep{10};          // while stopping or reloading
 constexpr std::chrono::milliseconds kFarewell{400};     // for clients to read their last frames
 constexpr std::chrono::milliseconds kWorkerExit{700};
 constexpr std::chrono::seconds kSpare{5};     // before systemd ends what does not end
@@ -76,6 +76,7 @@ class Service {
   void serve(int socket);
   void close_door();
   asio::awaitable<void> stop();
+  asio::awaitable<void> reload();
   asio::awaitable<void> keep_told();
   asio::awaitable<void> pause(std::chrono::milliseconds time);
   void await_hangup();
@@ -115,13 +116,21 @@ Result<void> Service::run() {
   return {};
 }
 
-// SIGHUP asks for the configuration to be read again.
 void Service::await_hangup() {
   hangups_.async_wait([this](SystemError ended, int) {
     if (ended) return;
-    broker_.reload();
+    asio::co_spawn(loop_, reload(), asio::detached);
     await_hangup();
   });
+}
+
+// SIGHUP asks for the configuration to be read again. systemctl reload waits for the end of it.
+asio::awaitable<void> Service::reload() {
+  if (broker_.core().stopping) co_return;
+  notifier_.reloading();
+  broker_.reload();
+  while (broker_.is_reloading()) co_await pause(kStep);
+  if (!broker_.core().stopping) notifier_.ready(broker_.status_line());
 }
 
 asio::awaitable<void> Service::pause(std::chrono::milliseconds time) {
@@ -204,7 +213,7 @@ asio::awaitable<void> Service::stop() {
   close_door();
   broker_.stop("the service was asked to stop");
   notifier_.stopping(broker_.status_line(),
-                     options_.config.drain + kFarewell + kWorkerExit + kSpare);
+                     broker_.core().config.drain + kFarewell + kWorkerExit + kSpare);
   while (!broker_.is_stopped()) co_await pause(kStep);
   TimePoint deadline = Clock::now() + kFarewell;
   while (is_any_open() && Clock::now() < deadline) co_await pause(kStep);
