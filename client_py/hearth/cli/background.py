@@ -124,7 +124,9 @@ def wait_ready(
             return report
         if report is not None and (report.worker_state == "failed" or report.health == "failed"):
             why = "; ".join(report.health_reasons) or "the log says why"
-            raise errors.DeviceFailed(f"The engine does not start: {why}.", tail(log) or None)
+            said = tail(log)
+            setup = "Run `hearth setup`, which fetches libtorch.\n" if "libtorch" in said else ""
+            raise errors.DeviceFailed(f"The engine does not start: {why}.", setup + said or None)
         if time.monotonic() > deadline:
             state = f"the engine is {report.worker_state}" if report else "nobody answers"
             raise errors.TimedOut(f"Not ready within {limit_s:.0f} s: {state}.", tail(log) or None)

@@ -36,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
         if background.peer_of(place.socket) is not None:
             raise errors.Denied(
                 f"What listens at {place.socket} is no hearthd of yours.",
-                "`hearth drain --stop` asks any service, if you administer it.",
+                "Where systemd runs it: systemctl stop hearthd.socket hearthd.service. Any service, "
+                "if you administer it: hearth drain --stop",
             )
         return print_done(f"No service runs at {place.socket}.", options.json)
     _ask_to_stop(place.socket, pid, options.timeout)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .. import client, errors
-from . import background
+from ..connection import socket_paths
 from .log_sources import LEVELS, Entry, find, lines_of_file, lines_of_journal
 from .output import answers
 from .tree import completes
@@ -118,7 +119,7 @@ def _where(socket: str | None) -> str:
             path = service.paths[0] if len(service.paths) == 1 else ""
     except errors.NotReachable:
         log, path = None, socket or ""
-    return find(log, path or background.place_of(socket).socket)
+    return find(log, os.path.abspath(path or socket_paths(socket)[0]))
 
 
 def _print(entry: Entry, as_json: bool) -> None:

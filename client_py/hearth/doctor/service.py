@@ -82,11 +82,16 @@ def check_engine(machine: Machine, seen: Seen) -> Finding:
     report = seen.report
     if report is None:
         return Finding(SKIPPED, "not known: no service")
+    if report.worker_state == "failed":
+        return Finding(
+            PROBLEM, "it does not start",
+            "`hearth logs` says why; where libtorch is missing: hearth setup",
+        )  # fmt: skip
     kinds = {device.kind for device in report.devices}
     if kinds == {"none"}:
         return Finding(
-            PROBLEM, "there is no engine: the worker runs without libtorch",
-            "hearth setup; it says the size of the download first",
+            PROBLEM, "this build has no engine: it was made without libtorch",
+            "Install the package, or build with HEARTH_TORCH=ON.",
         )  # fmt: skip
     if kinds == {"cpu"} and machine.read("/proc/driver/nvidia/version"):
         return Finding(
