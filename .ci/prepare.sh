@@ -7,8 +7,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build_packages=(g++ cmake ninja-build ccache pkg-config python3-venv libboost-dev libmsgpack-cxx-dev
   libspdlog-dev libfmt-dev nlohmann-json3-dev libcli11-dev libpcre2-dev libutf8proc-dev
   libsystemd-dev libtomlplusplus-dev)
-test_packages=(libgtest-dev clang-format chromium-headless-shell systemd dpkg-dev fakeroot file)
-extended_packages=(clang clang-tidy libclang-rt-dev debootstrap mmdebstrap qemu-system-x86 e2fsprogs)
+test_packages=(libgtest-dev clang-format chromium-headless-shell systemd dpkg-dev fakeroot file mandoc)
+extended_packages=(clang clang-tidy libclang-rt-dev debootstrap mmdebstrap qemu-system-x86 e2fsprogs zsh fish)
 
 torch_version=2.11.0
 torch=(torch==$torch_version)

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         if background.peer_of(place.socket) is not None:
             raise errors.Denied(
                 f"What listens at {place.socket} is no hearthd of yours.",
-                "Where systemd runs it: systemctl stop hearthd.socket hearthd.service. Any service, "
+                "If systemd runs it: systemctl stop hearthd.socket hearthd.service. Any service, "
                 "if you administer it: hearth drain --stop",
             )
         return print_done(f"No service runs at {place.socket}.", options.json)
