@@ -30,6 +30,10 @@ bool is_trusted_folder(const std::string& path) {
 
 }  // namespace
 
+std::string_view libtorch_version() {
+  return kVersion;
+}
+
 std::vector<std::string> own_libtorch() {
   const std::optional<std::string> home = data_home();
   if (kVersion.empty() || !home) return {};

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "shm/base/result.h"
@@ -17,6 +18,9 @@
 namespace hearth::broker {
 
 inline constexpr int kNotLoaded = 127;  // exit status of a program that its loader gave up
+
+// The release that the engine was built with, "2.11.0"; empty: it needs none.
+std::string_view libtorch_version();
 
 // "LD_LIBRARY_PATH=FOLDER" with the user's own libtorch, for the engine's environment; empty where
 // there is none, or where the folder belongs to neither us nor root.
