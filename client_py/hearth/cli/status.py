@@ -86,8 +86,9 @@ def _service(report: messages.StatusReport, in_full: bool) -> Table:
     for device in report.devices:
         for number, line in enumerate(device_lines(device)):
             made.add_row("" if number else "device", Text(line))
-    if report.device_state.source:
-        for line in state_lines(report.device_state):
+    state = report.device_state
+    if any(one is not None for one in (state.clock_mhz, state.power_w, state.temperature_c)):
+        for line in state_lines(state):
             made.add_row("", Text(line))
     made.add_row("worker", _worker(report))
     made.add_row("requests", _requests(report))
