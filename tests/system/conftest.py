@@ -33,6 +33,9 @@ def tree(guest):
     source = image.cached("CMAKE_HOME_DIRECTORY")
     guest.must(f"mkdir -p {source} && cp -a /payload/tree/. {source}")
     guest.must(f"mkdir -p {image.BUILD} && cp -a /payload/build/. {image.BUILD}")
+    python = image.cached("HEARTH_PYTHON")  # writes manual pages when things are installed
+    if python and python != "/usr/bin/python3":
+        guest.must(f"mkdir -p $(dirname {python}) && ln -sf /usr/bin/python3 {python}")
     guest.must(f"chmod -R a+w {image.BUILD}")  # whoever installs writes the list of files there
     guest.must("useradd -m -s /bin/sh alice && useradd -m -s /bin/sh mallory")
     guest.note(
