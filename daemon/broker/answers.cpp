@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "daemon/broker/keys.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/recall.h"
 #include "daemon/broker/results.h"
 
@@ -22,6 +23,7 @@ void complete_receipt(Core& core, const Job& job, contract::Receipt& receipt) {
   receipt.first_token_ms = has_tokens ? milliseconds_between(job.arrived, first) : 0.0;
   receipt.total_ms = milliseconds_between(job.arrived, end);
   receipt.model = job.model;
+  receipt.evicted = job.evicted;
   if (Model* model = core.models.find(job.model)) {
     receipt.model_loads = model->loads;
     model->arithmetic = receipt.dtype;
@@ -48,6 +50,13 @@ void count_generated(Core& core, const Job& job, std::uint32_t n) {
     client->second.generated_tokens += n;
 }
 
+void note_answer(Core& core, Caller caller, contract::Generated& reply) {
+  observe_answer(core, caller, reply);
+}
+void note_answer(Core& core, Caller caller, contract::Encoded& reply) {
+  observe_answer(core, caller, reply.receipt);
+}
+
 template <class M>
 void answer_with(Core& core, const Job& job, const InFrame& terminal) {
   auto reply = read_body<M>(terminal);
@@ -57,6 +66,7 @@ void answer_with(Core& core, const Job& job, const InFrame& terminal) {
   if (auto handed = hand_over_from(core, job, *reply); !handed)
     return core.fail(job.caller, handed.error());
   count_generated(core, job, reply->receipt.generated_tokens);
+  note_answer(core, job.caller, *reply);
   remember(core, job, *reply);
   keep_result(core, job, *reply);
   core.reply(job.caller, *reply);

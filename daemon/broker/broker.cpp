@@ -10,6 +10,7 @@
 #include "daemon/broker/heartbeat.h"
 #include "daemon/broker/idle.h"
 #include "daemon/broker/keys.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/places.h"
 #include "daemon/broker/reload.h"
 #include "daemon/broker/residency.h"
@@ -59,6 +60,7 @@ Result<void> Broker::publish(const NamedFolder& folder) {
 }
 
 void Broker::start() {
+  metrics_tick(core_);
   if (auto started = core_.supervisor.start(); !started) end_engine_work(started.error());
 }
 
@@ -92,6 +94,7 @@ ConnectionId Broker::connect(ClientPort& port, const Peer& peer) {
 void Broker::receive(ConnectionId id, InFrame frame) {
   const auto client = core_.clients.find(id);
   if (client == core_.clients.end()) return;
+  const InputWatch watch(core_, contract::name_of_type(frame.type));
   receive_from_client(core_, client->second, std::move(frame));
   remove_if_ended(id);
   settle();
@@ -100,6 +103,7 @@ void Broker::receive(ConnectionId id, InFrame frame) {
 void Broker::violated(ConnectionId id, const Error& error) {
   const auto client = core_.clients.find(id);
   if (client == core_.clients.end()) return;
+  if (error.code == Code::kBadRequest) observe_violation(core_, "wire");
   core_.end_connection(client->second, error);
   remove_if_ended(id);
 }
@@ -125,9 +129,12 @@ void Broker::remove_if_ended(ConnectionId id) {
 void Broker::receive_from_worker(InFrame frame) {
   if (core_.suspension.phase == Suspension::Phase::kEnding) return;
   const std::uint8_t type = frame.type;
+  const InputWatch watch(core_, contract::name_of_type(type));
   const bool was_ready = core_.supervisor.is_ready();
   if (!hearth::broker::receive_from_worker(core_, std::move(frame))) {
-    log::error("the engine process sent a {} that makes no sense; it is ended",
+    observe_violation(core_, "engine");
+    log::event(log::Level::kError, "engine_violation", {{"message", contract::name_of_type(type)}},
+               "the engine process sent a {} that makes no sense; it is ended",
                contract::name_of_type(type));
     core_.worker.kill();
   }
@@ -148,8 +155,13 @@ void Broker::worker_gone(const std::string& how) {
   if (!refused) core_.engine_refusal.reset();
   core_.supervisor.gone(refused);
   core_.engine = {};
-  if (!is_asked_for) log::error("the engine process is gone: {}", how);
   const Error lost = fail(Code::kWorkerLost, fmt::format("The engine process ended: {}.", how));
+  if (!is_asked_for) {
+    log::event(log::Level::kError, "engine_gone", {{"how", how}}, "the engine process is gone: {}",
+               how);
+    observe_worker_end(core_, refused ? "refused" : "died");
+    observe_fault(core_, core_.engine_refusal.value_or(lost));
+  }
   if (core_.suspension.is_on()) {
     worker_left(core_, lost);
   } else {
@@ -165,6 +177,8 @@ void Broker::end_engine_work(const Error& error) {
 }
 
 void Broker::tick() {
+  const InputWatch watch(core_, "tick");
+  metrics_tick(core_);
   if (auto running = core_.supervisor.tick(); !running) end_engine_work(running.error());
   greetings_tick();
   offers_tick(core_);
@@ -189,7 +203,12 @@ void Broker::greetings_tick() {
   }
   const Error error =
       fail(Code::kBadRequest, fmt::format("No hello within {} ms.", core_.config.hello.count()));
-  for (const ConnectionId id : late) violated(id, error);
+  for (const ConnectionId id : late) {
+    observe_violation(core_, "silent");
+    const auto client = core_.clients.find(id);
+    if (client != core_.clients.end()) core_.end_connection(client->second, error);
+    remove_if_ended(id);
+  }
 }
 
 void Broker::heartbeats_tick() {

@@ -4,6 +4,7 @@
 // first, so that a second terminal frame cannot be sent.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -34,6 +35,10 @@ struct OpenRequest {
   OffLoop::Ticket ticket = 0;     // kOffer: while its files are examined
   TimePoint deadline = TimePoint::max();
   TimePoint opened;
+  // Of a request that is kept in the records (observe.h); else empty.
+  std::string operation;
+  std::string observed_model;                // id; empty: of none that is known
+  std::optional<contract::Receipt> receipt;  // what is known of it so far
 };
 
 struct Client {

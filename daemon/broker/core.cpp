@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "daemon/broker/observe.h"
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -10,6 +11,13 @@ namespace {
 
 constexpr std::uint32_t kBusyRetryMs = 100;
 constexpr std::uint32_t kStoppingRetryMs = 1000;
+
+// The worker's errors are passed on as they came.
+std::optional<contract::Error> error_in(const OutFrame& terminal) {
+  if (terminal.type != contract::Error::kType) return std::nullopt;
+  auto error = contract::unpack<contract::Error>(bytes_of(terminal.body));
+  return error ? *std::move(error) : to_message(fail(Code::kInternal, error.error().what), 0);
+}
 
 }  // namespace
 
@@ -79,6 +87,8 @@ void Core::finish(Caller caller, OutFrame terminal) {
     ++(is_error ? failed : served);
     ++(is_error ? client.failed : client.served);
   }
+  const std::optional<contract::Error> error = error_in(terminal);
+  observe_end(*this, client, *request, error ? &*error : nullptr);
   uncount(client, *request);
   client.open.erase(caller.request_id);
   client.port->send(std::move(terminal));
@@ -102,8 +112,14 @@ void Core::refuse(Client& client, std::uint32_t request_id, const Error& error) 
 void Core::end_connection(Client& client, const Error& error) {
   if (client.ended) return;
   client.ended = true;
-  log::info("connection {} (pid {}) is closed: {}", client.id, client.peer.pid,
-            printable(error.what));
+  log::event(log::Level::kInfo, "connection_closed",
+             {{"connection", client.id},
+              {"client", client.name},
+              {"process", client.peer.pid},
+              {"uid", client.peer.uid},
+              {"code", name_of(error.code)}},
+             "connection {} (pid {}) is closed: {}", client.id, client.peer.pid,
+             printable(error.what));
   client.port->send(make_frame(0, to_message(error, retry_after_ms(error.code))));
   client.port->close();
 }

@@ -25,6 +25,7 @@
 #include "daemon/broker/result_cache.h"
 #include "daemon/broker/supervisor.h"
 #include "daemon/broker/suspend.h"
+#include "daemon/broker/telemetry.h"
 #include "daemon/broker/token_rate.h"
 
 namespace hearth::broker {
@@ -94,6 +95,7 @@ struct Core {
   ResultCache results;
   Quarantine quarantine;
   Supervisor supervisor;
+  Telemetry telemetry;
   contract::WorkerReady engine;  // of the present worker; slots 0 while there is none
 
   std::deque<JobId> left_jobs;  // whose callers are gone and may come back, longest gone first

@@ -31,8 +31,13 @@ Error too_silent(const Core& core) {
 // Waiting jobs are dropped, running ones cancelled: it holds nobody up any longer. Its requests end
 // at once, so that it reads why when it comes back.
 void stall(Core& core, Client& client) {
-  log::warning("connection {} (pid {}) does not answer; its work is dropped", client.id,
-               client.peer.pid);
+  log::event(log::Level::kWarning, "client_silent",
+             {{"connection", client.id},
+              {"client", client.name},
+              {"process", client.peer.pid},
+              {"uid", client.peer.uid}},
+             "connection {} (pid {}) does not answer; its work is dropped", client.id,
+             client.peer.pid);
   client.stalled = true;
   std::vector<JobId> jobs;
   for (const auto& [request_id, request] : client.open)

@@ -31,6 +31,7 @@ struct Job {
   std::uint32_t tokens = 0;  // generated so far, as its events have them
   double load_ms = 0.0;
   bool warm_load = false;
+  std::vector<std::string> evicted;  // names of models that left for its own
 
   static constexpr std::uint64_t kNotTold = ~0ull;
   std::uint64_t told_place = kNotTold;  // jobs ahead of it, as its caller last heard

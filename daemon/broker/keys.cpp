@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "daemon/broker/observe.h"
 #include "daemon/broker/schedule.h"
 
 namespace hearth::broker {
@@ -59,10 +60,11 @@ bool take_over(Core& core, Job& job, const Job& sent) {
 }
 
 void replay(Core& core, const Job& sent, const std::string& body) {
-  const auto generated = contract::unpack<contract::Generated>(bytes_of(body));
+  auto generated = contract::unpack<contract::Generated>(bytes_of(body));
   if (!generated) return core.fail(sent.caller, fail(Code::kInternal, generated.error().what));
   catch_up(core, sent, whole_answers(*generated));
-  core.finish(sent.caller, OutFrame{contract::Generated::kType, sent.caller.request_id, body, {}});
+  observe_answer(core, sent.caller, generated->receipt);
+  core.reply(sent.caller, *generated);
 }
 
 // An answer's thoughts, then its text. Which token belongs to which is not known any more: the ids

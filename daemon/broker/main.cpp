@@ -74,7 +74,8 @@ hearth::broker::WorkerCommand worker_command(const Settings& settings) {
       "--slots",       std::to_string(settings.integer("engine.slots")),
       "--memory",      std::to_string(settings.size_or_auto("engine.memory").value_or(0)),
       "--keep-clocks", std::to_string(keep_clocks.count()),
-      "--log-level",   settings.choice("log.level")};
+      "--log-level",   settings.choice("log.level"),
+      "--log-format",  settings.choice("log.format")};
   if (settings.flag("engine.fake")) worker.arguments.emplace_back("--fake");
   return worker;
 }
@@ -117,7 +118,9 @@ int check(const Loaded& loaded) {
 }
 
 int serve(const CommandLine& line, const Loaded& loaded) {
-  hearth::log::start("hearthd", hearth::broker::log_level(loaded.settings));
+  hearth::log::start("hearthd", hearth::broker::log_level(loaded.settings),
+                     hearth::log::format_named(loaded.settings.choice("log.format")));
+  hearth::broker::warn_of_prompts(loaded.settings.flag("log.prompts"));
   std::signal(SIGXFSZ, SIG_IGN);  // memory over a file size limit is an error of its request
   umask(0077);  // the socket and its lock are for this user, or for whom systemd made them
   raise_descriptor_limit();

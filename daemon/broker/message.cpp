@@ -28,10 +28,13 @@ contract::Error to_message(const Error& error, std::uint32_t retry_after_ms) {
   return message;
 }
 
+std::string one_line(std::string text) {
+  std::replace_if(text.begin(), text.end(), is_control, '?');
+  return text;
+}
+
 std::string printable(const std::string& text) {
-  std::string line = cut(text, kMaxLoggedBytes);
-  std::replace_if(line.begin(), line.end(), is_control, '?');
-  return line;
+  return one_line(cut(text, kMaxLoggedBytes));
 }
 
 }  // namespace hearth::broker

@@ -53,5 +53,7 @@ contract::Error to_message(const Error& error, std::uint32_t retry_after_ms);
 
 // Text of a peer made fit for a log line: control characters become '?', at most 128 bytes.
 std::string printable(const std::string& text);
+// The same at any length.
+std::string one_line(std::string text);
 
 }  // namespace hearth::broker

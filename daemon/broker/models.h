@@ -54,6 +54,7 @@ struct Model {
   std::uint64_t image_bytes = 0;  // of its weights in pinned memory; 0: none
   std::uint64_t resident_bytes = 0;
   std::uint32_t loads = 0;
+  bool answered = false;  // a request, since it was loaded
 
   std::set<ConnectionId> holders;
   std::uint32_t waiting_jobs = 0;

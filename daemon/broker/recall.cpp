@@ -1,6 +1,7 @@
 #include "daemon/broker/recall.h"
 
 #include "daemon/broker/keys.h"
+#include "daemon/broker/observe.h"
 
 namespace hearth::broker {
 namespace {
@@ -35,6 +36,7 @@ bool recall(Core& core, const Job& sent) {
   if (!answer) return false;
   complete_receipt(core, sent, answer->receipt);
   answer->token_us.clear();
+  observe_answer(core, sent.caller, *answer);
   catch_up(core, sent, whole_answers(*answer));
   core.reply(sent.caller, *answer);
   return true;

@@ -6,6 +6,7 @@
 
 #include "daemon/broker/counts.h"
 #include "daemon/broker/idle.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/room.h"
 #include "daemon/broker/schedule.h"
 #include "daemon/broker/warm.h"
@@ -91,10 +92,12 @@ void examine_again(Core& core, Model& model) {
 void load(Core& core, Model& model) {
   contract::LoadModel message;
   message.model = model.id;
-  log::info("{} {} ({})", model.stage == Stage::kResting ? "bringing back" : "loading",
-            printable(model.name), model.id);
+  log::event(log::Level::kInfo, "model_loading", {{"model", model.name}, {"id", model.id}},
+             "{} {} ({})", model.stage == Stage::kResting ? "bringing back" : "loading",
+             printable(model.name), model.id);
   model.stage = Stage::kLoading;
   model.load_cancelled = false;
+  model.answered = false;
   model.load_began = core.now();
   send_weights_file(core, model);
   core.worker.send(make_frame(begin_call(core, model, Op::kLoad), message));
@@ -177,6 +180,7 @@ bool is_given_up(const Model& model) {
 void forget(Core& core, Model& model) {
   if (model.stage == Stage::kCold) detach(core, model);
   log::debug("forgetting {}", model.id);
+  take_evicted(core, model);
   core.models.erase(model.id);
 }
 
@@ -201,7 +205,9 @@ void advance_cold(Core& core, Model& model) {
     const Result<bool> room = find_room(core, model);
     if (room && *room) load(core, model);
     if (room) return;
-    log::warning("{}", room.error().what);
+    log::event(log::Level::kWarning, "no_room", {{"model", model.name}, {"id", model.id}}, "{}",
+               room.error().what);
+    take_evicted(core, model);
     end_waiting(core, model, room.error());
   }
   if (model.stage == Stage::kResting) {
@@ -288,8 +294,14 @@ void model_loaded(Core& core, Model& model, const contract::ModelLoaded& reply) 
   used(core, model);
   ++model.loads;
   core.quarantine.succeeded(model.id, Op::kLoad);
-  log::info("{} ({}) is loaded: {:.1f} MB in {:.0f} ms", printable(model.name), model.id,
-            static_cast<double>(model.resident_bytes) / 1e6, model.load_ms);
+  observe_load(core, model);
+  log::event(log::Level::kInfo, "model_loaded",
+             {{"model", model.name},
+              {"id", model.id},
+              {"bytes", model.resident_bytes},
+              {"ms", model.load_ms}},
+             "{} ({}) is loaded: {:.1f} MB in {:.0f} ms", printable(model.name), model.id,
+             static_cast<double>(model.resident_bytes) / 1e6, model.load_ms);
   account_loading(core, model);
   answer_loaders(core, model);
   advance(core, model);
@@ -310,7 +322,9 @@ void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
   if (model == nullptr) return;
   const bool cancelled = error.code == Code::kCancelled && model->load_cancelled;
   if (!cancelled)
-    log::warning("{} ({}): {}", printable(model->name), model->id, printable(error.what));
+    log::event(log::Level::kWarning, "model_failed",
+               {{"model", model->name}, {"id", model->id}, {"code", name_of(error.code)}},
+               "{} ({}): {}", printable(model->name), model->id, printable(error.what));
   if (call.unload) {
     model->stage = Stage::kHot;
     model->image_bytes = 0;
@@ -328,6 +342,7 @@ void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
     // A load that was cancelled while somebody new came to want the model starts again.
     const bool again =
         cancelled || (error.code == Code::kOutOfMemory && make_more_room(core, *model));
+    if (!again) take_evicted(core, *model);
     if (!again) end_waiting(core, *model, error);
   }
   advance(core, *model);

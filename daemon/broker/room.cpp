@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "daemon/broker/memory_cost.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/warm.h"
 #include "shm/base/log.h"
@@ -136,8 +137,14 @@ Error no_room(Core& core, const Model& model) {
 
 void evict(Core& core, Model& model, bool may_rest, std::string_view for_whom) {
   const bool rests = may_rest && make_room_for_image(core, model);
-  log::info("{} ({}) leaves for {}{}: {} are given back", printable(label_of(model)), model.id,
-            for_whom, rests ? " and rests" : "", gib(charged_bytes(model)));
+  observe_eviction(core, rests);
+  log::event(log::Level::kInfo, "model_leaves",
+             {{"model", model.name},
+              {"id", model.id},
+              {"bytes", charged_bytes(model)},
+              {"to", rests ? "warm" : "cold"}},
+             "{} ({}) leaves for {}{}: {} are given back", printable(label_of(model)), model.id,
+             for_whom, rests ? " and rests" : "", gib(charged_bytes(model)));
   rests ? rest(core, model) : unload(core, model);
 }
 
@@ -147,6 +154,11 @@ void evict_all(Core& core, std::vector<Model*> models, std::string_view for_whom
     return worth_of_image(core, *a) > worth_of_image(core, *b);
   });
   for (Model* model : models) evict(core, *model, true, for_whom);
+}
+
+void evict_for(Core& core, const std::vector<Model*>& models, const Model& wanted) {
+  for (const Model* model : models) observe_leaving(core, *model, wanted);
+  evict_all(core, models, printable(label_of(wanted)));
 }
 
 void answer_if_done(Core& core, const FreeCall& call) {
@@ -197,13 +209,13 @@ Result<bool> find_room(Core& core, const Model& model) {
   if (missing == 0) return true;
   const std::vector<Model*> leaving = choose(core, idle_models(core), missing);
   if (leaving.empty()) return no_room(core, model);
-  evict_all(core, leaving, printable(label_of(model)));
+  evict_for(core, leaving, model);
   return false;
 }
 
 bool make_more_room(Core& core, const Model& wanted) {
   const std::vector<Model*> leaving = choose(core, idle_models(core), 1);
-  evict_all(core, leaving, printable(label_of(wanted)));
+  evict_for(core, leaving, wanted);
   return !leaving.empty();
 }
 

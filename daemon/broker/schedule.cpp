@@ -7,6 +7,7 @@
 #include "daemon/broker/arena_budget.h"
 #include "daemon/broker/idle.h"
 #include "daemon/broker/keys.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/places.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
@@ -51,6 +52,7 @@ void give_slot_back(Core& core, Job& job) {
 Job remove(Core& core, JobId id) {
   auto node = core.jobs.extract(id);
   Job job = std::move(node.mapped());
+  observe_job(core, job);
   release_arenas(core, job);
   core.recent.end(job.key, job.id);
   Model* model = core.models.find(job.model);
@@ -192,10 +194,21 @@ void fail_waiting_jobs(Core& core, Model& model, const Error& error) {
 }
 
 void account_loading(Core& core, const Model& model) {
+  const std::vector<std::string> evicted = take_evicted(core, model);
   for (auto& [id, job] : core.jobs) {
     if (job.running || job.model != model.id) continue;
     job.load_ms += milliseconds_between(std::max(job.arrived, model.load_began), core.now());
     job.warm_load = model.warm_load;
+    job.evicted = evicted;
+  }
+  for (const Caller caller : model.loaders) {
+    OpenRequest* request = core.find_open(caller);
+    if (request == nullptr) continue;
+    contract::Receipt& receipt = request->receipt.emplace();
+    receipt.model = model.id;
+    receipt.load_ms = model.load_ms;
+    receipt.warm_load = model.warm_load;
+    receipt.evicted = evicted;
   }
 }
 

@@ -28,7 +28,7 @@ bool is_any_job_running(const Core& core);
 
 // Ends every job that waits for this model.
 void fail_waiting_jobs(Core& core, Model& model, const Error& error);
-// The model has become hot: loading is over for the jobs that waited for it.
+// The model has become hot: loading is over for the jobs and requests that waited for it.
 void account_loading(Core& core, const Model& model);
 
 // The worker is gone: every job ends.

@@ -85,10 +85,13 @@ std::vector<NamedFolder> published(const config::Settings& settings) {
 }
 
 log::Level log_level(const config::Settings& settings) {
-  const std::string& word = settings.choice("log.level");
-  if (word == "debug") return log::Level::kDebug;
-  if (word == "warning") return log::Level::kWarning;
-  return word == "error" ? log::Level::kError : log::Level::kInfo;
+  return log::level_named(settings.choice("log.level"));
+}
+
+void warn_of_prompts(bool are_logged) {
+  if (are_logged)
+    log::event(log::Level::kWarning, "prompts_are_logged", {},
+               "the text of every prompt is written to this log, because log.prompts is set");
 }
 
 }  // namespace hearth::broker

@@ -19,5 +19,7 @@ Config configured(Config base, const config::Settings& settings);
 std::vector<NamedFolder> published(const config::Settings& settings);
 
 log::Level log_level(const config::Settings& settings);
+// Says it loudly, where the service logs what people write.
+void warn_of_prompts(bool are_logged);
 
 }  // namespace hearth::broker

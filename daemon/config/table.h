@@ -279,7 +279,7 @@ inline constexpr std::array kTable = {
         .type = Type::kFlag,
         .usual = "false",
         .takes_effect = TakesEffect::kLive,
-        .help = "Also log what clients ask and what models answer."},
+        .help = "Also log the text of every prompt."},
 
     Row{.key = "metrics.file",
         .option = "--metrics-file",

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <map>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -30,15 +29,11 @@ struct Arguments {
   std::uint64_t memory_bytes = 0;
   std::uint32_t keep_clocks_s = 30;
   bool fake = false;
-  hearth::log::Level log_level = hearth::log::Level::kInfo;
+  std::string log_level = "info";
+  std::string log_format = "auto";
 };
 
 void declare(CLI::App& app, Arguments& arguments) {
-  using hearth::log::Level;
-  const std::map<std::string, Level> levels = {{"debug", Level::kDebug},
-                                               {"info", Level::kInfo},
-                                               {"warning", Level::kWarning},
-                                               {"error", Level::kError}};
   app.set_version_flag("--version", "hearth-worker " HEARTH_VERSION);
   auto* const link = app.add_option("--link-fd", arguments.link_fd, "socketpair to the broker");
   auto* const check = app.add_flag("--check", arguments.check,
@@ -56,7 +51,9 @@ void declare(CLI::App& app, Arguments& arguments) {
                  "seconds for which an idle GPU is kept awake");
   app.add_flag("--fake", arguments.fake, "also serve the family that tests use");
   app.add_option("--log-level", arguments.log_level, "least severe lines to log")
-      ->transform(CLI::CheckedTransformer(levels));
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  app.add_option("--log-format", arguments.log_format, "as the broker's")
+      ->check(CLI::IsMember({"auto", "text", "json", "journal"}));
 }
 
 // The broker stops its worker over the link, after letting it finish: a Ctrl-C in the broker's
@@ -102,7 +99,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (arguments.check) return check(arguments);
   tie_to_broker();
-  hearth::log::start("hearth-worker", arguments.log_level);
+  hearth::log::start("hearth-worker", hearth::log::level_named(arguments.log_level),
+                     hearth::log::format_named(arguments.log_format));
   if (arguments.fake) hearth::models::serve_test_families();
   hearth::Fd socket(arguments.link_fd);
   auto engine = hearth::models::open_engine(arguments.device, arguments.threads);

@@ -7,9 +7,12 @@
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
 #include "daemon/broker/keys.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/recall.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/schedule.h"
+#include "shm/base/log.h"
+#include "shm/base/text.h"
 #include "shm/tensor.h"
 
 namespace hearth::broker {
@@ -154,12 +157,31 @@ Result<Checked> check(Core& core, const Client& client, M& message) {
   return Checked{std::move(job), n_tensors};
 }
 
+// Only where the configuration asks for it.
+template <class M>
+void log_prompt(const Client& client, Caller caller, const M& message) {
+  constexpr std::size_t kMostPromptBytes = 32 * 1024;
+  std::string text;
+  for (const contract::ChatMessage& turn : message.messages)
+    for (const contract::ContentPart& part : turn.content)
+      if (part.kind == "text") text += (text.empty() ? "" : "\n") + part.text;
+  log::event(log::Level::kInfo, "prompt",
+             {{"request", caller.serial},
+              {"client", client.name},
+              {"uid", client.peer.uid},
+              {"model", message.model}},
+             "prompt of request {}: {}", caller.serial, one_line(cut(text, kMostPromptBytes)));
+}
+
 // Refused ones are opened too, so that they count as failed.
 template <class M>
 void accept(Core& core, Client& client, std::uint32_t request_id, M message) {
   auto checked = check(core, client, message);
   const Caller caller =
       core.open(client, request_id, RequestKind::kJob, checked ? checked->n_tensors : 0);
+  observe_request(core, caller, M::kType == contract::Encode::kType ? "encode" : "generate",
+                  core.models.find_for(client.id, message.model));
+  if (core.config.log_prompts) log_prompt(client, caller, message);
   if (!checked) return core.fail(caller, checked.error());
   Job& job = checked->job;
   job.caller = caller;

@@ -52,7 +52,12 @@ void greet(Core& core, Client& client, const InFrame& frame) {
   client.port->allow_large_frames();
   client.port->send(make_frame(0, welcome_for(core, client, *version)));
   if (is_leaving(core)) client.port->send(make_frame(0, core.goaway()));
-  log::debug("connection {}: {} (pid {})", client.id, printable(client.name), client.peer.pid);
+  log::event(log::Level::kDebug, "connection_greeted",
+             {{"connection", client.id},
+              {"client", client.name},
+              {"process", client.peer.pid},
+              {"uid", client.peer.uid}},
+             "connection {}: {} (pid {})", client.id, printable(client.name), client.peer.pid);
 }
 
 void handle(Core&, Client& client, Request request, const contract::Ping&) {

@@ -39,6 +39,8 @@ void handle(Core&, Client&, Request, const contract::Drain&);
 void handle(Core&, Client&, Request, const contract::Suspend&);
 void handle(Core&, Client&, Request, const contract::Resume&);
 void handle(Core&, Client&, Request, const contract::ClearQuarantine&);
+void handle(Core&, Client&, Request, const contract::ListRequests&);
+void handle(Core&, Client&, Request, const contract::Metrics&);
 
 // The frames that open no request.
 void greet(Core& core, Client& client, const InFrame& frame);

@@ -4,6 +4,7 @@
 #include "daemon/broker/counts.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/room.h"
 
@@ -163,6 +164,7 @@ void handle(Core& core, Client& client, Request request, const contract::LoadMod
   OpenRequest& open = *core.find_open(caller);
   open.model = model->id;
   open.job = core.next_job_id();
+  observe_request(core, caller, "load", model);
   hold(*model, client.id);
   model->loaders.push_back(caller);
   advance(core, *model);

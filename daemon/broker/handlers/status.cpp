@@ -1,15 +1,13 @@
 // status.
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <limits>
-
-#include <unistd.h>
 
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
 #include "daemon/broker/idle.h"
 #include "daemon/broker/log_place.h"
+#include "daemon/broker/observe.h"
+#include "daemon/broker/process_use.h"
 #include "daemon/broker/rights.h"
 #include "daemon/broker/room.h"
 #include "daemon/broker/warm.h"
@@ -33,22 +31,6 @@ std::string_view state_of(const Model& model) {
     default:
       return "cold";
   }
-}
-
-std::uint64_t rss_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  std::uint64_t total_pages = 0;
-  std::uint64_t resident_pages = 0;
-  statm >> total_pages >> resident_pages;
-  return resident_pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
-std::uint32_t open_descriptors() {
-  std::error_code error;
-  std::filesystem::directory_iterator it("/proc/self/fd", error);
-  std::uint32_t n = 0;
-  for (const std::filesystem::directory_iterator end; !error && it != end; it.increment(error)) ++n;
-  return n > 0 ? n - 1 : 0;  // the listing's own
 }
 
 std::uint32_t results_of(const Core& core, const Client& client) {
@@ -164,6 +146,7 @@ void handle(Core& core, Client& client, Request request, const contract::Status&
   report.rss_bytes = rss_bytes();
   report.descriptors = open_descriptors();
   add_memory(core, report);
+  add_telemetry(core, client, report);
   add_duty(core, client, report);
   for (const Model* model : models_for(core, client))
     report.models.push_back(entry_of(core, *model));

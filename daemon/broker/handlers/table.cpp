@@ -8,6 +8,7 @@
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/heartbeat.h"
 #include "daemon/broker/keys.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
@@ -22,7 +23,10 @@ using Handler = void (*)(Core&, Client&, InFrame);
 template <class M>
 void decode_and_handle(Core& core, Client& client, InFrame frame) {
   auto message = read_body<M>(frame);
-  if (!message) return core.refuse(client, frame.request_id, message.error());
+  if (!message) {
+    observe_violation(core, "message");
+    return core.refuse(client, frame.request_id, message.error());
+  }
   Request request{{client.id, frame.request_id}, std::move(frame.fds)};
   handle(core, client, std::move(request), *std::move(message));
 }
@@ -69,6 +73,8 @@ constexpr std::array kRows = {
     row<contract::ClearQuarantine>(Opens::kNothing),
     row<contract::ShowConfig>(Opens::kNothing),
     row<contract::ReloadConfig>(Opens::kUpkeep),
+    row<contract::ListRequests>(Opens::kNothing),
+    row<contract::Metrics>(Opens::kNothing),
 };
 
 const Row* find_row(std::uint8_t type) {
@@ -84,6 +90,7 @@ void refuse_unknown(Core& core, Client& client, const InFrame& frame) {
           ? fail(Code::kBadRequest,
                  fmt::format("{} is not for clients to send.", contract::name_of_type(frame.type)))
           : fail(Code::kUnknownMessage, fmt::format("Message type {} is unknown.", frame.type));
+  observe_violation(core, "unknown");
   if (++client.unknown_in_a_row >= kUnknownToClose) return core.end_connection(client, error);
   core.refuse(client, frame.request_id, error);
 }
@@ -128,6 +135,7 @@ void receive_from_client(Core& core, Client& client, InFrame frame) {
                          find_row(frame.type) != nullptr;
   if (!frame.fds.empty() && !may_carry) {
     discard(core, frame.fds);
+    observe_violation(core, "descriptors");
     return core.end_connection(
         client, fail(Code::kBadRequest, "Descriptors came with a message that carries none."));
   }
@@ -157,7 +165,9 @@ void forget_client(Core& core, ConnectionId id) {
   auto node = core.clients.extract(id);
   if (node.empty()) return;
   const Client& client = node.mapped();
+  const contract::Error gone = to_message(fail(Code::kCancelled, "The client went away."), 0);
   for (const auto& [request_id, request] : client.open) {
+    observe_end(core, client, request, &gone);
     core.uncount(client, request);
     const auto job = core.jobs.find(request.job);
     if (request.kind == RequestKind::kJob && job != core.jobs.end()) leave(core, job->second);

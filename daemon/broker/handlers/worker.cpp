@@ -4,6 +4,7 @@
 #include "daemon/broker/answers.h"
 #include "daemon/broker/counts.h"
 #include "daemon/broker/handlers/handlers.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
 #include "daemon/broker/schedule.h"
@@ -44,10 +45,14 @@ bool worker_refused(Core& core, const InFrame& frame) {
   const auto message = read_body<contract::Error>(frame);
   if (!message) return false;
   const Error error = to_error(*message);
-  log::error("the engine {}: {}", core.supervisor.is_ready() ? "reports" : "cannot start",
-             error.what);
+  log::event(log::Level::kError, core.supervisor.is_ready() ? "engine_reports" : "engine_refuses",
+             {{"code", name_of(error.code)}}, "the engine {}: {}",
+             core.supervisor.is_ready() ? "reports" : "cannot start", error.what);
   if (!error.hint.empty()) log::error("what to do: {}", error.hint);
-  if (core.supervisor.is_ready()) return true;
+  if (core.supervisor.is_ready()) {
+    observe_fault(core, error);
+    return true;
+  }
   core.engine_refusal = error;
   core.engine_refused = true;
   return true;
