@@ -17,7 +17,7 @@ torch_cpu_only=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 nvcc_wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88
   nvidia-cuda-cccl==13.0.85)
 client_wheels=(numpy -e '.[cli]') # the hearth command itself, with msgpack, rich and pillow
-test_wheels=(pytest ruff mypy aiohttp setuptools==80.9.0 twine==6.2.0 torchvision==0.26.0 transformers==5.23.0)
+test_wheels=(pytest ruff mypy prometheus-client aiohttp setuptools==80.9.0 twine==6.2.0 torchvision==0.26.0 transformers==5.23.0)
 
 venv=$PWD/build/venv
 python=$venv/bin/python

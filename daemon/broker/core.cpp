@@ -115,7 +115,7 @@ void Core::end_connection(Client& client, const Error& error) {
   log::event(log::Level::kInfo, "connection_closed",
              {{"connection", client.id},
               {"client", client.name},
-              {"process", client.peer.pid},
+              {"pid", client.peer.pid},
               {"uid", client.peer.uid},
               {"code", name_of(error.code)}},
              "connection {} (pid {}) is closed: {}", client.id, client.peer.pid,

@@ -34,7 +34,7 @@ void stall(Core& core, Client& client) {
   log::event(log::Level::kWarning, "client_silent",
              {{"connection", client.id},
               {"client", client.name},
-              {"process", client.peer.pid},
+              {"pid", client.peer.pid},
               {"uid", client.peer.uid}},
              "connection {} (pid {}) does not answer; its work is dropped", client.id,
              client.peer.pid);

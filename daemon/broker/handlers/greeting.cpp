@@ -55,7 +55,7 @@ void greet(Core& core, Client& client, const InFrame& frame) {
   log::event(log::Level::kDebug, "connection_greeted",
              {{"connection", client.id},
               {"client", client.name},
-              {"process", client.peer.pid},
+              {"pid", client.peer.pid},
               {"uid", client.peer.uid}},
              "connection {}: {} (pid {})", client.id, printable(client.name), client.peer.pid);
 }

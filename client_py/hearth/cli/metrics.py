@@ -1,0 +1,63 @@
+"""Print the service's metrics, or watch them change.
+
+They are in Prometheus' text format; docs/metrics.md says what each one means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from .. import client
+from ..exposition import samples_of
+from .output import answers, print_json
+
+EXAMPLES = (
+    ("hearth metrics", "all of them, as a collector reads them"),
+    ("hearth metrics --watch", "what changes, every two seconds"),
+)
+JSON = "an object: each sample's name with its labels, and its value; --watch: one a line"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Once or again and again."""
+    parser.add_argument("-w", "--watch", action="store_true", help="go on with what changes")
+    parser.add_argument(
+        "--every", type=float, default=2.0, metavar="SECONDS", help="with --watch; default: 2"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """The text, or its changes until it is interrupted."""
+    if options.every <= 0:
+        options.usage_error("--every: more than 0")
+    with client.connect(options.socket) as service:
+        text = service.metrics()
+        if options.json:
+            print_json(dict(samples_of(text)))
+        elif not options.watch:
+            print(text, end="")
+        while options.watch:
+            before = samples_of(text)
+            time.sleep(options.every)
+            text = service.metrics()
+            _show(before, samples_of(text), options.json)
+    return 0
+
+
+def _show(before: dict[str, float], now: dict[str, float], as_json: bool) -> None:
+    """What differs; buckets of histograms are left to collectors."""
+    changed = {
+        name: value
+        for name, value in now.items()
+        if value != before.get(name) and "_bucket{" not in name and name.split("{")[0] not in _NOISE
+    }
+    if as_json:
+        print_json(dict(changed))
+        return
+    for name, value in changed.items():
+        grown = f"  ({value - before[name]:+g})" if name in before else ""
+        answers().print(f"{time.strftime('%H:%M:%S')}  {name} {value:g}{grown}", markup=False)
+
+
+_NOISE = {"hearth_start_time_seconds", "hearth_process_resident_bytes"}
