@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "daemon/broker/idle.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/settings.h"
 #include "shm/base/log.h"
 #include "shm/base/text.h"
@@ -22,7 +23,10 @@ void tell_others(Core& core) {
   log::set_level(log_level(core.config.settings));
   if (core.config.weights_cache != nullptr)
     core.config.weights_cache->set_most_bytes(core.config.settings.size("cache.size"));
-  idle_tick(core);  // models.keep_alive
+  warn_of_prompts(core.config.log_prompts);
+  core.telemetry.metrics_due = core.now();
+  metrics_tick(core);  // metrics.file
+  idle_tick(core);     // models.keep_alive
 }
 
 void take(Core& core, const config::Loaded& loaded) {
