@@ -222,6 +222,7 @@ def test_a_user_has_a_service_of_his_own_without_root(service, tree):
     service.must(
         f"cd && mkdir -p {libtorch} && ln -s /payload/site {libtorch}/{torch_version()}", "mallory"
     )
+    service.must(f"chmod -R a+w {BUILD}")  # root has installed from it
     install = f"{own} HEARTH_INSTALL_WAIT_S=200 {tree}/systemd/install --user --build {BUILD}"
     service.note("systemd/install --user, as mallory", service.must(install, "mallory"))
     asked = f"{own} ~/.local/bin/hearth caption /payload/picture-26.png --prompt '{world.PROMPT}'"
