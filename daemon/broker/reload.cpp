@@ -16,10 +16,10 @@ namespace {
 
 constexpr Milliseconds kReadingLimit{10'000};
 constexpr std::size_t kMostProblemBytes = 2000;  // of one, so that all fit into a frame
-constexpr std::size_t kMostChanges = 200;        // in one report, which must fit into a frame
+constexpr std::size_t kMostChanges = 1024;       // in one report
 
 // Those who keep something that was made of a setting, outside of the core.
-void tell_others(Core& core) {
+void tell_others(const Core& core) {
   log::set_level(log_level(core.config.settings));
   if (core.config.weights_cache != nullptr)
     core.config.weights_cache->set_most_bytes(core.config.settings.size("cache.size"));
@@ -101,8 +101,10 @@ void reload_tick(Core& core) {
 
 std::vector<contract::ConfigChange> entries_of(const std::vector<config::Change>& changes) {
   std::vector<contract::ConfigChange> entries;
+  std::size_t bytes = 0;
   for (const config::Change& change : changes) {
-    if (entries.size() == kMostChanges) break;
+    bytes += change.key.size() + change.before.size() + change.after.size() + change.origin.size();
+    if (entries.size() == kMostChanges || bytes > kMostReplyBytes) break;
     contract::ConfigChange entry;
     entry.key = change.key;
     entry.before = change.before;

@@ -19,6 +19,9 @@ void reload_soon(Core& core);
 // Gives up on files that do not answer.
 void reload_tick(Core& core);
 
+// Of texts in a reply about settings, so that a frame has room for it; the rest is left out.
+inline constexpr std::size_t kMostReplyBytes = 768 * 1024;
+
 // Settings that the files say otherwise than they run, as the contract has them.
 std::vector<contract::ConfigChange> entries_of(const std::vector<config::Change>& changes);
 

@@ -39,7 +39,7 @@ struct Sources {
 
 struct Loaded {
   Settings settings;
-  std::vector<std::string> files;            // that were read, in this order
+  std::vector<std::string> files;            // that were read, in this order; at most 101
   std::vector<Problem> problems;             // with any, the settings are not to be used
   std::optional<std::uint32_t> admin_group;  // the number of server.admin_group
 };

@@ -17,42 +17,11 @@
 #pragma once
 
 #include <array>
-#include <cstdint>
 #include <string_view>
 
+#include "daemon/config/row.h"
+
 namespace hearth::config {
-
-enum class Type {
-  kFlag,      // true or false
-  kInteger,   // least..most
-  kSize,      // bytes: 20GiB
-  kDuration,  // milliseconds inside: 45s, 200ms, 10min
-  kText,
-  kChoice,  // one word of `choices`
-  kUsers,   // numeric user ids
-};
-
-// next_load: it counts for what the next load of a model does.
-enum class TakesEffect { kLive, kNextLoad, kRestart };
-
-struct Row {
-  // section.name, where a section may have dots. A `*` stands for the name of a model, or for a
-  // user id: there may be any number of these, and none of them has a default.
-  std::string_view key;
-  std::string_view option = "";  // of hearthd; "--no-…": it takes no value and says false
-  Type type = Type::kText;
-  std::string_view usual = "";    // the default as it would be written; "auto": see help
-  std::string_view least = "";    // of integers, sizes, durations
-  std::string_view most = "";     // …
-  std::string_view choices = "";  // separated by |
-  TakesEffect takes_effect = TakesEffect::kRestart;
-  std::string_view help = "";
-};
-
-struct Section {
-  std::string_view name;
-  std::string_view help;
-};
 
 inline constexpr std::array kSections = {
     Section{"server", "Where clients connect, who may, and how the service ends."},
@@ -71,8 +40,10 @@ inline constexpr std::array kSections = {
     Section{"model.*", "A model that the service publishes under a name: [model.NAME]."},
 };
 
-constexpr Row silence(std::string_view key, std::string_view usual, std::string_view help) {
+constexpr Row silence(std::string_view key, std::string_view option, std::string_view usual,
+                      std::string_view help) {
   return {.key = key,
+          .option = option,
           .type = Type::kDuration,
           .usual = usual,
           .least = "1s",
@@ -287,11 +258,11 @@ inline constexpr std::array kTable = {
         .help = "A file that is rewritten every few seconds with all metrics, for a collector of "
                 "text files. Empty: none."},
 
-    silence("faults.attach", "1min", "To recognise a model from its files."),
-    silence("faults.load", "3min", "To load a model, or to let one go."),
-    silence("faults.vision", "2min", "To look at a picture."),
-    silence("faults.prefill", "2min", "To read a piece of a prompt."),
-    silence("faults.decode", "30s", "To write one more token."),
+    silence("faults.attach", "--silence-attach", "1min", "To recognise a model from its files."),
+    silence("faults.load", "--silence-load", "3min", "To load a model, or to let one go."),
+    silence("faults.vision", "--silence-vision", "2min", "To look at a picture."),
+    silence("faults.prefill", "--silence-prefill", "2min", "To read a piece of a prompt."),
+    silence("faults.decode", "--silence-decode", "30s", "To write one more token."),
 
     kQuotas[0],
     kQuotas[1],
@@ -315,18 +286,6 @@ inline constexpr std::array kTable = {
         .type = Type::kFlag,
         .help = "true: once loaded, it does not leave the device to make room or for being idle."},
 };
-
-constexpr bool is_pattern(const Row& row) {
-  return row.key.find('*') != std::string_view::npos;
-}
-
-constexpr std::string_view section_of(std::string_view key) {
-  return key.substr(0, key.rfind('.'));
-}
-
-constexpr std::string_view name_of(std::string_view key) {
-  return key.substr(key.rfind('.') + 1);
-}
 
 // The row without a pattern that has this key, else null.
 constexpr const Row* find_exact(std::string_view key) {

@@ -55,7 +55,7 @@ def check(*arguments, **environment):
 def test_a_service_with_settings_from_everywhere(configured, tmp_path, model):
     files = {
         "hearth.toml": '[server]\ndrain = "1s"\nadmins = [7]\n'
-        f'[model.described]\npath = "{model}"\npin = true\n'
+        f'[model.described]\npath = "{model}"\ndtype = "float32"\npin = true\n'
         f"[quota.uid.{os.getuid()}]\narenas = 99\n",
         "conf.d/20.toml": "[server]\ndrain = 3\n",
         "conf.d/10.toml": "[server]\ndrain = 2\nadmins = [8]\n",
@@ -72,6 +72,7 @@ def test_a_service_with_settings_from_everywhere(configured, tmp_path, model):
         assert client.welcome.quota.arenas == 99
         (published,) = client.models()
         assert (published.name, published.pinned) == ("described", True)
+        assert published.dtype == "float32"
 
     # A reload: what can count at once does, and the rest is told.
     write(tmp_path, {"conf.d/20.toml": "[server]\ndrain = 4\nheartbeat = 5\n"})

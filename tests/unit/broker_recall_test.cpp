@@ -69,6 +69,16 @@ TEST_F(ResultCacheTest, AnAnswerUnderTheSameKeyTakesTheEarliersPlace) {
   EXPECT_EQ(cache.bytes(), before - 100);
 }
 
+TEST_F(ResultCacheTest, ASmallerBudgetLetsGoWhatIsOverItAndNothingElse) {
+  for (const char* word : {"a", "b", "c"}) keep(1, word);
+  const std::uint64_t of_one = cache.bytes() / 3;
+  cache.set_budget(2 * of_one);
+  EXPECT_FALSE(has(1, "a"));
+  EXPECT_TRUE(has(1, "b") && has(1, "c"));
+  cache.set_budget(0);
+  EXPECT_EQ(cache.bytes(), 0u);
+}
+
 class RecallTest : public BrokerTest {
  protected:
   RecallTest() {

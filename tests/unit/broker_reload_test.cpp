@@ -139,6 +139,30 @@ TEST_F(BrokerReload, ShowsEverySettingWithWhereItWasSaid) {
   EXPECT_EQ(drain->takes_effect, "live");
 }
 
+TEST_F(BrokerReload, MoreSettingsThanAReplyHoldsAreLeftOutOfIt) {
+  std::string many;
+  for (int i = 0; i < 1'100; ++i) many += "[model.m" + std::to_string(i) + "]\npath = '/m'\n";
+  write(many);
+  EXPECT_EQ(reload(false).changes.size(), 1'024u);
+  std::string long_ones;
+  for (int i = 0; i < 500; ++i)
+    long_ones += "[model.m" + std::to_string(i) + "]\npath = '" + std::string(1'900, 'a') + "'\n";
+  write(long_ones);
+  const auto report = reload(false);
+  EXPECT_LT(report.changes.size(), 500u);
+  EXPECT_GT(report.changes.size(), 300u);
+
+  // As it is shown when the service was started so.
+  write(many);
+  config::Sources sources;
+  sources.folder = folder.path();
+  make_broker(configured(Config{}, config::load(sources).settings));
+  FakeClient client;
+  connect(client);
+  send(client, 1, contract::ShowConfig{});
+  EXPECT_EQ(client.answer<contract::ConfigList>(1).values.size(), 1'024u);
+}
+
 TEST_F(BrokerReload, ASecondReloadWaitsForTheFirst) {
   send(admin, 1, contract::ReloadConfig{});
   send(admin, 2, contract::ReloadConfig{});

@@ -89,6 +89,16 @@ TEST_F(Cached, WhatWasNotUsedForLongestLeaves) {
   EXPECT_TRUE(holds(*cache, kKey));  // nothing left for what cannot be kept
 }
 
+TEST_F(Cached, AnotherBoundCountsForWhatIsKeptNext) {
+  const auto cache = open(1000);
+  EXPECT_TRUE(cache->keep(write(*cache, kKey, 400)));
+  cache->set_most_bytes(500);
+  EXPECT_TRUE(holds(*cache, kKey));
+  EXPECT_TRUE(cache->keep(write(*cache, kOther, 400)));
+  EXPECT_FALSE(holds(*cache, kKey));
+  EXPECT_FALSE(cache->keep(write(*cache, kThird, 501)));
+}
+
 TEST_F(Cached, TwoServicesShareAFolder) {
   const auto one = open(), other = open();
   const auto first = write(*one, kKey, 100), second = write(*other, kKey, 100);

@@ -137,6 +137,23 @@ TEST(ConfigToml, TextsAreBoundedAndPrintable) {
             Texts{"f:2:8: metrics.file has 5000 bytes, over 2000"});
 }
 
+TEST(ConfigToml, BordersAreAllowedAndWhatIsBeyondIsNot) {
+  const auto is_right = [](const std::string& text) { return problems_of(text).empty(); };
+  for (const char* right : {"slots = 1", "slots = 1024", "restart_pause = '100ms'",
+                            "restart_pause = '1h'", "memory = 0"})
+    EXPECT_TRUE(is_right(std::string("[engine]\n") + right)) << right;
+  for (const char* wrong : {"slots = 0", "slots = 1025", "restart_pause = '99ms'",
+                            "restart_pause = 3601", "memory = -1", "slots = 99999999999999999999"})
+    EXPECT_FALSE(is_right(std::string("[engine]\n") + wrong)) << wrong;
+  EXPECT_TRUE(is_right("[model." + std::string(128, 'a') + "]\npath = '/x'"));
+  EXPECT_FALSE(is_right("[model." + std::string(129, 'a') + "]\npath = '/x'"));
+  EXPECT_FALSE(is_right("[model.'a=b']\npath = '/x'"));
+  EXPECT_TRUE(is_right("[quota.uid.7]\narenas = 1"));
+  EXPECT_FALSE(is_right("[quota.uid.07]\narenas = 1"));
+  EXPECT_TRUE(is_right("[quota.uid.4294967294]\narenas = 1"));
+  EXPECT_FALSE(is_right("[quota.uid.4294967295]\narenas = 1"));
+}
+
 TEST(ConfigToml, KeysOfManyPartsAreReadOrRefusedWithoutHarm) {
   std::string deep = "a";
   while (deep.size() < 8000) deep += ".a";

@@ -7,8 +7,6 @@ namespace hearth::broker {
 namespace {
 
 constexpr std::size_t kMostListed = 1024;
-constexpr std::size_t kMostFiles = 256;
-constexpr std::size_t kMostReplyBytes = 768 * 1024;  // a frame has room for it
 
 contract::ConfigValue entry_of(const std::string& key, const config::Setting& setting) {
   const config::Row& row = *config::find_row(key);
@@ -32,8 +30,7 @@ void handle(Core& core, Client& client, Request request, const contract::ShowCon
     if (list.values.size() == kMostListed || bytes > kMostReplyBytes) break;
     list.values.push_back(std::move(entry));
   }
-  for (const std::string& file : core.config.files)
-    if (list.files.size() < kMostFiles) list.files.push_back(file);
+  list.files = core.config.files;
   client.port->send(make_frame(request.caller.request_id, list));
 }
 
