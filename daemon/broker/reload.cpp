@@ -19,7 +19,7 @@ constexpr std::size_t kMostProblemBytes = 2000;  // of one, so that all fit into
 constexpr std::size_t kMostChanges = 1024;       // in one report
 
 // Those who keep something that was made of a setting, outside of the core.
-void tell_others(const Core& core) {
+void tell_others(Core& core) {
   log::set_level(log_level(core.config.settings));
   if (core.config.weights_cache != nullptr)
     core.config.weights_cache->set_most_bytes(core.config.settings.size("cache.size"));
