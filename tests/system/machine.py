@@ -10,7 +10,7 @@ import time
 
 import image
 
-BOOT_LIMIT_S = 240
+BOOT_LIMIT_S = 600
 KVM_LIMIT_S = 10
 
 
