@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Callable, TypeVar
 
 from . import content, errors, messages, models
 from .chat import Chat, checked_options
@@ -18,7 +18,7 @@ from .models import Model
 from .placing import drop_arenas, held, placed
 from .replies import TokenCount, count_of
 from .results import Encoded
-from .retry import Request, reconnected
+from .retry import Request, Retry, reconnected
 from .slots import IDLE_S
 from .steps import OnProgress, Steps, end_of, expect
 from .version import VERSION
@@ -120,6 +120,18 @@ class Caller:
     def _status(self) -> Steps[messages.StatusReport]:
         return (yield from self._ask(messages.Status(), messages.StatusReport))
 
+    def _repeatable(self, once: Callable[[], Steps[T]]) -> Steps[T]:
+        """A call that does no harm twice, begun again when its end was lost. `once` makes the steps
+        of one attempt."""
+        retry = Retry()
+        while True:
+            try:
+                return (yield from once())
+            except errors.HearthError as error:
+                if self._welcomed is None or not retry.use(error):
+                    raise
+                yield from reconnected(self._ready, error)
+
     def _offer(
         self,
         path_or_files: models.Path | Mapping[str, models.Path],
@@ -129,7 +141,7 @@ class Caller:
     ) -> Steps[Model]:
         model = models.find_model(path_or_files, dtype)
         model.head, model.attention = head, attention
-        yield from self._offer_files(model)
+        yield from self._repeatable(lambda: self._offer_files(model))
         return model
 
     def _knowing(self, model: Model | str) -> Steps[tuple[Connection, str]]:
@@ -162,11 +174,19 @@ class Caller:
     def _load(
         self, model: Model | str, on_progress: OnProgress | None
     ) -> Steps[messages.ModelLoaded]:
+        return (yield from self._repeatable(lambda: self._load_once(model, on_progress)))
+
+    def _load_once(
+        self, model: Model | str, on_progress: OnProgress | None
+    ) -> Steps[messages.ModelLoaded]:
         connection, name = yield from self._knowing(model)
         exchange = connection.ask(messages.LoadModel(model=name))
         return (yield from end_of(connection, exchange, messages.ModelLoaded, on_progress))
 
     def _unload(self, model: Model | str) -> Steps[bool]:
+        return (yield from self._repeatable(lambda: self._unload_once(model)))
+
+    def _unload_once(self, model: Model | str) -> Steps[bool]:
         connection, name = yield from self._knowing(model)
         exchange = connection.ask(messages.UnloadModel(model=name))
         reply = yield from end_of(connection, exchange, messages.ModelUnloaded)
@@ -174,6 +194,9 @@ class Caller:
         return reply.resident
 
     def _plan(self, model: Model | str) -> Steps[messages.LoadPlan]:
+        return (yield from self._repeatable(lambda: self._plan_once(model)))
+
+    def _plan_once(self, model: Model | str) -> Steps[messages.LoadPlan]:
         connection, name = yield from self._knowing(model)
         exchange = connection.ask(messages.PlanLoad(model=name))
         return (yield from end_of(connection, exchange, messages.LoadPlan))
@@ -183,9 +206,13 @@ class Caller:
     ) -> Steps[TokenCount]:
         chat = Chat(turns)
         chat.outline()
-        options = checked_options("count_tokens", options)
-        connection, name = yield from self._knowing(model)
-        message = messages.CountTokens(model=name, messages=chat.messages, **options)
+        message = messages.CountTokens(
+            model="", messages=chat.messages, **checked_options("count_tokens", options)
+        )
+        return (yield from self._repeatable(lambda: self._count_once(model, message)))
+
+    def _count_once(self, model: Model | str, message: messages.CountTokens) -> Steps[TokenCount]:
+        connection, message.model = yield from self._knowing(model)
         exchange = connection.ask(message)
         return count_of((yield from end_of(connection, exchange, messages.TokensCounted)))
 

@@ -26,6 +26,26 @@ _BACK_OFF_S = (0.05, 2.0)  # between attempts: doubled from the first to the sec
 _CURABLE = ("worker_lost", "shutting_down", "not_reachable")
 
 
+class Retry:
+    """What a call that does no harm twice may still do about errors."""
+
+    def __init__(self) -> None:
+        self._is_left = True
+        self._refused_since: float | None = None
+
+    def use(self, error: errors.HearthError) -> bool:
+        """Whether to try again after this error; True once at most. A service that takes no
+        requests for now is asked again for a while."""
+        if not (self._is_left and error.retryable and error.code in _CURABLE):
+            return False
+        if error.code == "shutting_down":
+            now = time.monotonic()
+            self._refused_since = now if self._refused_since is None else self._refused_since
+            return now - self._refused_since < REFUSED_S
+        self._is_left = False
+        return True
+
+
 class Request:
     """A generate or encode call: what is sent, to whom, and whether it may be sent once more."""
 
@@ -41,24 +61,14 @@ class Request:
         self.message = message
         self.model = model
         self.chat = chat
-        self.may_retry = may_retry
         self.may_reuse = may_reuse  # an answer of an earlier request that asked the same
         self.connection: Connection | None = None  # on which it was sent last
-        self._refused_since: float | None = None
+        self._retry = Retry() if may_retry else None
 
     def use_retry(self, error: errors.HearthError) -> bool:
-        """Whether to send it again after this error; True once at most, and never before there was
-        a connection: a service that is down is an answer of its own. A service that takes no
-        requests for now is asked again for a while."""
-        wanted = self.may_retry and self.connection is not None
-        if not (wanted and error.retryable and error.code in _CURABLE):
-            return False
-        if error.code == "shutting_down":
-            now = time.monotonic()
-            self._refused_since = now if self._refused_since is None else self._refused_since
-            return now - self._refused_since < REFUSED_S
-        self.may_retry = False
-        return True
+        """Whether to send it again after this error; never before there was a connection: a service
+        that is down is an answer of its own."""
+        return self._retry is not None and self.connection is not None and self._retry.use(error)
 
 
 def generate_request(

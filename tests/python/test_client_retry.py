@@ -409,3 +409,39 @@ def test_nobody_knocks_for_ever(client, service, monkeypatch):
     with pytest.raises(errors.ShuttingDown):
         client.generate("ember", TEXT)
     assert time.monotonic() - began >= 0.3 and len(keys(service)) >= 2
+
+
+HARMLESS = {
+    messages.OfferModel: lambda client, model: client.offer_model(model),
+    messages.LoadModel: lambda client, model: client.load("ember"),
+    messages.UnloadModel: lambda client, model: client.unload("ember"),
+    messages.PlanLoad: lambda client, model: client.plan("ember"),
+    messages.CountTokens: lambda client, model: client.count_tokens("ember", TEXT),
+}
+
+
+@pytest.fixture
+def model_folder(tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+@pytest.mark.parametrize("kind", HARMLESS, ids=lambda kind: kind.NAME)
+@pytest.mark.parametrize("loss", [fails("worker_lost", retryable=True), closes])
+def test_what_does_no_harm_twice_is_asked_again_after_a_loss(
+    client, service, model_folder, kind, loss
+):
+    counted = fake.replies(messages.TokensCounted(prompt_tokens=3, context_tokens=9))
+    service.on[kind] = first(loss, fake.DEFAULTS.get(kind, counted))
+    HARMLESS[kind](client, model_folder)
+    assert len(received(service, kind)) == 2
+
+
+@pytest.mark.parametrize("kind", HARMLESS, ids=lambda kind: kind.NAME)
+def test_what_does_no_harm_twice_is_asked_again_once(client, service, model_folder, kind):
+    service.on[kind] = fails("worker_lost", retryable=True)
+    with pytest.raises(errors.WorkerLost):
+        HARMLESS[kind](client, model_folder)
+    assert len(received(service, kind)) == 2
