@@ -13,7 +13,6 @@ from debian_root import CACHE, DebianRoot, missing
 from installed import draw_picture, running, wait_for
 from release import Made
 
-import hearth.client
 from hearth import hub_transfer, libtorch
 
 pytestmark = [
@@ -107,23 +106,27 @@ esac
 """
 
 
-def test_an_upgrade_keeps_the_running_service_and_its_clients(root: DebianRoot, tmp_path):
-    root.run("dpkg --install hearth.deb && mkdir -p /run/systemd/system")
+HANDS_OVER = "trap : USR2; while :; do sleep 0.1; done"
+CANNOT = "exec sleep 1000"
+
+
+@pytest.mark.parametrize("service, does", [(HANDS_OVER, "SIGUSR2"), (CANNOT, "try-restart")])
+def test_an_upgrade_asks_a_service_that_can_to_hand_over_and_restarts_another(
+    root: DebianRoot, tmp_path, service, does
+):
+    root.run("dpkg --install hearth.deb && mkdir -p /run/systemd/system && rm -f /run/told")
     manager = root.folder / "usr/local/bin/systemctl"
     manager.write_text(MANAGER)
     manager.chmod(0o755)
-    start = root.command(f"mkdir -p /run/hearth; exec hearthd --socket {SOCKET} --device cpu")
-    with running(start, None, tmp_path / "hearthd.log") as service:
-        wait_for(lambda: status_of(root), "a service")
-        (root.folder / "run/hearthd.pid").write_text(f"{service.pid}\n")
-        with hearth.client.connect(root.folder / SOCKET.lstrip("/")) as client:
-            root.run("PATH=/usr/local/bin:$PATH dpkg --install hearth.deb")
-            wait_for(lambda: client.status().upgrades == 1, "the service's replacement")
-        assert service.poll() is None
+    with running(["sh", "-c", service], None, tmp_path / "service.log") as process:
+        (root.folder / "run/hearthd.pid").write_text(f"{process.pid}\n")
+        root.run("PATH=/usr/local/bin:$PATH dpkg --install hearth.deb")
+        assert process.poll() is None, "nobody was ended by a signal"
     told = (root.folder / "run/told").read_text()
-    assert "daemon-reload" in told and "try-restart" not in told
+    assert "daemon-reload" in told
+    assert [word for word in ("SIGUSR2", "try-restart") if word in told] == [does]
+    root.run("PATH=/usr/local/bin:$PATH dpkg --purge hearth && rm -r /run/systemd")
     manager.unlink()
-    root.run("dpkg --purge hearth && rm -r /run/systemd")
 
 
 def test_a_checker_of_packages_finds_no_error(root: DebianRoot):
