@@ -133,6 +133,13 @@ class AdminCalls(_Steps):
         """Administrators: takes requests again after drain() or suspend()."""
         return self._run(self._do(messages.Resume()))
 
+    def upgrade(self, *, interrupted: Interrupted | None = None) -> str:
+        """Administrators: the broker replaces itself by the program that is installed at its path.
+        Clients stay connected, and answers under way go on. Raises Version or TimedOut when the new
+        program does not pass its own check, Busy when it has to be tried again; then nothing has
+        changed."""
+        return self._run(self._do(messages.Upgrade()), interrupted)
+
     def clear_quarantine(self, model: str = "") -> str:
         """Administrators: gives models that ended the engine another chance. model: id or name;
         empty: all of them. status().quarantined lists them."""
@@ -210,6 +217,10 @@ class AsyncAdminCalls(_Steps):
     async def resume(self) -> str:
         """As Client.resume()."""
         return await self._run(self._do(messages.Resume()))
+
+    async def upgrade(self, *, interrupted: Interrupted | None = None) -> str:
+        """As Client.upgrade()."""
+        return await self._run(self._do(messages.Upgrade()), interrupted)
 
     async def clear_quarantine(self, model: str = "") -> str:
         """As Client.clear_quarantine()."""

@@ -40,6 +40,7 @@ class Accounts {
   bool empty() const { return held_.empty(); }  // nobody holds anything
 
  private:
+  friend struct handover::Access;
   Amount usual_;
   Quotas quotas_;
   std::unordered_map<uid_t, Amount> held_;  // without users that hold nothing

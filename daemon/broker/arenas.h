@@ -37,6 +37,7 @@ class Arenas {
   std::uint64_t total_bytes() const { return total_bytes_; }
 
  private:
+  friend struct handover::Access;
   std::unordered_map<ArenaId, Arena> arenas_;
   std::uint64_t total_bytes_ = 0;
 };

@@ -46,8 +46,8 @@ Result<void> Broker::publish(const NamedFolder& folder) {
   const Numerics numerics{.dtype = folder.dtype};
   TRY(const ExaminedFiles examined, examine(fds, opened.labels, numerics));
   TRY(Model * model, core_.models.add(examined, folder.name));
-  if (model->is_public) return {};
-  model->is_public = true;
+  if (std::exchange(model->is_public, true)) return {};
+  if (!model->files.empty()) return {};  // known from a client, or from before an upgrade
   model->numerics = numerics;
   const auto& pinned = core_.config.pinned_models;
   model->pinned = std::find(pinned.begin(), pinned.end(), folder.name) != pinned.end();
@@ -97,6 +97,7 @@ void Broker::receive(ConnectionId id, InFrame frame) {
   const InputWatch watch(core_, contract::name_of_type(frame.type));
   receive_from_client(core_, client->second, std::move(frame));
   remove_if_ended(id);
+  upgrade_if_wanted();
   settle();
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "daemon/broker/core.h"
+#include "daemon/broker/handover/archive.h"
 
 namespace hearth::broker {
 
@@ -45,6 +46,20 @@ class Broker {
   // What the service does, in one line for people.
   std::string status_line() const;
 
+  // Another process goes on with what this one saves: restore() before anything else, publish()
+  // what is to be public, attach() the client of every connection, then resume() in place of
+  // start(). Nothing may be under way off the loop when a broker is saved. Errors: internal.
+  void save(handover::Saver& saver) const;
+  Result<void> restore(handover::Loader& loader);
+  void attach(ConnectionId client, ClientPort& port);
+  void resume();
+
+  // `replace` is called when somebody wants this process to be replaced; it does that later, or
+  // calls upgrade_failed().
+  void on_upgrade(std::function<void()> replace) { replace_ = std::move(replace); }
+  void want_upgrade();
+  void upgrade_failed(const Error& error);
+
   // `listener` is told of every worker that becomes ready.
   void on_worker_ready(std::function<void(const contract::WorkerReady&)> listener) {
     worker_ready_ = std::move(listener);
@@ -61,11 +76,14 @@ class Broker {
   void heartbeats_tick();
   void stop_tick();
   void settle();
+  void upgrade_if_wanted();
   bool is_idle() const;
 
   Core core_;
   std::function<void(const contract::WorkerReady&)> worker_ready_;
   std::function<void()> stop_;
+  std::function<void()> replace_;
+  bool is_replacing_ = false;
 };
 
 }  // namespace hearth::broker

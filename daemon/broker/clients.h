@@ -22,7 +22,7 @@ struct Caller {
   bool operator==(const Caller&) const = default;
 };
 
-// kDuty: it waits for the service itself, to be drained or suspended.
+// kDuty: it waits for the service itself, to be drained, suspended or upgraded.
 enum class RequestKind { kArena, kOffer, kLoad, kUnload, kFree, kCount, kJob, kDuty, kReload };
 
 struct OpenRequest {

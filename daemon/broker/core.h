@@ -67,8 +67,17 @@ struct Reload {
   bool apply = true;
 };
 
+// The replacement of this process by the program that is installed: wanted, until it has happened
+// or failed. Then the askers are answered.
+struct Upgrade {
+  bool is_wanted = false;
+  std::vector<Caller> askers;
+};
+
+// A field that is added here, or to what this holds, is added to handover/fields.h as well.
 struct Core {
  private:
+  friend struct handover::Access;
   Config config_;
 
  public:
@@ -78,7 +87,7 @@ struct Core {
   WorkerPort& worker;
   TimerPort& timer;
   OffLoop& off_loop;
-  const TimePoint started;
+  TimePoint started;
 
   Clients clients;
   Accounts accounts;
@@ -129,6 +138,9 @@ struct Core {
   // Why the engine cannot start, in the words of the last process that tried.
   std::optional<Error> engine_refusal;
   bool engine_refused = false;  // the present process said so
+
+  std::uint32_t upgrades = 0;  // of this service, while its clients stayed connected
+  Upgrade upgrade;
 
   TimePoint now() { return timer.now(); }
   JobId next_job_id();

@@ -61,6 +61,7 @@ class FairQueue {
   std::vector<JobId> order() const;
 
  private:
+  friend struct handover::Access;
   // What one client waits for in one class. Lives until the client is gone, for its debt outlives
   // its jobs.
   struct Lane {

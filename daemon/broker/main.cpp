@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 
 #include "daemon/broker/command_line.h"
+#include "daemon/broker/handover/replace.h"
 #include "daemon/broker/net/listener.h"
 #include "daemon/broker/net/service.h"
+#include "daemon/broker/net/successor.h"
 #include "daemon/broker/settings.h"
 #include "daemon/config/document.h"
 #include "shm/base/log.h"
@@ -21,6 +23,7 @@ using hearth::broker::CommandLine;
 using hearth::broker::Config;
 using hearth::broker::Options;
 using hearth::broker::Task;
+using hearth::broker::handover::Role;
 using hearth::config::Loaded;
 using hearth::config::Settings;
 
@@ -117,14 +120,19 @@ int check(const Loaded& loaded) {
   return loaded.problems.empty() ? 0 : 1;
 }
 
-int serve(const CommandLine& line, const Loaded& loaded) {
+int serve(const CommandLine& line, const Loaded& loaded, const Role& role) {
   hearth::log::start("hearthd", hearth::broker::log_level(loaded.settings),
                      hearth::log::format_named(loaded.settings.choice("log.format")));
   hearth::broker::warn_of_prompts(loaded.settings.flag("log.prompts"));
   std::signal(SIGXFSZ, SIG_IGN);  // memory over a file size limit is an error of its request
   umask(0077);  // the socket and its lock are for this user, or for whom systemd made them
   raise_descriptor_limit();
-  const auto served = hearth::broker::serve(make_options(line, loaded));
+  Options options = make_options(line, loaded);
+  options.program = hearth::broker::handover::own_program();
+  options.arguments = role.arguments;
+  options.take_over = role.take_over;
+  if (role.is_asked) return hearth::broker::answer_predecessor(HEARTH_VERSION), 0;
+  const auto served = hearth::broker::serve(std::move(options));
   if (served) return 0;
   std::fprintf(stderr, "hearthd: %s %s\n", served.error().what.c_str(),
                served.error().hint.c_str());
@@ -134,6 +142,7 @@ int serve(const CommandLine& line, const Loaded& loaded) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const Role role = hearth::broker::handover::take_role(argc, argv);
   int exit_code = 0;
   const auto line = hearth::broker::read_command_line(argc, argv, exit_code);
   if (!line) return exit_code;
@@ -142,5 +151,5 @@ int main(int argc, char** argv) {
   if (line->task == Task::kPrintSchema) return print(hearth::config::json_schema());
   const Loaded loaded = hearth::config::load(line->sources);
   if (const int wrong = check(loaded); wrong != 0 || line->task == Task::kCheck) return wrong;
-  return serve(*line, loaded);
+  return serve(*line, loaded, role);
 }

@@ -16,6 +16,10 @@
 
 namespace hearth::broker {
 
+namespace handover {
+struct Access;
+}
+
 class MetricSet {
  public:
   using LabelValues = std::vector<std::string>;  // as many as the metric has labels
@@ -34,6 +38,7 @@ class MetricSet {
   Series& series(Metric metric) { return all_[static_cast<std::size_t>(metric)]; }
 
  private:
+  friend struct handover::Access;
   Sample& sample(Metric metric, const LabelValues& labels);
 
   std::array<Series, static_cast<std::size_t>(Metric::kEnd)> all_;
@@ -53,6 +58,7 @@ class LabelWords {
   const std::set<std::string>& words() const { return words_; }
 
  private:
+  friend struct handover::Access;
   std::set<std::string> words_;
 };
 

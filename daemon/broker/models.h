@@ -91,6 +91,7 @@ class Models {
   std::vector<Model*> all();
 
  private:
+  friend struct handover::Access;
   std::map<std::string, std::unique_ptr<Model>> models_;
 };
 

@@ -48,6 +48,7 @@ class OutArenas {
   std::uint64_t result_bytes() const { return result_bytes_; }
 
  private:
+  friend struct handover::Access;
   std::unordered_map<ArenaId, OutArena> arenas_;
   std::unordered_map<ArenaId, ArenaId> at_worker_;  // the worker's id to ours
   std::uint64_t total_bytes_ = 0;

@@ -84,6 +84,11 @@ void Outbox::sent(std::size_t n_bytes) {
   entries_.pop_front();
 }
 
+void Outbox::restore(OutFrame frame, std::size_t sent_bytes) {
+  entries_.push_back(Entry{header_of(frame), std::move(frame), sent_bytes});
+  queued_bytes_ += entries_.back().total_bytes();
+}
+
 void Outbox::clear() {
   entries_.clear();
   last_token_.clear();

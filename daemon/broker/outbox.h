@@ -41,6 +41,10 @@ class Outbox {
   void sent(std::size_t n_bytes);
   void clear();
 
+  // What waits, in order, and how it was before an upgrade: nothing is joined to it any more.
+  const std::deque<Entry>& entries() const { return entries_; }
+  void restore(OutFrame frame, std::size_t sent_bytes);
+
  private:
   // Whose words a token event carries.
   struct Voice {

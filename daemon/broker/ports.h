@@ -15,6 +15,10 @@
 
 namespace hearth::broker {
 
+namespace handover {
+struct Access;  // saves and loads what survives an upgrade: handover/fields.h
+}
+
 using Clock = std::chrono::steady_clock;
 using TimePoint = Clock::time_point;
 using Milliseconds = std::chrono::milliseconds;

@@ -44,6 +44,7 @@ class Quarantine {
   bool clear(const std::string& model);
 
  private:
+  friend struct handover::Access;
   struct Record {
     int half_deaths = 0;
     TimePoint last;

@@ -54,6 +54,7 @@ class Recent {
   std::size_t answers() const { return kept_.size(); }
 
  private:
+  friend struct handover::Access;
   struct Kept {
     RequestKey key;
     Answer answer;

@@ -17,6 +17,10 @@
 
 namespace hearth::broker {
 
+namespace handover {
+struct Access;
+}
+
 // A ring by number of request: at most kMost, and fewer where their texts together are very long.
 class Records {
  public:
@@ -34,6 +38,7 @@ class Records {
   const std::map<std::uint64_t, contract::RequestRecord>& all() const { return records_; }
 
  private:
+  friend struct handover::Access;
   std::map<std::uint64_t, contract::RequestRecord> records_;
   std::size_t bytes_ = 0;  // of packed records, at most
 };
@@ -55,6 +60,7 @@ class ErrorLog {
   const std::deque<Entry>& all() const { return entries_; }  // oldest first
 
  private:
+  friend struct handover::Access;
   std::deque<Entry> entries_;
 };
 

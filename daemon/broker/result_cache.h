@@ -18,6 +18,10 @@
 
 namespace hearth::broker {
 
+namespace handover {
+struct Access;
+}
+
 class ResultCache {
  public:
   struct Key {
@@ -42,6 +46,7 @@ class ResultCache {
   contract::CacheEntry use() const;
 
  private:
+  friend struct handover::Access;
   struct Kept {
     Key key;
     std::string body;

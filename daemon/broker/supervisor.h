@@ -37,6 +37,7 @@ class Supervisor {
   Milliseconds restart_delay() const { return restart_delay_; }
 
  private:
+  friend struct handover::Access;
   static constexpr int kFailuresToGiveUpHope = 3;
   static constexpr std::chrono::seconds kHealthyAfter{10};
 

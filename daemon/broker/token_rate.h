@@ -20,6 +20,7 @@ class TokenRate {
   double per_second(TimePoint now) const;
 
  private:
+  friend struct handover::Access;
   static constexpr Milliseconds kStep = kWindow / 100;
   struct Step {
     std::int64_t number = 0;  // of steps since the clock's epoch

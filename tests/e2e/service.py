@@ -40,12 +40,13 @@ class Daemon:
         self.log = Path(folder) / "hearthd.log"
         self.arguments = arguments
         self.environment = {}
+        self.program = BIN / "hearthd"
         self.process = None
 
     def spawn(self):
         """Starts the process and does not wait."""
         command = [
-            BIN / "hearthd",
+            self.program,
             "--socket",
             self.socket,
             "--no-ember",

@@ -228,6 +228,7 @@ def test_another_user_may_ask_but_not_administer(public, model):
                 lambda: client.suspend(1),
                 lambda: client.resume(),
                 lambda: client.clear_quarantine(),
+                lambda: client.upgrade(),
             ):
                 try:
                     call()
@@ -243,7 +244,7 @@ def test_another_user_may_ask_but_not_administer(public, model):
         next(stream)
         job_path.write_text(str(client.jobs()[0].job))
         job_path.chmod(0o644)
-        assert as_nobody(act) == repr(([], {"denied"}, 7))
+        assert as_nobody(act) == repr(([], {"denied"}, 8))
         assert client.status().mode == "serving"
         stream.cancel()
         for _ in stream:

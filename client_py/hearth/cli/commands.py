@@ -48,6 +48,7 @@ COMMANDS = {
     "up": Command("service", "Start the service in the background."),
     "down": Command("service", "Drain the service and end it."),
     "drain": Command("service", "Take no new requests and let the open ones end."),
+    "upgrade": Command("service", "Have the installed program take over, clients connected."),
     "suspend": Command("service", "Release the device before the machine sleeps."),
     "resume": Command("service", "Take requests again after drain or suspend."),
     "config": Command("service", "Show, check and reload the service's settings."),

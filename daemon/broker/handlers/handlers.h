@@ -41,6 +41,7 @@ void handle(Core&, Client&, Request, const contract::Resume&);
 void handle(Core&, Client&, Request, const contract::ClearQuarantine&);
 void handle(Core&, Client&, Request, const contract::ListRequests&);
 void handle(Core&, Client&, Request, const contract::Metrics&);
+void handle(Core&, Client&, Request, const contract::Upgrade&);
 
 // The frames that open no request.
 void greet(Core& core, Client& client, const InFrame& frame);

@@ -137,6 +137,7 @@ void handle(Core& core, Client& client, Request request, const contract::Status&
   report.boot_id = core.config.boot_id;
   report.uptime_ms = static_cast<std::uint64_t>(milliseconds_between(core.started, core.now()));
   add_worker(core, report);
+  report.upgrades = core.upgrades;
   report.served = core.served;
   report.failed = core.failed;
   report.arenas = static_cast<std::uint32_t>(core.arenas.size() + core.out_arenas.size());

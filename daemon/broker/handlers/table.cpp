@@ -75,6 +75,7 @@ constexpr std::array kRows = {
     row<contract::ReloadConfig>(Opens::kUpkeep),
     row<contract::ListRequests>(Opens::kNothing),
     row<contract::Metrics>(Opens::kNothing),
+    row<contract::Upgrade>(Opens::kUpkeep),
 };
 
 const Row* find_row(std::uint8_t type) {

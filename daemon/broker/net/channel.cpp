@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
+#include <utility>
 
 #include <sys/socket.h>
 
@@ -71,19 +73,23 @@ Channel::Channel(UnixStream stream, std::chrono::milliseconds patience)
       token_pause_(stream_.get_executor(), asio::steady_timer::time_point::min()) {}
 
 asio::awaitable<Result<void>> Channel::read(InFrame& frame) {
+  const auto end_with = [&](Result<void> result) {
+    frame = std::exchange(incoming_, {}).frame;
+    return result;
+  };
   co_await wait_for_room();
-  if (closing_) co_return closed();
-  FrameHeaderBytes bytes;
-  Result<void> got = co_await read_header(bytes, frame);
-  if (!got) co_return got;
-  const Result<FrameHeader> header = decode_header(bytes, max_body_bytes_);
-  if (!header) co_return header.error();
-  if (header->n_fds != frame.fds.size())
-    co_return fail(Code::kBadRequest, "n_fds is not the number of descriptors that came.");
-  frame.type = header->type;
-  frame.request_id = header->request_id;
-  got = co_await read_body(frame.body, header->body_len);
-  co_return got;
+  if (closing_) co_return end_with(closed());
+  Result<void> got = co_await read_header();
+  if (!got) co_return end_with(got);
+  const Result<FrameHeader> header = decode_header(incoming_.header, max_body_bytes_);
+  if (!header) co_return end_with(header.error());
+  if (header->n_fds != incoming_.frame.fds.size())
+    co_return end_with(
+        fail(Code::kBadRequest, "n_fds is not the number of descriptors that came."));
+  incoming_.frame.type = header->type;
+  incoming_.frame.request_id = header->request_id;
+  got = co_await read_body(header->body_len);
+  co_return end_with(got);
 }
 
 asio::awaitable<void> Channel::wait_for_room() {
@@ -91,18 +97,19 @@ asio::awaitable<void> Channel::wait_for_room() {
     burst_ = 0;
     co_await asio::post(stream_.get_executor(), asio::use_awaitable);
   }
-  while (is_open() && outbox_.full()) {
+  while (is_open() && !closing_ && (outbox_.full() || paused_)) {
     SystemError cancelled;
     co_await room_.async_wait(asio::redirect_error(asio::use_awaitable, cancelled));
   }
 }
 
-// `take(have)` reads once, without waiting, what comes after the first `have` bytes.
+// `take()` reads once, without waiting, what comes after the first `have` bytes.
 template <class Take>
-asio::awaitable<Result<void>> Channel::read_all(std::size_t n_bytes, Take& take) {
-  for (std::size_t have = 0; have < n_bytes;) {
+asio::awaitable<Result<void>> Channel::read_all(std::size_t n_bytes, std::size_t& have,
+                                                Take& take) {
+  while (have < n_bytes) {
     if (!is_open()) co_return closed();
-    const ssize_t n = take(have);
+    const ssize_t n = take();
     switch (outcome(n)) {
       case Took::kSome:
         have += static_cast<std::size_t>(n);
@@ -117,25 +124,27 @@ asio::awaitable<Result<void>> Channel::read_all(std::size_t n_bytes, Take& take)
   co_return Result<void>();
 }
 
-asio::awaitable<Result<void>> Channel::read_header(FrameHeaderBytes& header, InFrame& frame) {
+asio::awaitable<Result<void>> Channel::read_header() {
   bool cut = false;
-  auto take = [&](std::size_t have) -> ssize_t {
-    const ssize_t n =
-        receive(stream_.native_handle(), std::span(header).subspan(have), frame.fds, cut);
+  auto take = [&]() -> ssize_t {
+    const auto rest = std::span(incoming_.header).subspan(incoming_.header_bytes);
+    const ssize_t n = receive(stream_.native_handle(), rest, incoming_.frame.fds, cut);
     return cut ? 0 : n;
   };
-  const Result<void> got = co_await read_all(header.size(), take);
+  const Result<void> got = co_await read_all(incoming_.header.size(), incoming_.header_bytes, take);
   if (cut) co_return fail(Code::kBadRequest, "Too many descriptors came with one frame.");
   co_return got;
 }
 
-asio::awaitable<Result<void>> Channel::read_body(std::string& body, std::size_t n_bytes) {
-  auto take = [&](std::size_t have) -> ssize_t {
+asio::awaitable<Result<void>> Channel::read_body(std::size_t n_bytes) {
+  auto take = [&]() -> ssize_t {
+    std::string& body = incoming_.frame.body;
+    const std::size_t have = incoming_.body_bytes;
     // Grows with what arrives: a promise of a megabyte costs nobody a megabyte.
     body.resize(std::min(n_bytes, have + kBodyStepBytes));
     return recv(stream_.native_handle(), body.data() + have, body.size() - have, MSG_DONTWAIT);
   };
-  const Result<void> got = co_await read_all(n_bytes, take);
+  const Result<void> got = co_await read_all(n_bytes, incoming_.body_bytes, take);
   co_return got;
 }
 
@@ -144,6 +153,13 @@ asio::awaitable<void> Channel::wait_readable() {
   SystemError ended;
   co_await stream_.async_wait(UnixStream::wait_read,
                               asio::redirect_error(asio::use_awaitable, ended));
+  while (is_open() && !closing_ && paused_)
+    co_await room_.async_wait(asio::redirect_error(asio::use_awaitable, ended));
+}
+
+void Channel::pause_reading(bool paused) {
+  paused_ = paused;
+  if (!paused) room_.cancel();
 }
 
 void Channel::send(OutFrame frame) {
@@ -242,6 +258,38 @@ void Channel::close_when_sent() {
   deadline_.async_wait([this, alive = std::weak_ptr<void>(alive_)](SystemError cancelled) {
     if (!cancelled && !alive.expired()) close();
   });
+}
+
+SavedChannel Channel::save() {
+  SavedChannel saved;
+  if (!is_open()) return saved;
+  saved.stream.fd = native_handle();
+  saved.large_frames = max_body_bytes_ == kMaxFrameBytes;
+  saved.closing = closing_;
+  for (const Outbox::Entry& entry : outbox_.entries()) {
+    const OutFrame& frame = entry.frame;
+    saved.outgoing.push_back(
+        {frame.type, frame.request_id, frame.body, frame.fds, entry.sent_bytes});
+  }
+  const auto* header = reinterpret_cast<const char*>(incoming_.header.data());
+  saved.header.assign(header, incoming_.header_bytes);
+  saved.body = incoming_.frame.body.substr(0, incoming_.body_bytes);
+  for (const Fd& fd : incoming_.frame.fds) saved.fds.push_back({fd.get()});
+  return saved;
+}
+
+void Channel::restore(SavedChannel saved) {
+  if (saved.large_frames) allow_large_frames();
+  for (SavedFrame& frame : saved.outgoing)
+    outbox_.restore({frame.type, frame.request_id, std::move(frame.body), std::move(frame.fds)},
+                    frame.sent_bytes);
+  incoming_.header_bytes = std::min(saved.header.size(), incoming_.header.size());
+  std::memcpy(incoming_.header.data(), saved.header.data(), incoming_.header_bytes);
+  incoming_.body_bytes = saved.body.size();
+  incoming_.frame.body = std::move(saved.body);
+  for (const handover::Number number : saved.fds) incoming_.frame.fds.emplace_back(number.fd);
+  if (outbox_.full()) await_progress();
+  if (saved.closing) close_when_sent();
 }
 
 void Channel::close() {

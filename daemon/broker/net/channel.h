@@ -8,6 +8,7 @@
 #pragma once
 
 #include "daemon/broker/net/asio.h"
+#include "daemon/broker/net/saved.h"
 #include "daemon/broker/outbox.h"
 
 namespace hearth::broker {
@@ -23,6 +24,8 @@ class Channel {
   // the connection is closed, bad_request when the peer broke the rules of the wire. After an error
   // `frame.fds` may hold descriptors that nobody wants.
   asio::awaitable<Result<void>> read(InFrame& frame);
+  // Nothing is read until it is false again; what has begun to arrive stays as far as it has come.
+  void pause_reading(bool paused);
   // Sends what is queued until the channel is closed.
   asio::awaitable<void> write();
 
@@ -31,6 +34,10 @@ class Channel {
   // Takes nothing more from the peer, sends what is queued (for at most kFarewell), then closes.
   void close_when_sent();
   void close();
+  // What it has not finished yet. Another channel over the same stream goes on with it, if it is
+  // told before read() and write().
+  SavedChannel save();
+  void restore(SavedChannel saved);
   std::size_t queued_bytes() const { return outbox_.queued_bytes(); }
   bool is_open() const { return stream_.is_open(); }
   int native_handle() { return stream_.native_handle(); }
@@ -42,10 +49,18 @@ class Channel {
   static constexpr int kBurstFrames = 8;  // then other connections get their turn
 
   asio::awaitable<void> wait_for_room();
+  // The frame that is being read, as far as it has come.
+  struct Incoming {
+    FrameHeaderBytes header{};
+    std::size_t header_bytes = 0;
+    std::size_t body_bytes = 0;
+    InFrame frame;
+  };
+
   template <class Take>
-  asio::awaitable<Result<void>> read_all(std::size_t n_bytes, Take& take);
-  asio::awaitable<Result<void>> read_header(FrameHeaderBytes& header, InFrame& frame);
-  asio::awaitable<Result<void>> read_body(std::string& body, std::size_t n_bytes);
+  asio::awaitable<Result<void>> read_all(std::size_t n_bytes, std::size_t& have, Take& take);
+  asio::awaitable<Result<void>> read_header();
+  asio::awaitable<Result<void>> read_body(std::size_t n_bytes);
   asio::awaitable<void> wait_readable();
   bool hold_tokens();
   void start_sending();
@@ -56,6 +71,7 @@ class Channel {
   UnixStream stream_;
   const std::chrono::milliseconds patience_;
   Outbox outbox_;
+  Incoming incoming_;
   asio::steady_timer to_send_;      // never expires; cancelled when there is something to send
   asio::steady_timer room_;         // never expires; cancelled when the outbox has room again
   asio::steady_timer deadline_;     // a silent or departing peer is closed when it expires
@@ -63,6 +79,7 @@ class Channel {
   std::uint32_t max_body_bytes_ = kMaxGreetingBytes;
   int burst_ = 0;
   bool closing_ = false;
+  bool paused_ = false;
   bool holding_tokens_ = false;
   std::shared_ptr<void> alive_ = std::make_shared<int>();  // tells timers that we are gone
 };

@@ -104,6 +104,14 @@ Result<Listener> Listener::open(const std::string& path) {
   return listener;
 }
 
+Listener Listener::taken_over(int socket, int lock, std::string path) {
+  Listener listener;
+  listener.socket_ = Fd(socket);
+  listener.lock_ = Fd(lock);
+  listener.path_ = std::move(path);
+  return listener;
+}
+
 void Listener::remove() {
   if (!lock_) return;
   unlink(path_.c_str());

@@ -15,6 +15,8 @@ class Listener {
  public:
   // The socket systemd passed, else a new one at `path`. Errors: not_reachable, saying why.
   static Result<Listener> open(const std::string& path);
+  // The one of the process that this one takes over from. `lock` -1: systemd passed the socket.
+  static Listener taken_over(int socket, int lock, std::string path);
   Listener(Listener&&) = default;
   Listener& operator=(Listener&&) = delete;
   ~Listener() { remove(); }
@@ -25,6 +27,7 @@ class Listener {
   bool is_ours() const { return static_cast<bool>(lock_); }
   // Removes the socket file, if it is ours. Idempotent.
   void remove();
+  int lock() const { return lock_ ? lock_.get() : -1; }
   const std::string& path() const { return path_; }
 
  private:

@@ -132,6 +132,15 @@ void OffLoopThreads::abandon(Ticket ticket) {
   }
 }
 
+bool OffLoopThreads::is_idle() const {
+  const std::lock_guard lock(shared_->mutex);
+  const auto& queues = shared_->queues;
+  return expected_.empty() && shared_->stuck == 0 &&
+         std::all_of(queues.begin(), queues.end(), [](const Shared::Queue& queue) {
+           return queue.tasks.empty() && !queue.is_busy;
+         });
+}
+
 SharedFd OffLoopThreads::adopt(Fd fd) {
   const auto close_elsewhere = [shared = shared_](const Fd* owned) {
     const std::shared_ptr<const Fd> last(owned);  // closes when the task is destroyed

@@ -19,6 +19,8 @@ class OffLoopThreads : public OffLoop {
   Ticket run(Lane lane, Work work) override;
   void abandon(Ticket ticket) override;
   SharedFd adopt(Fd fd) override;
+  // Nothing is waiting or under way, stuck threads included, and every continuation has run.
+  bool is_idle() const;
 
   static constexpr int kMaxStuck = 8;
 

@@ -11,10 +11,14 @@
 #include <sys/socket.h>
 
 #include "daemon/broker/broker.h"
+#include "daemon/broker/handover/format.h"
+#include "daemon/broker/handover/replace.h"
 #include "daemon/broker/net/listener.h"
 #include "daemon/broker/net/off_loop_threads.h"
 #include "daemon/broker/net/session.h"
+#include "daemon/broker/net/successor.h"
 #include "daemon/service/notifier.h"
+#include "shm/base/log.h"
 
 namespace hearth::broker {
 namespace {
@@ -25,6 +29,8 @@ constexpr std::chrono::milliseconds kFarewell{400};     // for clients to read t
 constexpr std::chrono::milliseconds kWorkerExit{700};
 constexpr std::chrono::seconds kSpare{5};     // before systemd ends what does not end
 constexpr std::chrono::seconds kPublish{30};  // one folder of models, on a slow disk
+constexpr std::chrono::seconds kSettle{1};    // for what is under way off the loop at an upgrade
+constexpr std::chrono::milliseconds kSettleStep{1};
 
 // The one timer of the core: fires at the earliest time anybody asked for.
 class LoopTimer : public TimerPort {
@@ -60,7 +66,8 @@ class Service {
         broker_(options_.config, {worker_, timer_, off_loop_}),
         acceptor_(loop_, asio::local::stream_protocol(), listener_.release()),
         signals_(loop_, SIGTERM, SIGINT),
-        hangups_(loop_, SIGHUP) {
+        hangups_(loop_, SIGHUP),
+        upgrade_signal_(loop_, SIGUSR2) {
     acceptor_.native_non_blocking(true);
     worker_.report_to(broker_);
     timer_.call([this] { broker_.tick(); });
@@ -69,8 +76,17 @@ class Service {
   }
 
   Result<void> run();
+  // The same for a process that takes over: `loader` has the state but for its start, `announced`
+  // is of that. Errors: internal; nothing has been sent then, and this service is of no use.
+  Result<void> resume(handover::Loader& loader, bool announced);
 
  private:
+  void serve_until_stopped();
+  void await_upgrade_signal();
+  asio::awaitable<void> upgrade();
+  asio::awaitable<Error> be_replaced();
+  Error hand_over();
+  void pause_reading(bool paused);
   asio::awaitable<void> accept();
   int take_connection();
   void serve(int socket);
@@ -93,9 +109,11 @@ class Service {
   asio::local::stream_protocol::acceptor acceptor_;
   asio::signal_set signals_;
   asio::signal_set hangups_;
+  asio::signal_set upgrade_signal_;
   std::list<std::weak_ptr<Session>> sessions_;
   service::Notifier notifier_;
   bool announced_ = false;
+  bool reading_paused_ = false;
 };
 
 Result<void> Service::run() {
@@ -104,6 +122,37 @@ Result<void> Service::run() {
     CHECK_OK(broker_.publish(folder));
   }
   broker_.start();
+  serve_until_stopped();
+  return {};
+}
+
+Result<void> Service::resume(handover::Loader& loader, bool announced) {
+  announced_ = announced;
+  loader.adopt_with([this](Fd fd) { return off_loop_.adopt(std::move(fd)); });
+  CHECK_OK(broker_.restore(loader));
+  SavedTraffic traffic;
+  load(loader, traffic);
+  CHECK_OK(loader.result());
+  for (const NamedFolder& folder : options_.models)
+    if (const auto published = broker_.publish(folder); !published)
+      log::error("{} is not published any more: {}", folder.name, published.error().what);
+  for (SavedSession& saved : traffic.sessions) {
+    UnixStream stream(loop_);
+    if (saved.channel.stream.fd >= 0)
+      stream.assign(asio::local::stream_protocol(), saved.channel.stream.fd);
+    auto session = std::make_shared<Session>(std::move(stream), broker_, off_loop_);
+    sessions_.push_back(session);
+    session->resume(std::move(saved));
+  }
+  worker_.resume(std::move(traffic.links));
+  broker_.resume();
+  serve_until_stopped();
+  return {};
+}
+
+void Service::serve_until_stopped() {
+  broker_.on_upgrade([this] { asio::co_spawn(loop_, upgrade(), asio::detached); });
+  await_upgrade_signal();
   asio::co_spawn(loop_, accept(), asio::detached);
   signals_.async_wait([this](SystemError, int) {
     asio::co_spawn(loop_, stop(), asio::detached);
@@ -112,8 +161,73 @@ Result<void> Service::run() {
   await_hangup();
   notifier_.ready(broker_.status_line());
   if (notifier_.is_heard()) asio::co_spawn(loop_, keep_told(), asio::detached);
+  handover::allow_signals();
   loop_.run();
-  return {};
+}
+
+void Service::await_upgrade_signal() {
+  upgrade_signal_.async_wait([this](SystemError cancelled, int) {
+    if (cancelled) return;
+    broker_.want_upgrade();
+    await_upgrade_signal();
+  });
+}
+
+// While the successor is asked everything is served as ever; then clients are not read for as long
+// as it takes to finish what is under way off the loop.
+asio::awaitable<void> Service::upgrade() {
+  notifier_.reloading();
+  const Error error = co_await be_replaced();
+  pause_reading(false);
+  notifier_.ready(broker_.status_line());
+  broker_.upgrade_failed(error);
+}
+
+// Returns only when this process was not replaced.
+asio::awaitable<Error> Service::be_replaced() {
+  const auto successor = co_await ask_successor(loop_, options_.program, options_.arguments);
+  if (!successor) co_return successor.error();
+  const auto fits =
+      handover::check_succession(handover::this_program(options_.config.server), *successor);
+  if (!fits) co_return fits.error();
+  pause_reading(true);
+  const TimePoint deadline = Clock::now() + kSettle;
+  while (!off_loop_.is_idle()) {
+    if (Clock::now() >= deadline)
+      co_return fail(Code::kBusy, "Files of a client, or memory for one, are not there yet.",
+                     "Ask for the upgrade again in a moment; `hearth status` shows the clients.");
+    co_await pause(kSettleStep);
+  }
+  if (broker_.core().stopping) co_return fail(Code::kShuttingDown, "The service is stopping.");
+  co_return hand_over();
+}
+
+Error Service::hand_over() {
+  handover::Saver saver;
+  save(saver, SavedStart{options_.config.boot_id,
+                         {acceptor_.native_handle()},
+                         {listener_.lock()},
+                         listener_.path(),
+                         announced_});
+  broker_.save(saver);
+  SavedTraffic traffic;
+  for (const auto& weak : sessions_) {
+    const auto session = weak.lock();
+    if (session == nullptr) continue;
+    if (auto saved = session->save()) traffic.sessions.push_back(*std::move(saved));
+  }
+  traffic.links = worker_.save();
+  save(saver, traffic);
+  const auto memfd = handover::write_state(saver.bytes(), saver.descriptors());
+  if (!memfd) return memfd.error();
+  return handover::replace_process(options_.program, options_.arguments, *memfd,
+                                   saver.descriptors());
+}
+
+void Service::pause_reading(bool paused) {
+  reading_paused_ = paused;
+  for (const auto& weak : sessions_)
+    if (const auto session = weak.lock()) session->pause_reading(paused);
 }
 
 void Service::await_hangup() {
@@ -166,6 +280,7 @@ void Service::serve(int socket) {
   std::erase_if(sessions_, [](const auto& session) { return session.expired(); });
   auto session = std::make_shared<Session>(std::move(stream), broker_, off_loop_);
   sessions_.push_back(session);
+  session->pause_reading(reading_paused_);
   session->start();
 }
 
@@ -226,7 +341,36 @@ asio::awaitable<void> Service::stop() {
 
 }  // namespace
 
+namespace {
+
+// Serves until it is stopped, like serve(). Errors: the state cannot be used.
+Result<void> take_over(Options options) {
+  TRY(const handover::State state, handover::read_state(options.take_over));
+  handover::Loader loader(state.bytes, state.format, state.descriptors);
+  SavedStart start;
+  load(loader, start);
+  CHECK_OK(loader.result());
+  options.config.boot_id = start.boot_id;
+  if (!handover::set_close_on_exec(state.descriptors, true))
+    return fail(Code::kInternal, "A descriptor did not come along.");
+  ::close(std::exchange(options.take_over, -1));
+  Service service(std::move(options),
+                  Listener::taken_over(start.socket.fd, start.lock.fd, start.path));
+  return service.resume(loader, start.announced);
+}
+
+}  // namespace
+
 Result<void> serve(Options options) {
+  if (options.take_over >= 0) {
+    const auto served = take_over(options);
+    if (served) return {};
+    log::error("what the process before handed over is lost, and its clients with it: {}",
+               served.error().what);
+    handover::abandon_inheritance();
+    // Whoever passed the socket starts us again with it; else it is made anew.
+    if (service::Notifier().is_heard()) return served;
+  }
   TRY(Listener listener, Listener::open(options.socket));
   return Service(std::move(options), std::move(listener)).run();
 }

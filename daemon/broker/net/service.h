@@ -15,9 +15,16 @@ struct Options {
   WorkerCommand worker;
   std::vector<NamedFolder> models;
   Config config;
+
+  // How this process was started, without what handover/replace.h put in front of it; an upgrade
+  // starts `program` with the same.
+  std::string program;
+  std::vector<std::string> arguments;
+  int take_over = -1;  // the memfd of the state of the process before
 };
 
-// Serves until SIGTERM or SIGINT. Errors: what kept it from starting.
+// Serves until SIGTERM or SIGINT, and is replaced by `program` on SIGUSR2. Errors: what kept it
+// from starting.
 Result<void> serve(Options options);
 
 }  // namespace hearth::broker

@@ -61,8 +61,38 @@ Session::Session(UnixStream stream, Broker& broker, OffLoop& off_loop)
 void Session::start() {
   id_ = broker_.connect(*this, peer_);
   watch_process();
+  serve();
+}
+
+void Session::serve() {
   asio::co_spawn(process_.get_executor(), read(shared_from_this()), asio::detached);
   asio::co_spawn(process_.get_executor(), write(shared_from_this()), asio::detached);
+}
+
+std::optional<SavedSession> Session::save() {
+  if (!channel_.is_open() && !process_.is_open()) return std::nullopt;
+  SavedSession saved;
+  saved.id = id_;
+  saved.channel = channel_.save();
+  saved.process.fd = process_.is_open() ? process_.native_handle() : -1;
+  saved.process_gone = process_gone_;
+  return saved;
+}
+
+void Session::resume(SavedSession saved) {
+  id_ = saved.id;
+  process_gone_ = saved.process_gone;
+  if (saved.process.fd >= 0) process_.assign(saved.process.fd);
+  if (process_.is_open() && !process_gone_) await_its_end();
+  if (channel_.is_open()) {
+    channel_.restore(std::move(saved.channel));
+    broker_.attach(id_, *this);
+    return serve();
+  }
+  asio::post(process_.get_executor(), [self = shared_from_this()] {
+    self->broker_.disconnect(self->id_);
+    self->let_process_go();
+  });
 }
 
 asio::awaitable<void> Session::read(std::shared_ptr<Session> self) {

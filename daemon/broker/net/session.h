@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "daemon/broker/broker.h"
 #include "daemon/broker/net/channel.h"
@@ -15,6 +16,11 @@ class Session : public ClientPort, public std::enable_shared_from_this<Session> 
  public:
   Session(UnixStream stream, Broker& broker, OffLoop& off_loop);
   void start();
+  // Goes on where a session of the former process was, in place of start().
+  void resume(SavedSession saved);
+  // Nothing when all about it is over.
+  std::optional<SavedSession> save();
+  void pause_reading(bool paused) { channel_.pause_reading(paused); }
   bool is_open() const { return channel_.is_open(); }
   void close_now() { channel_.close(); }
 
@@ -25,6 +31,7 @@ class Session : public ClientPort, public std::enable_shared_from_this<Session> 
  private:
   static asio::awaitable<void> read(std::shared_ptr<Session> self);
   static asio::awaitable<void> write(std::shared_ptr<Session> self);
+  void serve();
   void watch_process();
   void await_its_end();
   void let_process_go();

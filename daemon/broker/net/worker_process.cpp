@@ -38,14 +38,23 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
   }
 
   void start() {
-    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
-    if (pidfd >= 0) {  // else the end of the stream must do
-      process_.assign(pidfd);
-      await_its_end();
-    }
-    asio::co_spawn(channel_.executor(), read(shared_from_this()), asio::detached);
-    asio::co_spawn(channel_.executor(), write(shared_from_this()), asio::detached);
+    watch_process();
+    serve();
   }
+  void resume(SavedLink saved) {
+    how_ = std::move(saved.how);
+    not_loaded_ = saved.not_loaded;
+    reaped_ = saved.reaped;
+    reported_ = saved.reported;
+    stream_ended_ = !channel_.is_open();
+    if (!reaped_) watch_process();
+    if (channel_.is_open()) {
+      channel_.restore(std::move(saved.channel));
+      serve();
+    }
+    if ((reaped_ || stream_ended_) && !reported_) settle();
+  }
+  SavedLink save() { return {pid_, channel_.save(), how_, not_loaded_, reaped_, reported_}; }
   void send(OutFrame frame) { channel_.send(std::move(frame)); }
   void kill() {
     if (!reaped_) ::kill(pid_, SIGKILL);
@@ -55,6 +64,17 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
   bool is_reaped() const { return reaped_; }
 
  private:
+  void watch_process() {
+    const int pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid_, 0));
+    if (pidfd < 0) return;  // the end of the stream must do
+    process_.assign(pidfd);
+    await_its_end();
+  }
+  void serve() {
+    asio::co_spawn(channel_.executor(), read(shared_from_this()), asio::detached);
+    asio::co_spawn(channel_.executor(), write(shared_from_this()), asio::detached);
+  }
+
   static asio::awaitable<void> read(std::shared_ptr<Link> self) {
     for (;;) {
       InFrame frame;
@@ -139,6 +159,8 @@ Result<pid_t> WorkerProcess::start() {
   environment.emplace_back(kQuietThreads);
   TRY(const pid_t pid, spawn(std::move(words), theirs.get(), std::move(environment)));
   UnixStream stream(loop_, asio::local::stream_protocol(), ours.release());
+  std::erase_if(former_, [](const auto& link) { return link.expired(); });
+  if (is_running()) former_.push_back(link_);
   link_ = std::make_shared<Link>(std::move(stream), *broker_, pid);
   link_->start();
   return pid;
@@ -150,6 +172,26 @@ void WorkerProcess::send(OutFrame frame) {
 
 void WorkerProcess::kill() {
   if (link_ != nullptr) link_->kill();
+}
+
+std::vector<SavedLink> WorkerProcess::save() {
+  std::vector<SavedLink> saved;
+  for (const auto& former : former_)
+    if (const auto link = former.lock(); link != nullptr && !link->is_reaped())
+      saved.push_back(link->save());
+  if (link_ != nullptr) saved.push_back(link_->save());
+  return saved;
+}
+
+void WorkerProcess::resume(std::vector<SavedLink> saved) {
+  for (SavedLink& each : saved) {
+    if (link_ != nullptr) former_.push_back(link_);
+    UnixStream stream(loop_);
+    if (each.channel.stream.fd >= 0)
+      stream.assign(asio::local::stream_protocol(), each.channel.stream.fd);
+    link_ = std::make_shared<Link>(std::move(stream), *broker_, each.pid);
+    link_->resume(std::move(each));
+  }
 }
 
 bool WorkerProcess::is_running() const {

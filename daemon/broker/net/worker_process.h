@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/broker/net/asio.h"
+#include "daemon/broker/net/saved.h"
 #include "daemon/broker/ports.h"
 
 namespace hearth::broker {
@@ -33,6 +34,10 @@ class WorkerProcess : public WorkerPort {
   void kill() override;
   bool is_running() const;
 
+  // Of the process, and of those before it that have not been waited for yet.
+  std::vector<SavedLink> save();
+  void resume(std::vector<SavedLink> saved);
+
  private:
   class Link;
 
@@ -40,6 +45,7 @@ class WorkerProcess : public WorkerPort {
   const WorkerCommand command_;
   Broker* broker_ = nullptr;
   std::shared_ptr<Link> link_;
+  std::vector<std::weak_ptr<Link>> former_;
 };
 
 }  // namespace hearth::broker
