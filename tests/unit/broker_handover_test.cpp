@@ -425,6 +425,15 @@ TEST_P(HandoverTest, ABrokerThatWasRestoredSaysWhatTheOneBeforeWouldHaveSaid) {
 }
 
 // With HEARTH_RECORD=FILE: what broker_handover_format_test reads.
+TEST_F(HandoverRecord, ABrokerWhoseEngineHasNotStartedIsRestoredToo) {
+  World before(HandoverTest::config());
+  before.broker->start();
+  const std::unique_ptr<World> after = restored(before, HandoverTest::config());
+  after->broker->resume();
+  EXPECT_EQ(after->core().engine, contract::WorkerReady{});
+  EXPECT_EQ(after->core().supervisor.state(), before.core().supervisor.state());
+}
+
 TEST_F(HandoverRecord, AStateCanBeRecordedForLaterVersions) {
   Traffic traffic(1, folder);
   World world(HandoverTest::config());

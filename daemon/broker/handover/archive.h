@@ -187,7 +187,7 @@ void Saver::value(const T& value) {
     this->value(value.first);
     this->value(value.second);
   } else if constexpr (Message<T>) {
-    text(contract::pack(value));
+    text(value == T{} ? std::string() : contract::pack(value));  // without an engine there is none
   } else if constexpr (Range<const T>) {
     begin_array(static_cast<std::size_t>(std::distance(value.begin(), value.end())));
     for (const auto& item : value) this->value(item);
@@ -232,6 +232,7 @@ void Loader::value(T& value) {
     this->value(value.second);
   } else if constexpr (Message<T>) {
     const std::string_view body = text();
+    if (body.empty()) return static_cast<void>(value = T{});
     auto message = contract::unpack<T>(std::as_bytes(std::span(body.data(), body.size())));
     if (!message) return refuse(message.error().what);
     value = *std::move(message);
