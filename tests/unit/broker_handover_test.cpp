@@ -435,6 +435,8 @@ TEST_F(HandoverRecord, ABrokerWhoseEngineHasNotStartedIsRestoredToo) {
 }
 
 TEST_F(HandoverRecord, AStateCanBeRecordedForLaterVersions) {
+  const char* path = std::getenv("HEARTH_RECORD");
+  if (path == nullptr) GTEST_SKIP() << "nothing is to be recorded";
   Traffic traffic(1, folder);
   World world(HandoverTest::config());
   start_work(world);
@@ -451,8 +453,6 @@ TEST_F(HandoverRecord, AStateCanBeRecordedForLaterVersions) {
   save(saver, SavedTraffic{});
   const auto memfd = handover::write_state(saver.bytes(), saver.descriptors());
   ASSERT_TRUE(memfd);
-  const char* path = std::getenv("HEARTH_RECORD");
-  if (path == nullptr) return;
   std::ifstream from("/proc/self/fd/" + std::to_string(memfd->get()), std::ios::binary);
   std::ofstream(path, std::ios::binary) << from.rdbuf();
 }

@@ -2,10 +2,12 @@
 // and to load.
 //
 // To add a field to one of these types: name it in the binding of its list, at its place (the
-// compiler counts, and refuses a list that is too short), and in HANDOVER's names if it survives.
-// Raise kFormat (format.h). To add a type with private members: `friend struct handover::Access;`
-// and a list here. Plain values, containers, messages, shared descriptors and optionals of all
-// these need nothing else. What is not saved is named in a comment, with the reason.
+// compiler counts, and refuses a list that is too short, but cannot see two names that changed
+// places: a state recorded earlier does, in broker_handover_format_test), and in HANDOVER's names
+// if it survives. Raise kFormat (format.h). To add a type with private members: `friend struct
+// handover::Access;` and a list here. Plain values, containers, messages, shared descriptors and
+// optionals of all these need nothing else. What is not saved is named in a comment, with the
+// reason.
 //
 // A type's list binds ALL its members in the order of their declaration:
 //   auto& [id, name, ready] = value;     // all of them, or it does not compile
@@ -249,11 +251,11 @@ struct Access {
     // the loop; the next process reads the files in any case
     auto& [config_values, config, worker, timer, off_loop, started, clients, accounts, arenas,
            out_arenas, models, jobs, model_calls, counts, free_calls, caches, queue, recent,
-           results, quarantine, supervisor, engine, left_jobs, places_due, places_next,
-           next_heartbeat, running, held_slots, arena_bytes_asked, served, failed, tokens,
-           telemetry, draining, suspension, reload, reload_again, stop_wanted, stopping, stopped,
-           stop_reason, drain_deadline, last_connection, last_job, last_arena, last_request,
-           last_examination, engine_refusal, engine_refused, upgrades, upgrade] = value;
+           results, quarantine, supervisor, telemetry, engine, left_jobs, places_due, places_next,
+           next_heartbeat, running, held_slots, arena_bytes_asked, served, failed, tokens, draining,
+           suspension, reload, reload_again, stop_wanted, stopping, stopped, stop_reason,
+           drain_deadline, last_connection, last_job, last_arena, last_request, last_examination,
+           engine_refusal, engine_refused, upgrades, upgrade] = value;
     HANDOVER(archive, started, clients, accounts, arenas, out_arenas, models, jobs, model_calls,
              counts, free_calls, caches, queue, recent, results, quarantine, supervisor, engine,
              left_jobs, places_due, places_next, next_heartbeat, running, held_slots,
