@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "models/progress.h"
 #include "shm/base/fd.h"
 #include "shm/base/result.h"
 #include "shm/contract/messages.h"
@@ -257,8 +258,10 @@ Result<std::shared_ptr<const TokenCounter>> counter(const ModelFiles& files,
                                                     const LoadOptions& options);
 Result<std::shared_ptr<Model>> load(const ModelFiles& files, const LoadOptions& options);
 
-// What an exception from a library means. `device_lost`: nothing on this device will work again and
-// the worker must end. Knows torch's and CUDA's exceptions in a build with torch.
+// What an exception from a library means. `device_lost`: nothing in this process will work on the
+// device again, and it must end; the error is worker_lost where another process will do, and
+// device_failed where the device itself is gone. Knows torch's and CUDA's exceptions in a build
+// with torch.
 struct Fault {
   Error error;
   bool device_lost = false;
@@ -286,11 +289,15 @@ struct Engine {
   std::vector<std::string> remarks;  // for the log and the status
   HostPinning pinning;
   // What the device is doing; held_bytes is left to the caller. One thread at a time, none of those
-  // that compute: it takes milliseconds. Empty: nobody knows.
-  std::function<contract::DeviceState()> read_state;
+  // that compute: it takes milliseconds. Empty: nobody knows. Errors: device_failed, when there is
+  // no such device any more.
+  std::function<Result<contract::DeviceState>()> read_state;
   // Engine thread, once, where device.bandwidth_bytes_per_s has to be measured; at most a tenth of
   // a second. 0: unknown. Empty: the device has it.
   std::function<std::uint64_t()> measure_bandwidth;
+  // Engine thread: gives memory that is only kept for later back to the device. Bytes given back.
+  // Empty: nothing is kept.
+  std::function<std::uint64_t()> trim;
 };
 Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads);
 

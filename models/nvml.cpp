@@ -9,9 +9,10 @@
 namespace hearth::models {
 namespace {
 
-constexpr unsigned kClockSm = 1, kClockMemory = 2;  // nvmlClockType_t
-constexpr unsigned kTemperatureGpu = 0;             // nvmlTemperatureSensors_t
-constexpr double kMilliwatts = 1000.0;              // a watt
+constexpr int kGpuIsLost = 15, kResetRequired = 16;  // nvmlReturn_t
+constexpr unsigned kClockSm = 1, kClockMemory = 2;   // nvmlClockType_t
+constexpr unsigned kTemperatureGpu = 0;              // nvmlTemperatureSensors_t
+constexpr double kMilliwatts = 1000.0;               // a watt
 
 struct Memory {  // nvmlMemory_t
   unsigned long long total = 0, free = 0, used = 0;
@@ -56,11 +57,13 @@ bool Nvml::call(const char* name, Args... args) {
   const auto function = reinterpret_cast<Function>(::dlsym(handle_, name));
   const int code = function == nullptr ? -1 : function(args...);
   if (code == 0) return true;
-  if (!trouble_.empty()) return false;
+  const bool is_lost = code == kGpuIsLost || code == kResetRequired;
+  if (!trouble_.empty() && !is_lost) return false;
   using Text = const char* (*)(int);
   const auto text = reinterpret_cast<Text>(::dlsym(handle_, "nvmlErrorString"));
   const char* const words = function == nullptr ? "is not there" : text ? text(code) : nullptr;
   trouble_ = words ? fmt::format("{}: {}", name, words) : fmt::format("{}: error {}", name, code);
+  if (is_lost) lost_ = trouble_;
   return false;
 }
 

@@ -29,6 +29,10 @@ class Nvml {
   // All but what hearth itself holds. `source` is "nvml", or says why there are no numbers.
   contract::DeviceState read();
 
+  // The words of a reading that found the device gone: it has left the bus, or must be reset.
+  // Empty: none did. For good: it does not come back by itself.
+  const std::string& lost() const { return lost_; }
+
  private:
   using Device = void*;
 
@@ -47,6 +51,7 @@ class Nvml {
   bool started_ = false;     // nvmlInit: to be shut down
   Device device_ = nullptr;  // null: not found
   std::string trouble_;      // the first call that was refused, in words
+  std::string lost_;
 };
 
 // What the driver's mask of clock event reasons means, in the contract's words. An idle device is

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "daemon/broker/ending.h"
+#include "daemon/broker/engine_end.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/heartbeat.h"
 #include "daemon/broker/idle.h"
@@ -20,23 +21,6 @@
 #include "shm/base/log.h"
 
 namespace hearth::broker {
-namespace {
-
-// Holds the end of the engine process against the models it was working on.
-void blame_for_death(Core& core) {
-  std::set<std::pair<std::string, Op>> suspects;
-  std::set<std::string> models;
-  for (const auto& [id, job] : core.jobs)
-    if (job.running) suspects.insert({job.model, Op::kGenerate});
-  for (const auto& [id, call] : core.model_calls)
-    if (!call.unload) suspects.insert({call.model, call.op});
-  for (const auto& [model, op] : suspects) models.insert(model);
-  for (const auto& [model, op] : suspects)
-    core.quarantine.died(model, op, models.size() == 1, core.now());
-}
-
-}  // namespace
-
 Broker::Broker(Config config, Ports ports) : core_(std::move(config), ports) {}
 
 Result<void> Broker::publish(const NamedFolder& folder) {
@@ -134,10 +118,9 @@ void Broker::receive_from_worker(InFrame frame) {
   const bool was_ready = core_.supervisor.is_ready();
   if (!hearth::broker::receive_from_worker(core_, std::move(frame))) {
     observe_violation(core_, "engine");
-    log::event(log::Level::kError, "engine_violation", {{"message", contract::name_of_type(type)}},
-               "the engine process sent a {} that makes no sense; it is ended",
-               contract::name_of_type(type));
-    core_.worker.kill();
+    end_engine(core_,
+               {fmt::format("it sent a {} that makes no sense", contract::name_of_type(type)),
+                std::nullopt});
   }
   if (!was_ready && core_.supervisor.is_ready() && worker_ready_) worker_ready_(core_.engine);
   settle();
@@ -150,23 +133,11 @@ void Broker::worker_cannot_start(const Error& why) {
 }
 
 void Broker::worker_gone(const std::string& how) {
-  const bool is_asked_for = core_.stopping || core_.suspension.phase == Suspension::Phase::kEnding;
-  blame_for_death(core_);
-  const bool refused = std::exchange(core_.engine_refused, false);
-  if (!refused) core_.engine_refusal.reset();
-  core_.supervisor.gone(refused);
-  core_.engine = {};
-  const Error lost = fail(Code::kWorkerLost, fmt::format("The engine process ended: {}.", how));
-  if (!is_asked_for) {
-    log::event(log::Level::kError, "engine_gone", {{"how", how}}, "the engine process is gone: {}",
-               how);
-    observe_worker_end(core_, refused ? "refused" : "died");
-    observe_fault(core_, core_.engine_refusal.value_or(lost));
-  }
+  const Error told = engine_gone(core_, how);
   if (core_.suspension.is_on()) {
-    worker_left(core_, lost);
+    worker_left(core_, told);
   } else {
-    end_engine_work(core_.engine_refusal.value_or(lost));
+    end_engine_work(told);
   }
   settle();
 }
@@ -181,6 +152,7 @@ void Broker::tick() {
   const InputWatch watch(core_, "tick");
   metrics_tick(core_);
   if (auto running = core_.supervisor.tick(); !running) end_engine_work(running.error());
+  liveness_tick(core_);
   greetings_tick();
   offers_tick(core_);
   examinations_tick(core_);
@@ -231,6 +203,11 @@ void Broker::stop(const std::string& reason) {
 
 void Broker::reload() {
   if (!core_.stopping) reload_soon(core_);
+}
+
+bool Broker::is_healthy() {
+  return !core_.supervisor.is_overdue(Liveness::kOverdue) &&
+         !core_.liveness.is_overdue(core_.now());
 }
 
 std::string Broker::status_line() const {

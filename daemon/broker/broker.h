@@ -43,6 +43,9 @@ class Broker {
   // Reads the configuration again, soon; the log says what came of it.
   void reload();
   bool is_reloading() const { return core_.reload.has_value() || core_.reload_again; }
+  // For a watchdog that asks from the loop: whether the engine is looked after as it should be. An
+  // engine that hangs is the broker's business and no reason to end the broker.
+  bool is_healthy();
   // What the service does, in one line for people.
   std::string status_line() const;
 

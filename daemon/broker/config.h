@@ -30,13 +30,17 @@ struct NamedFolder {
   std::string dtype = "auto";
 };
 
-// How long the engine may be silent in each phase of its work.
+// How long the engine may go without a step in each phase of its work (liveness.h).
 struct SilenceLimits {
   std::chrono::milliseconds attach = config::usual_duration("faults.attach");
   std::chrono::milliseconds load = config::usual_duration("faults.load");
+  std::chrono::milliseconds preprocess = config::usual_duration("faults.preprocess");
   std::chrono::milliseconds vision = config::usual_duration("faults.vision");
   std::chrono::milliseconds prefill = config::usual_duration("faults.prefill");
   std::chrono::milliseconds decode = config::usual_duration("faults.decode");
+  std::chrono::milliseconds beats = config::usual_duration("faults.beats");  // without any sign
+  // vision, prefill and decode may take so many times as long on a CPU
+  int cpu_factor = static_cast<int>(config::usual_integer("faults.cpu_factor"));
 };
 
 // Of shared memory, where nothing better is known: main.cpp asks the machine.
@@ -93,6 +97,8 @@ struct Config {
   std::chrono::milliseconds worker_start{60'000};
   std::chrono::milliseconds restart_least{100};
   std::chrono::milliseconds restart_most = config::usual_duration("engine.restart_pause");
+  // Ends of the engine process within ten minutes after which it rests for as long; 0: any number.
+  std::uint32_t restart_budget = config::usual_integer("engine.restart_budget");
   std::chrono::milliseconds restart_refused{30'000};  // the engine said that it cannot start
 
   // What the values were made of, and the files it was read from; sources null: tests, which have

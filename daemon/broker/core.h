@@ -19,9 +19,12 @@
 #include "daemon/broker/drain.h"
 #include "daemon/broker/fair_queue.h"
 #include "daemon/broker/jobs.h"
+#include "daemon/broker/liveness.h"
+#include "daemon/broker/memory_ladder.h"
 #include "daemon/broker/models.h"
 #include "daemon/broker/out_arenas.h"
 #include "daemon/broker/quarantine.h"
+#include "daemon/broker/restart_budget.h"
 #include "daemon/broker/result_cache.h"
 #include "daemon/broker/supervisor.h"
 #include "daemon/broker/suspend.h"
@@ -138,6 +141,12 @@ struct Core {
   // Why the engine cannot start, in the words of the last process that tried.
   std::optional<Error> engine_refusal;
   bool engine_refused = false;  // the present process said so
+  Liveness liveness;            // of the present process
+  RestartBudget restarts;
+  std::optional<Verdict> verdict;                 // why the present process is being ended
+  std::optional<contract::LastWords> last_words;  // of the present process
+  contract::DeviceState device_state;             // as the last beat at work told it
+  LadderCounts ladder;
 
   std::uint32_t upgrades = 0;  // of this service, while its clients stayed connected
   Upgrade upgrade;

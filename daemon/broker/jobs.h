@@ -25,7 +25,8 @@ struct Job {
   bool cancelled = false;        // the worker has been told
   TimePoint arrived;
   TimePoint dispatched;
-  TimePoint first_token;  // epoch: none yet
+  TimePoint first_token;     // epoch: none yet
+  bool tried_again = false;  // after it lacked memory; see memory_ladder.h
   bool has_spoken =
       false;  // its caller got tokens, or may have changed its tensors: it cannot wait again
   std::uint32_t tokens = 0;  // generated so far, as its events have them

@@ -42,6 +42,7 @@ struct Model {
   JobId call = 0;  // attach, load or unload under way at the worker
   bool load_cancelled = false;
   bool leaves_when_idle = false;
+  bool tried_again = false;       // its load, after it lacked memory; see memory_ladder.h
   bool examine_soon = false;      // recognise it although nobody asked yet
   bool recheck = false;           // its files may have changed since they were examined
   std::uint64_t examination = 0;  // under way, in kExamining

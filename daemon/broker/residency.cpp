@@ -6,6 +6,7 @@
 
 #include "daemon/broker/counts.h"
 #include "daemon/broker/idle.h"
+#include "daemon/broker/memory_ladder.h"
 #include "daemon/broker/observe.h"
 #include "daemon/broker/room.h"
 #include "daemon/broker/schedule.h"
@@ -289,6 +290,7 @@ void model_attached(Core& core, Model& model, const contract::ModelOffered& repl
 void model_loaded(Core& core, Model& model, const contract::ModelLoaded& reply) {
   model.stage = Stage::kHot;
   model.resident_bytes = reply.resident_bytes;
+  model.tried_again = false;
   model.load_ms = milliseconds_between(model.load_began, core.now());
   model.warm_load = reply.warm;
   used(core, model);
@@ -315,6 +317,7 @@ void model_unloaded(Core& core, Model& model, const contract::ModelUnloaded& rep
   model_left(core, model, freed_bytes);
   answer_unloaders(core, model, false);
   for (Model* each : core.models.all()) advance(core, *each);  // some may wait for the room
+  dispatch(core);
 }
 
 void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
@@ -340,10 +343,12 @@ void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
     if (!rests) model->image_bytes = 0;
     model->stage = rests ? Stage::kResting : Stage::kCold;
     // A load that was cancelled while somebody new came to want the model starts again.
-    const bool again =
-        cancelled || (error.code == Code::kOutOfMemory && make_more_room(core, *model));
+    const bool is_full = error.code == Code::kOutOfMemory;
+    const bool again = cancelled || (is_full && climb(core, *model, model->tried_again));
+    model->tried_again = again && is_full;
+    if (model->tried_again) ++core.ladder.retries;
     if (!again) take_evicted(core, *model);
-    if (!again) end_waiting(core, *model, error);
+    if (!again) end_waiting(core, *model, is_full ? with_holders(core, *model, error) : error);
   }
   advance(core, *model);
 }

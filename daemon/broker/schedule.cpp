@@ -7,6 +7,7 @@
 #include "daemon/broker/arena_budget.h"
 #include "daemon/broker/idle.h"
 #include "daemon/broker/keys.h"
+#include "daemon/broker/memory_ladder.h"
 #include "daemon/broker/observe.h"
 #include "daemon/broker/places.h"
 #include "daemon/broker/residency.h"
@@ -113,9 +114,29 @@ void token_event(Core& core, Job& job, const InFrame& frame) {
   if (job.key) keep_said(job, *token);
 }
 
+// Who is tried again waits for the room that was made for it.
 bool may_run(Core& core, JobId id) {
-  const Model* model = core.models.find(core.jobs.at(id).model);
-  return model != nullptr && model->stage == Stage::kHot;
+  const Job& job = core.jobs.at(id);
+  const Model* model = core.models.find(job.model);
+  if (model == nullptr || model->stage != Stage::kHot) return false;
+  return !job.tried_again || !is_any_leaving(core);
+}
+
+// The job lacked memory. Whether it goes on.
+bool try_again(Core& core, Job& job) {
+  const Model& model = *core.models.find(job.model);
+  if (!climb(core, model, job.tried_again) || !may_wait_again(core, job)) return false;
+  job.tried_again = true;
+  ++core.ladder.retries;
+  put_back(core, job);
+  return true;
+}
+
+Error lack_of_memory(Core& core, const Job& job, const InFrame& terminal) {
+  const auto message = read_body<contract::Error>(terminal);
+  const Error error = fail(Code::kOutOfMemory, message ? message->what : "");
+  const Model* model = core.models.find(job.model);
+  return model == nullptr ? error : with_holders(core, *model, error);
 }
 
 }  // namespace
@@ -158,8 +179,14 @@ void job_computed(Core& core, Job& job) {
 }
 
 void job_ended(Core& core, Job& job, const InFrame& terminal) {
+  const bool is_full = lacks_room(terminal);
+  if (is_full && try_again(core, job)) return dispatch(core);
   const Job ended = remove(core, job.id);
-  answer(core, ended, terminal);
+  if (is_full) {
+    core.fail(ended.caller, lack_of_memory(core, ended, terminal));
+  } else {
+    answer(core, ended, terminal);
+  }
   advance_model(core, ended.model);
   dispatch(core);
 }

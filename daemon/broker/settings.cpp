@@ -47,9 +47,12 @@ void carry_quotas(const config::Settings& settings, Config& config) {
 void carry_silence(const config::Settings& settings, SilenceLimits& silence) {
   silence.attach = settings.duration("faults.attach");
   silence.load = settings.duration("faults.load");
+  silence.preprocess = settings.duration("faults.preprocess");
   silence.vision = settings.duration("faults.vision");
   silence.prefill = settings.duration("faults.prefill");
   silence.decode = settings.duration("faults.decode");
+  silence.beats = settings.duration("faults.beats");
+  silence.cpu_factor = static_cast<int>(settings.integer("faults.cpu_factor"));
 }
 
 }  // namespace
@@ -61,6 +64,7 @@ Config configured(Config base, const config::Settings& settings) {
   config.drain = settings.duration("server.drain");
   config.heartbeat = settings.duration("server.heartbeat");
   config.restart_most = settings.duration("engine.restart_pause");
+  config.restart_budget = static_cast<std::uint32_t>(settings.integer("engine.restart_budget"));
   config.memory_bytes = settings.size_or_auto("engine.memory").value_or(0);
   config.keep_alive = settings.duration("models.keep_alive");
   config.warm_memory_bytes = settings.size_or_auto("models.warm_memory")

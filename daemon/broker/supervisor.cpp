@@ -58,6 +58,27 @@ void Supervisor::retry_later() {
   back_off_ = std::min(back_off_ * 2, config_.restart_most);
 }
 
+void Supervisor::give_up(Milliseconds pause) {
+  if (pid_ != 0 || state_ == State::kStopped || state_ == State::kSuspended) return;
+  state_ = State::kFailed;
+  restart_delay_ = pause;
+  deadline_ = timer_.now() + pause;
+  timer_.wake_at(deadline_);
+}
+
+void Supervisor::retry_now() {
+  if (pid_ != 0 || (state_ != State::kFailed && state_ != State::kRestarting)) return;
+  failed_starts_ = 0;
+  back_off_ = config_.restart_least;
+  state_ = State::kRestarting;
+  deadline_ = timer_.now();
+  timer_.wake_at(deadline_);
+}
+
+bool Supervisor::is_overdue(Milliseconds grace) const {
+  return deadline_ != TimePoint::max() && timer_.now() > deadline_ + grace;
+}
+
 bool Supervisor::suspend() {
   state_ = State::kSuspended;
   deadline_ = TimePoint::max();

@@ -20,6 +20,12 @@ class Supervisor {
   // The process is gone; a new one starts after the back-off. `refused`: it said that it cannot
   // start here, so trying soon again is of no use.
   void gone(bool refused);
+  // After gone(): no process for `pause`, or until retry_now().
+  void give_up(Milliseconds pause);
+  // Starts a process at the next tick if it is only waited for that.
+  void retry_now();
+  // Whether something should have been done that was not: ticks do not come.
+  bool is_overdue(Milliseconds grace) const;
   // Ends the supervision: whatever dies from now on stays dead.
   void stop();
   Result<void> tick();  // errors as start()

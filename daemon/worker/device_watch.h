@@ -15,14 +15,20 @@
 #include <mutex>
 
 #include "daemon/worker/task_thread.h"
+#include "shm/base/result.h"
 #include "shm/contract/messages.h"
 
 namespace hearth::worker {
 
 class DeviceWatch {
  public:
-  // `read` is called on the thread of the watch only, first at once; may be empty.
-  DeviceWatch(std::function<contract::DeviceState()> read, std::chrono::milliseconds interval);
+  using Read = std::function<Result<contract::DeviceState>()>;
+
+  // `read` is called on the thread of the watch only, first at once; may be empty. With its first
+  // error `on_lost` is called there, and nothing is read any more.
+  DeviceWatch(
+      Read read, std::chrono::milliseconds interval,
+      std::function<void(const Error&)> on_lost = [](const Error&) {});
 
   // Between a request's begin and its end there are readings.
   void job_began();
@@ -31,15 +37,18 @@ class DeviceWatch {
   // Of the device's memory; 0: unknown. Until it is set no share of it is known.
   void set_bandwidth(std::uint64_t bytes_per_s) { bandwidth_ = bytes_per_s; }
 
+  // The last reading. `held_bytes`: what models hold of its memory.
+  contract::DeviceState latest(std::uint64_t held_bytes) const;
   // The device's part of a receipt: its state, and the share of its memory's bandwidth that the
-  // answer used. `held_bytes`: what models hold of its memory.
+  // answer used. `held_bytes`: as above.
   void complete(contract::Receipt& receipt, std::uint64_t held_bytes) const;
 
  private:
   void read_now();
 
-  const std::function<contract::DeviceState()> read_;
+  const Read read_;
   const std::chrono::milliseconds interval_;
+  const std::function<void(const Error&)> on_lost_;
   std::atomic<std::uint64_t> bandwidth_ = 0;
   mutable std::mutex mutex_;            // of the three below
   contract::DeviceState latest_;        // held_bytes 0

@@ -26,23 +26,29 @@ EngineThread::~EngineThread() {
   thread_.join();
 }
 
-void EngineThread::submit(std::shared_ptr<models::Model> model, std::shared_ptr<models::Job> job,
+void EngineThread::submit(NamedModel named, std::shared_ptr<models::Job> job,
                           std::unique_ptr<models::Prompt> prompt,
                           std::shared_ptr<models::Listener> listener) {
   // A std::function must be copyable and a prompt is not: it travels in a holder.
   auto held = std::make_shared<std::unique_ptr<models::Prompt>>(std::move(prompt));
-  post([this, model = std::move(model), job = std::move(job), held = std::move(held),
+  post([this, named = std::move(named), job = std::move(job), held = std::move(held),
         listener = std::move(listener)](models::OnEngine on) {
-    model->submit(on, job, std::move(*held), listener);
-    if (std::find(active_.begin(), active_.end(), model) == active_.end()) active_.push_back(model);
+    {
+      const models::Working working(progress_, models::Phase::kPreprocess, named.id);
+      named.model->submit(on, job, std::move(*held), listener);
+    }
+    const auto is_it = [&](const NamedModel& each) { return each.model == named.model; };
+    if (std::none_of(active_.begin(), active_.end(), is_it)) active_.push_back(named);
   });
 }
 
-Result<void> EngineThread::call(Call call) {
+Result<void> EngineThread::call(Call call, std::string model) {
   // A task that is never run is destroyed, and its promise with it: then get() throws.
   auto done = std::make_shared<std::promise<Result<void>>>();
   std::future<Result<void>> outcome = done->get_future();
-  post([this, call = std::move(call), done = std::move(done)](models::OnEngine on) mutable {
+  post([this, call = std::move(call), done = std::move(done),
+        model = std::move(model)](models::OnEngine on) mutable {
+    const models::Working working(progress_, models::Phase::kLoad, model);
     Result<void> made = guarded(on, call);
     call = nullptr;  // what it holds ends here, before anybody hears of it
     done->set_value(std::move(made));
@@ -67,7 +73,8 @@ Result<void> EngineThread::guarded(models::OnEngine on, const Call& call) {
 
 void EngineThread::drop(std::shared_ptr<models::Model> model, std::function<void()> then) {
   post([this, model = std::move(model), then = std::move(then)](models::OnEngine) mutable {
-    std::erase(active_, model);
+    const models::Working working(progress_, models::Phase::kLoad, {});
+    std::erase_if(active_, [&](const NamedModel& each) { return each.model == model; });
     model.reset();
     then();
   });
@@ -84,6 +91,7 @@ void EngineThread::post(Task task) {
 
 void EngineThread::run() {
   const models::OnEngine on;
+  models::this_thread_progress = &progress_;
   while (wait_for_work()) {
     run_tasks(on);
     if (lost_ || !advance_all(on)) break;
@@ -129,7 +137,10 @@ void EngineThread::run_tasks(models::OnEngine on) {
 bool EngineThread::advance_all(models::OnEngine on) {
   if (ticking_.tick && !active_.empty()) tick_until_ = models::Clock::now() + ticking_.length;
   for (std::size_t index = 0; index < active_.size();) {
-    const Result<bool> remaining = active_[index]->advance(on);
+    if (std::exchange(about_, active_[index].model.get()) != active_[index].model.get() ||
+        progress_.phase() == models::Phase::kIdle)
+      progress_.enter(models::Phase::kPrefill, active_[index].id);
+    const Result<bool> remaining = active_[index].model->advance(on);
     if (!remaining) {
       on_device_lost_(remaining.error());
       return false;
@@ -139,6 +150,8 @@ bool EngineThread::advance_all(models::OnEngine on) {
     else
       active_.erase(active_.begin() + static_cast<std::ptrdiff_t>(index));
   }
+  if (active_.empty() && progress_.phase() != models::Phase::kIdle)
+    progress_.enter(models::Phase::kIdle, {});
   return true;
 }
 

@@ -11,6 +11,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -35,16 +36,22 @@ class EngineThread {
   EngineThread(const EngineThread&) = delete;
   EngineThread& operator=(const EngineThread&) = delete;
 
+  // A model and its id, for those who watch this thread.
+  struct NamedModel {
+    std::string id;
+    std::shared_ptr<models::Model> model;
+  };
+
   // Any thread. `prompt` was prepared by this model.
-  void submit(std::shared_ptr<models::Model> model, std::shared_ptr<models::Job> job,
+  void submit(NamedModel model, std::shared_ptr<models::Job> job,
               std::unique_ptr<models::Prompt> prompt, std::shared_ptr<models::Listener> listener);
 
   using Call = std::function<Result<void>(models::OnEngine)>;
 
   // Any other thread. Makes `call` on the engine thread, between the steps of models, and waits for
   // it. Errors: its own, or what it throws; worker_lost when the engine ends first, or with the
-  // device.
-  Result<void> call(Call call);
+  // device. `model`: the id of the model that is loaded or moved by it.
+  Result<void> call(Call call, std::string model = {});
 
   // Any thread. Gives up `model` on the engine thread, where it is destroyed when nobody else holds
   // it, then calls `then` there.
@@ -54,6 +61,9 @@ class EngineThread {
 
   // Any thread. Runs `task` between two steps; it must not throw.
   void run_soon(Task task) { post(std::move(task)); }
+
+  // What it is doing. Written by the engine thread alone.
+  models::Progress& progress() { return progress_; }
 
  private:
   void post(Task task);
@@ -66,9 +76,11 @@ class EngineThread {
 
   const std::function<void(const Error&)> on_device_lost_;
   const Ticking ticking_;
-  models::Clock::time_point tick_until_;                // engine thread only
-  std::vector<std::shared_ptr<models::Model>> active_;  // with sequences; engine thread only
-  std::mutex mutex_;                                    // of tasks_, stopping_ and ended_
+  models::Clock::time_point tick_until_;  // engine thread only
+  models::Progress progress_;
+  const models::Model* about_ = nullptr;  // whose id progress_ has; only compared
+  std::vector<NamedModel> active_;        // with sequences; engine thread only
+  std::mutex mutex_;                      // of tasks_, stopping_ and ended_
   std::condition_variable posted_;
   std::deque<Task> tasks_;
   bool stopping_ = false;

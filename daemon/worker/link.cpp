@@ -39,6 +39,11 @@ Link::~Link() {
   writer_.join();
 }
 
+bool Link::wait(std::chrono::milliseconds limit) {
+  pollfd waiting{socket_.get(), POLLIN, 0};
+  return ::poll(&waiting, 1, static_cast<int>(limit.count())) > 0;
+}
+
 Result<std::optional<Frame>> Link::read() {
   Frame frame;
   FrameHeaderBytes header;
@@ -81,12 +86,12 @@ void Link::send_token(std::uint32_t request_id, contract::Token piece) {
   post({request_id, contract::Token::kType, {}, std::move(piece), {}});
 }
 
-void Link::send_error(std::uint32_t request_id, const Error& error) {
+void Link::send_error(std::uint32_t request_id, const Error& error, bool wants_room) {
   contract::Error message;
   message.code = name_of(error.code);
   message.what = cut(error.what, 4096);
   message.hint = cut(error.hint.empty() ? std::string(hint_of(error.code)) : error.hint, 1024);
-  message.retryable = retryable(error.code);
+  message.retryable = retryable(error.code) || wants_room;
   send(request_id, message);
 }
 

@@ -1,10 +1,10 @@
 // The worker's end of the socketpair: frames in with their descriptors, frames out without
 // blocking.
 //
-// read() belongs to one thread. The senders may be called by any: what the socket does not take at
-// once waits in a queue that one writer thread empties. While it waits, the pieces of an answer's
-// text grow together, those of its thoughts as well, and a request's older progress is replaced;
-// every other frame is kept as it is. A sender is never blocked by a slow broker.
+// wait() and read() belong to one thread. The senders may be called by any: what the socket does
+// not take at once waits in a queue that one writer thread empties. While it waits, the pieces of
+// an answer's text grow together, those of its thoughts as well, and a request's older progress is
+// replaced; every other frame is kept as it is. A sender is never blocked by a slow broker.
 #pragma once
 
 #include <chrono>
@@ -42,6 +42,8 @@ class Link {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
+  // Whether there is something to read, or the other side is gone; waits for it at most `limit`.
+  bool wait(std::chrono::milliseconds limit);
   // Blocks for the next frame. Absent: the broker is gone. Errors: bad_request for a broken frame;
   // nothing can be read after it.
   Result<std::optional<Frame>> read();
@@ -52,7 +54,8 @@ class Link {
     post({request_id, Message::kType, contract::pack(message), {}, std::move(fds)});
   }
   void send_token(std::uint32_t request_id, contract::Token piece);
-  void send_error(std::uint32_t request_id, const Error& error);
+  // `wants_room`: out_of_memory that ends when others leave the device; said as `retryable`.
+  void send_error(std::uint32_t request_id, const Error& error, bool wants_room = false);
 
   // Waits until everything sent is in the socket, at most `limit`.
   void flush(std::chrono::milliseconds limit);

@@ -17,7 +17,7 @@
 namespace {
 
 constexpr int kExitNoDevice = 2;
-constexpr int kExitDeviceLost = 3;
+constexpr int kExitDeviceLost = 70;  // EX_SOFTWARE, after last words
 constexpr auto kFlushLimit = std::chrono::milliseconds(300);
 
 struct Arguments {

@@ -39,6 +39,13 @@ PreparedPrompt prepare_guarded(models::Model& model, const JobRequest& request,
   }
 }
 
+bool is_device_at_work() {
+  using models::Phase;
+  if (models::this_thread_progress == nullptr) return false;
+  const Phase phase = models::this_thread_progress->phase();
+  return phase == Phase::kVision || phase == Phase::kPrefill || phase == Phase::kDecode;
+}
+
 }  // namespace
 
 const std::string& model_of(const JobRequest& request) {
@@ -127,13 +134,18 @@ void OpenJob::encoded(models::Encoding result) {
   outlet_.results.deliver({client_, job_, std::move(result), finish});
 }
 
+// Where the device lacked memory for it, others may make room and it may be asked again; a request
+// that is too large by itself was refused before the device was at it.
 void OpenJob::failed(Error error) {
-  if (state_.exchange(State::kEnded) != State::kEnded) end(error);
+  if (state_.exchange(State::kEnded) == State::kEnded) return;
+  const bool wants_room = error.code == Code::kOutOfMemory && is_device_at_work();
+  if (wants_room) outlet_.trim();
+  end(error, wants_room);
 }
 
-void OpenJob::end(const Error& error) {
+void OpenJob::end(const Error& error, bool wants_room) {
   if (error.code == Code::kInternal) log::error("request {}: {}", job_->id, error.what);
-  outlet_.link.send_error(job_->id, error);
+  outlet_.link.send_error(job_->id, error, wants_room);
   on_end_();
 }
 

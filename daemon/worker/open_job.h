@@ -37,6 +37,7 @@ struct JobOutlet {
   Link& link;
   ResultsThread& results;
   std::function<void(contract::Receipt&)> complete;  // adds what the device does
+  std::function<void()> trim;  // engine thread: gives back what is kept for later
 };
 
 struct JobInput {
@@ -52,6 +53,7 @@ class OpenJob : public models::Listener, public std::enable_shared_from_this<Ope
   OpenJob(std::uint32_t id, JobInput input, JobOutlet outlet, std::function<void()> on_end);
 
   const std::shared_ptr<models::Job>& job() const { return job_; }
+  const std::string& model() const { return model_of(request_); }
 
   // Prepare thread: false when the job was cancelled while it waited.
   bool start();
@@ -71,7 +73,7 @@ class OpenJob : public models::Listener, public std::enable_shared_from_this<Ope
   // kEnded: the terminal frame is sent, or is the results thread's to send.
   enum class State { kWaiting, kRunning, kEnded };
 
-  void end(const Error& error);
+  void end(const Error& error, bool wants_room = false);
 
   const std::shared_ptr<models::Job> job_;
   const std::uint64_t client_;

@@ -6,12 +6,13 @@
 #include <fmt/format.h>
 
 #include "shm/base/log.h"
+#include "shm/base/text.h"
 #include "shm/segment.h"
 
 namespace hearth::worker {
 namespace {
 
-constexpr auto kFlushLimit = std::chrono::milliseconds(300);
+constexpr auto kLastWordsLimit = std::chrono::milliseconds(50);
 constexpr auto kCacheReportInterval = std::chrono::milliseconds(1000);
 constexpr auto kDeviceInterval = std::chrono::milliseconds(200);
 
@@ -45,7 +46,8 @@ Worker::Worker(Fd link, Settings settings)
       arenas_([this](std::span<const std::byte> memory) {
         return pinned_.pin(memory, models::HostAccess::kRead);
       }),
-      watch_(settings_.engine.read_state, kDeviceInterval),
+      watch_(settings_.engine.read_state, kDeviceInterval,
+             [this](const Error& error) { device_lost(error); }),
       reporter_(kCacheReportInterval, [this] { report_caches(); }),
       results_(link_, pinned_, settings_.results),
       engine_([this](const Error& error) { device_lost(error); },
@@ -53,7 +55,8 @@ Worker::Worker(Fd link, Settings settings)
       offers_("offers"),
       loader_("load"),
       images_("images"),
-      preparer_("prepare") {}
+      preparer_("prepare"),
+      beats_({&engine_.progress(), &loading_, &imaging_, &preparing_, &offering_}) {}
 
 Worker::~Worker() {
   results_.stop();
@@ -86,10 +89,17 @@ void Worker::serve() {
   if (settings_.engine.measure_bandwidth)
     engine_.run_soon([this](models::OnEngine) { measure_bandwidth(); });
   for (;;) {
+    beat();
+    if (!link_.wait(beats_.next(models::Clock::now()))) continue;
     auto frame = link_.read();
     if (!frame) log::error("the link is broken: {}", frame.error().what);
     if (!frame || !*frame || !dispatch(*std::move(*frame))) return;
   }
+}
+
+void Worker::beat() {
+  const auto device = [this] { return watch_.latest(models_.held_bytes()); };
+  for (const contract::Beat& each : beats_.due(models::Clock::now(), device)) link_.send(0, each);
 }
 
 template <class Message, Worker::Handler<Message> kHandler>
@@ -187,7 +197,8 @@ Result<void> Worker::start_job(std::uint32_t id, JobRequest request, SharedModel
       id, JobInput{assigned.mapped(), std::move(request), std::move(tensors), pinned},
       JobOutlet{
           link_, results_,
-          [this](contract::Receipt& receipt) { watch_.complete(receipt, models_.held_bytes()); }},
+          [this](contract::Receipt& receipt) { watch_.complete(receipt, models_.held_bytes()); },
+          [this] { trim(); }},
       [this, id, model_id] { end_job(id, model_id); });
   watch_.job_began();
   {
@@ -210,9 +221,10 @@ void Worker::forget_client(std::uint32_t, contract::ForgetClient message, Fds) {
 }
 
 void Worker::prepare(const std::shared_ptr<OpenJob>& job, SharedModel model) {
+  const models::Working working(preparing_, models::Phase::kPreprocess, job->model());
   auto prompt = job->prepare(*model);
   if (prompt) {
-    engine_.submit(std::move(model), job->job(), *std::move(prompt), job);
+    engine_.submit({job->model(), std::move(model)}, job->job(), *std::move(prompt), job);
   } else {
     model.reset();  // the end of the job may unload it
     job->failed(std::move(prompt).error());
@@ -258,10 +270,21 @@ void Worker::cancel(std::uint32_t id, contract::Cancel, Fds) {
   if (job) job->cancel();
 }
 
+// Who is still heard within kLastWordsLimit is heard; the broker answers for the rest.
 void Worker::device_lost(const Error& error) {
   log::error("{}", error.what);
-  link_.flush(kFlushLimit);
+  contract::LastWords words;
+  words.cause = error.code == Code::kDeviceFailed ? "device_lost" : "sticky";
+  words.what = cut(error.what, 1024);
+  link_.send(0, words);
+  link_.flush(kLastWordsLimit);
   settings_.on_device_lost();
+}
+
+// What is kept for later may be what another request lacks.
+void Worker::trim() {
+  const std::uint64_t bytes = settings_.engine.trim ? settings_.engine.trim() : 0;
+  log::warning("out of memory: pools gave {} MiB back", bytes >> 20);
 }
 
 }  // namespace hearth::worker

@@ -4,6 +4,8 @@
 // of their own; everything on the device happens on the engine thread. Each request of the broker
 // ends with exactly one reply or error under its id.
 //
+// Between frames the link thread sends beats: what the others are doing.
+//
 // serve() returns when the broker is gone or says stop. The program then ends by _Exit, because the
 // engine may be inside a step that never returns; only tests destroy a Worker, and wait for it.
 #pragma once
@@ -19,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/worker/beats.h"
 #include "daemon/worker/cache_reporter.h"
 #include "daemon/worker/device_watch.h"
 #include "daemon/worker/engine_thread.h"
@@ -89,6 +92,7 @@ class Worker {
             models::WeightsFile* file);
   Result<contract::ModelLoaded> load_now(const models::Job& job, const ModelSource& source,
                                          const std::string& model_id, models::WeightsFile* file);
+  Result<void> warm_up(const std::string& model_id, const SharedModel& model);
   Result<contract::ModelLoaded> restore(const std::string& model_id, const SharedModel& model);
   void rest(std::uint32_t id, const std::string& model_id, SharedModel model);
   Result<void> rest_now(const SharedModel& model);
@@ -102,6 +106,8 @@ class Worker {
   contract::WorkerReady introduction() const;
   void measure_bandwidth();
   void device_lost(const Error& error);
+  void beat();
+  void trim();
 
   const Settings settings_;
   Link link_;
@@ -117,11 +123,13 @@ class Worker {
   DeviceWatch watch_;
   CacheReporter reporter_;  // these two are stopped first, for they use all the others
   ResultsThread results_;
+  models::Progress offering_, loading_, imaging_, preparing_;  // one a thread below
   EngineThread engine_;  // the threads end before what they use
   TaskThread offers_;
   TaskThread loader_;
   TaskThread images_;  // of models that rest, made beside loads
   TaskThread preparer_;
+  Beats beats_;  // link thread only
 };
 
 }  // namespace hearth::worker

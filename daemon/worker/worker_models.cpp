@@ -36,6 +36,7 @@ std::string_view word_for(models::WeightsFile::Outcome outcome) {
 std::function<void(std::uint64_t, std::uint64_t)> loading_progress(Link& link, std::uint32_t id) {
   return [&link, id, next = models::Clock::time_point()](std::uint64_t done,
                                                          std::uint64_t total) mutable {
+    models::progressed();
     const auto now = models::Clock::now();
     if (now < next && done < total) return;
     next = now + kProgressInterval;
@@ -56,6 +57,7 @@ void Worker::attach_model(std::uint32_t id, contract::AttachModel message, Fds f
 }
 
 void Worker::examine(std::uint32_t id, const contract::AttachModel& message, Fds& fds) {
+  const models::Working working(offering_, models::Phase::kAttach, message.model);
   auto source = open_source(message, std::move(fds));
   if (!source) return link_.send_error(id, source.error());
   const auto attached = models_.attach(message.model, *std::move(source));
@@ -109,11 +111,14 @@ void Worker::load_model(std::uint32_t id, contract::LoadModel message, Fds) {
 
 void Worker::load(const models::Job& job, const ModelSource& source, const std::string& model_id,
                   models::WeightsFile* file) {
+  const models::Working working(loading_, models::Phase::kLoad, model_id);
   const auto loaded = load_now(job, source, model_id, file);
   {
     const std::lock_guard lock(jobs_mutex_);
     loads_.erase(job.id);
   }
+  if (!loaded && loaded.error().code == Code::kOutOfMemory)
+    static_cast<void>(engine_.call([this](models::OnEngine) { return trim(), Result<void>(); }));
   if (loaded)
     link_.send(job.id, *loaded);
   else
@@ -145,8 +150,7 @@ Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const Mod
   }
   if (loaded.device_lost) device_lost(loaded.model.error());
   TRY(SharedModel model, std::move(loaded.model));
-  const auto warm_up = [model](models::OnEngine on) { return model->warm_up(on); };
-  if (auto warmed = engine_.call(warm_up); !warmed) {
+  if (auto warmed = warm_up(model_id, model); !warmed) {
     engine_.drop(std::move(model), [] {});
     return std::move(warmed).error();
   }
@@ -157,12 +161,18 @@ Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const Mod
   return contract::ModelLoaded{model_id, resident_bytes, ms_since(start), false};
 }
 
+// The engine's thread does it, and is watched meanwhile.
+Result<void> Worker::warm_up(const std::string& model_id, const SharedModel& model) {
+  const models::Working waiting(loading_, models::Phase::kIdle, {});
+  return engine_.call([model](models::OnEngine on) { return model->warm_up(on); }, model_id);
+}
+
 // Without room it rests on and may be asked again; whatever else goes wrong has spoilt it.
 Result<contract::ModelLoaded> Worker::restore(const std::string& model_id,
                                               const SharedModel& model) {
   const auto start = models::Clock::now();
   auto restored =
-      engine_.call([model](models::OnEngine on) { return model->rests()->restore(on); });
+      engine_.call([model](models::OnEngine on) { return model->rests()->restore(on); }, model_id);
   if (!restored && restored.error().code == Code::kOutOfMemory) return std::move(restored).error();
   SharedModel taken = models_.take_resting(model_id);
   if (!restored) {
@@ -193,6 +203,7 @@ void Worker::rest_model(std::uint32_t id, contract::RestModel message, Fds) {
 // Nothing here holds the model any more when the broker hears of it: it must not end on this
 // thread.
 void Worker::rest(std::uint32_t id, const std::string& model_id, SharedModel model) {
+  const models::Working working(imaging_, models::Phase::kLoad, model_id);
   if (model == nullptr) return link_.send(id, contract::ModelUnloaded{false, 0});
   const Result<void> rested = rest_now(model);
   if (rested) {
@@ -221,6 +232,7 @@ auto Worker::guarded(Call call) -> decltype(call()) {
 // On the thread that looks at files: tokenisers take long to read, and prompts must not wait.
 void Worker::count_tokens(std::uint32_t id, contract::CountTokens message, Fds) {
   offers_.post([this, id, message = std::move(message)] {
+    const models::Working working(offering_, models::Phase::kPreprocess, message.model);
     const auto counted = guarded([&] { return count(message); });
     counted ? link_.send(id, *counted) : link_.send_error(id, counted.error());
   });

@@ -21,8 +21,9 @@ bool is_large(std::size_t bytes) {
   return bytes >= kChunkBytes / 2;
 }
 
-// What went wrong, with the driver's words.
+// What went wrong, with the driver's words. Throws where it is the end of the process.
 Error trouble(HearthStatus status, const std::string& doing) {
+  throw_if_lost(hearth_device_error(), fmt::format("{} ({})", doing, hearth_device_trouble()));
   const Result<void> meaning = check_status(status, doing.c_str());
   const char* words = hearth_device_trouble();
   Error error = meaning.error();
@@ -51,10 +52,12 @@ Result<void*> small(std::size_t bytes) {
   return memory;
 }
 
-// A device that fails at what it has long been doing does not come back.
+// A device that fails at what it has long been doing does not come back, but for lack of memory.
 Result<void> alive(HearthStatus status, const char* doing) {
   if (status == HEARTH_OK) return {};
-  throw generate::DeviceLost(trouble(status, doing).what);
+  const Error error = trouble(status, doing);
+  if (error.code == Code::kOutOfMemory) return error;
+  throw generate::DeviceLost(error.what);
 }
 
 class CapturedGraph : public Graph {

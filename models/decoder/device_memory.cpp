@@ -1,9 +1,14 @@
 #include "models/decoder/device_memory.h"
 
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+
+#include "models/generate/fault.h"
+#include "models/kernels/device.h"
+#include "models/kernels/fault_class.h"
 
 namespace hearth::decoder {
 namespace {
@@ -63,11 +68,36 @@ std::unique_ptr<DeviceMemory> host_memory(const HearthKernels& kernels) {
   return std::make_unique<HostMemory>(kernels);
 }
 
+void throw_if_lost(int cuda_error, const std::string& what) {
+  switch (kernels::fault_class(cuda_error)) {
+    case kernels::FaultClass::kSticky:
+      throw generate::DeviceLost(what, Code::kWorkerLost);
+    case kernels::FaultClass::kDeviceLost:
+      throw generate::DeviceLost(what, Code::kDeviceFailed);
+    default:
+      return;
+  }
+}
+
+namespace {
+
+Error launch_refused(const char* operation) {
+  const int number = hearth_device_error();
+  std::string what =
+      fmt::format("{}: the GPU refuses to start the kernel (CUDA error {})", operation, number);
+  throw_if_lost(number, what);
+  const bool is_full = kernels::fault_class(number) == kernels::FaultClass::kOutOfMemory;
+  return fail(is_full ? Code::kOutOfMemory : Code::kInternal, std::move(what));
+}
+
+}  // namespace
+
 Result<void> check_status(HearthStatus status, const char* operation) {
   switch (status) {
     case HEARTH_OK:
       return {};
-    case HEARTH_NO_DEVICE:
+    case HEARTH_NO_DEVICE:  // where there was one it is lost
+      throw_if_lost(hearth_device_error(), operation);
       return fail(Code::kUnsupported, fmt::format("{}: there is no GPU to compute on", operation));
     case HEARTH_UNSUPPORTED:
       return fail(Code::kUnsupported, fmt::format("{}: this processor cannot do it", operation));
@@ -78,7 +108,7 @@ Result<void> check_status(HearthStatus status, const char* operation) {
     case HEARTH_LAUNCH_FAILED:
       break;
   }
-  return fail(Code::kInternal, fmt::format("{}: the GPU refuses to start the kernel", operation));
+  return launch_refused(operation);
 }
 
 }  // namespace hearth::decoder

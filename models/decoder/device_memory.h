@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "models/kernels/kernels.h"
@@ -99,7 +100,11 @@ class DeviceMemory {
 // The machine's own memory, computed on by `kernels` (cpu or ref).
 std::unique_ptr<DeviceMemory> host_memory(const HearthKernels& kernels);
 
-// What a kernel's status means. Errors: internal, or unsupported without a device.
+// Throws generate::DeviceLost where a CUDA error of this number is the end of the process.
+void throw_if_lost(int cuda_error, const std::string& what);
+
+// What a kernel's status means. Errors: out_of_memory, internal, or unsupported without a device.
+// Throws generate::DeviceLost where the device will not work again in this process.
 Result<void> check_status(HearthStatus status, const char* operation);
 
 }  // namespace hearth::decoder

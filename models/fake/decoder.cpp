@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <csignal>
 #include <cstdlib>
 #include <limits>
 #include <new>
@@ -85,8 +86,18 @@ void act(Fault fault, std::string_view where) {
       throw std::bad_alloc();
     case Fault::kLost:
       throw generate::DeviceLost(asked);
+    case Fault::kGone:
+      throw generate::DeviceLost(asked, Code::kDeviceFailed);
+    case Fault::kCrowded:  // the model that is being loaded does not count yet
+      if (Loaded::count() > (where == "load" ? 0 : 1)) throw std::bad_alloc();
+      return;
     case Fault::kCrash:
       std::abort();
+    case Fault::kExit:
+      std::_Exit(EXIT_SUCCESS);
+    case Fault::kSegv:
+      std::raise(SIGSEGV);
+      return;
     case Fault::kHang:
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     case Fault::kNone:
@@ -94,6 +105,11 @@ void act(Fault fault, std::string_view where) {
     case Fault::kInfinite:
       break;
   }
+}
+
+std::atomic<int>& Loaded::count() {
+  static std::atomic<int> count = 0;
+  return count;
 }
 
 Decoder::Decoder(const Config& config, std::int32_t slots)
@@ -167,6 +183,13 @@ Result<void> Decoder::begin(models::OnEngine, const generate::Place& place,
   std::fill(counts.begin(), counts.end(), std::uint16_t{0});
   for (const std::int32_t id : prompt.ids) counts[static_cast<std::size_t>(id)] = kInPrompt;
   return check_memory(slot);
+}
+
+Result<bool> Decoder::encode_picture(models::OnEngine, std::int32_t index) {
+  const Script& script = slots_[static_cast<std::size_t>(index)].prompt->script;
+  wait(script.wait_at(Place::kVision));
+  act(script.fault_at(Place::kVision), "vision");
+  return false;
 }
 
 std::int32_t Decoder::cached_pictures(std::int32_t index) const {

@@ -5,6 +5,7 @@
 // the answer. Tokens are drawn as everywhere, by the kernels' sampling. Engine thread only.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -18,8 +19,18 @@ namespace hearth::fake {
 // Waits, in small steps that look at `cancelled` when there is one.
 void wait(std::chrono::milliseconds duration, const std::atomic<bool>* cancelled = nullptr);
 
-// Throws, aborts or never returns, as asked; kNan and kInfinite are the logits' business.
+// Throws, ends the process or never returns, as asked; kNan and kInfinite are the logits' business.
 void act(Fault fault, std::string_view where);
+
+// Counts the models of this family that are loaded, for kCrowded.
+class Loaded {
+ public:
+  Loaded() { ++count(); }
+  ~Loaded() { --count(); }
+  Loaded(const Loaded&) = delete;
+  Loaded& operator=(const Loaded&) = delete;
+  static std::atomic<int>& count();
+};
 
 class Decoder : public generate::Decoder {
  public:
@@ -35,6 +46,8 @@ class Decoder : public generate::Decoder {
 
   Result<void> begin(models::OnEngine, const generate::Place& place, const generate::PageCopy& copy,
                      const generate::TokenPrompt& prompt) override;
+  // Has no tower: it only goes wrong where it is told to.
+  Result<bool> encode_picture(models::OnEngine, std::int32_t slot) override;
   std::int32_t cached_pictures(std::int32_t slot) const override;
   Result<void> set_mask(models::OnEngine, std::int32_t slot,
                         std::span<const std::uint32_t> mask) override;

@@ -109,6 +109,7 @@ class Model : public models::Model,
   }
 
   const Config config_;
+  const Loaded loaded_;
   Decoder decoder_;
   generate::Batch batch_;
   bool has_image_ = false;
@@ -149,6 +150,9 @@ Result<Config> read_config(const models::ModelFiles& files) {
 Result<contract::MemoryPlan> plan(const models::ModelFiles& files,
                                   const models::LoadOptions& options) {
   TRY(const Config config, read_config(files));
+  const Script script = parse_script(config.script);
+  wait(script.wait_at(Place::kAttach));
+  act(script.fault_at(Place::kAttach), "attach");
   contract::MemoryPlan plan;
   plan.weights_bytes = config.weights_bytes;
   plan.image_bytes = config.image_bytes;

@@ -8,16 +8,17 @@ namespace hearth::fake {
 namespace {
 
 constexpr std::array<std::string_view, kPlaces> kPlaceNames = {
-    "load", "prepare", "begin", "prefill", "step", "image", "rest", "restore"};
+    "attach", "load", "prepare", "begin", "vision", "prefill", "step", "image", "rest", "restore"};
 
 struct FaultName {
   std::string_view word;
   Fault fault;
 };
-constexpr FaultName kFaultNames[] = {{"!fail", Fault::kThrow},   {"!nan", Fault::kNan},
-                                     {"!inf", Fault::kInfinite}, {"!crash", Fault::kCrash},
-                                     {"!hang", Fault::kHang},    {"!lost", Fault::kLost},
-                                     {"!full", Fault::kFull}};
+constexpr FaultName kFaultNames[] = {
+    {"!fail", Fault::kThrow},  {"!nan", Fault::kNan},        {"!inf", Fault::kInfinite},
+    {"!crash", Fault::kCrash}, {"!exit", Fault::kExit},      {"!segv", Fault::kSegv},
+    {"!hang", Fault::kHang},   {"!lost", Fault::kLost},      {"!gone", Fault::kGone},
+    {"!full", Fault::kFull},   {"!crowded", Fault::kCrowded}};
 
 constexpr int kMostNumber = 1 << 22;
 

@@ -3,14 +3,18 @@
 //   !count N          answers "1 2 3 … N"
 //   !hidden N         hidden states have N columns (8)
 //   !random N         answers N letters drawn by the sampler; needs temperature > 0 to vary
-//   !wait [PLACE] MS  waits there; PLACE is load, prepare, begin, prefill, image, rest, restore,
-//                     or step (each; the default)
+//   !wait [PLACE] MS  waits there; PLACE is attach, load, prepare, begin, vision, prefill, image,
+//                     rest, restore, or step (each; the default)
 //   !fail [PLACE] [N] throws there; N counts decode steps from 1 (the default)
 //   !nan, !inf        likewise: logits that are not finite
 //   !crash            likewise: abort()
+//   !exit             likewise: the process ends without a word
+//   !segv             likewise: by a wild pointer
 //   !hang             likewise: never returns
-//   !lost             likewise: the device is gone
+//   !lost             likewise: nothing will work on the device again in this process
+//   !gone             likewise: nor in another one
 //   !full             likewise: there is no memory
+//   !crowded          likewise, but only while another model of this family is loaded
 //
 // Anything else is text, which is echoed. Pure values; any thread.
 #pragma once
@@ -23,10 +27,34 @@
 
 namespace hearth::fake {
 
-enum class Place { kLoad, kPrepare, kBegin, kPrefill, kStep, kImage, kRest, kRestore };
-inline constexpr std::size_t kPlaces = 8;
+enum class Place {
+  kAttach,
+  kLoad,
+  kPrepare,
+  kBegin,
+  kVision,
+  kPrefill,
+  kStep,
+  kImage,
+  kRest,
+  kRestore
+};
+inline constexpr std::size_t kPlaces = 10;
 
-enum class Fault { kNone, kThrow, kNan, kInfinite, kCrash, kHang, kLost, kFull };
+enum class Fault {
+  kNone,
+  kThrow,
+  kNan,
+  kInfinite,
+  kCrash,
+  kExit,
+  kSegv,
+  kHang,
+  kLost,
+  kGone,
+  kFull,
+  kCrowded
+};
 
 struct PlannedFault {
   Fault fault = Fault::kNone;

@@ -121,6 +121,7 @@ void Batch::begin(models::OnEngine on, Sequence& sequence) {
   const Lease& lease = sequence.lease;
   const Place place{lease.slot, lease.number, lease.pages, lease.cached_tokens, sequence.number()};
   sequence.timeline().begin_started();
+  models::enter_phase(models::Phase::kPrefill);
   const auto begun = guarded([&] {
     sequence.reserve_hidden();
     sequence.begin_answer(decoder_.vocabulary_size());
@@ -144,6 +145,7 @@ void Batch::prefill_one(models::OnEngine on) {
   const std::int32_t total = sequence->prompt_tokens();
   const bool shared = std::any_of(sequences_.begin(), sequences_.end(), decodes);
   const std::int32_t count = order_.chunk(*sequence, shared);
+  models::enter_phase(models::Phase::kPrefill);
   const auto filled = guarded([&]() -> Result<void> {
     if (sequence->prefilled + count == total) CHECK_OK(guide(on, *sequence));
     return run_chunk(on, *sequence, count);
@@ -158,6 +160,7 @@ void Batch::prefill_one(models::OnEngine on) {
 
 // Returns whether the turn is over: a picture was looked at, or could not be.
 bool Batch::encode_one(models::OnEngine on, Sequence& sequence) {
+  models::enter_phase(models::Phase::kVision);
   const auto encoded = guarded([&] { return decoder_.encode_picture(on, sequence.lease.slot); });
   if (!encoded) {
     fail(on, sequence, encoded.error());
@@ -220,6 +223,7 @@ void Batch::step_all(models::OnEngine on) {
   if (lost_) return;
   const bool beams = enter_step();
   if (slots_.empty()) return collect(on, 0);
+  models::enter_phase(models::Phase::kDecode);
   const auto stepped = guarded([&] { return decoder_.step(on, slots_); });
   if (!stepped) return fail_decoding(on, stepped.error());
   for (const auto& sequence : sequences_)

@@ -8,7 +8,7 @@ models::Fault describe_standard(std::exception_ptr exception) noexcept {
   try {
     std::rethrow_exception(exception);
   } catch (const DeviceLost& lost) {
-    return {fail(Code::kWorkerLost, std::string("The device is lost. ") + lost.what()), true};
+    return {fail(lost.code(), std::string("The device is lost. ") + lost.what()), true};
   } catch (const std::bad_alloc&) {
     return {fail(Code::kOutOfMemory, "The engine ran out of memory."), false};
   } catch (const std::exception& other) {

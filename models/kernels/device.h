@@ -21,6 +21,11 @@ extern "C" {
  * next call. */
 const char* hearth_device_trouble(void);
 
+/* The number of the CUDA error that made the last call on this thread fail, a launch of kernels.h
+ * included; 0: none did. fault_class.h says what it means. Asking once more gives 0 for a launch.
+ */
+int32_t hearth_device_error(void);
+
 typedef struct HearthDeviceFacts {
   char name[256];
   int32_t capability;  /* 10 major + minor */

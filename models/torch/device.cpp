@@ -100,6 +100,21 @@ void read_allocator(contract::DeviceState& state) {
   }
 }
 
+std::uint64_t kept_bytes() {
+  contract::DeviceState state;
+  read_allocator(state);
+  return state.torch_kept_bytes.value_or(0);
+}
+
+// What libtorch keeps for tensors to come. Bytes that went back to the driver.
+std::uint64_t empty_allocator() {
+  const std::uint64_t before = kept_bytes();
+  if (before == 0) return 0;
+  c10::getDeviceAllocator(at::kCUDA)->emptyCache();
+  const std::uint64_t after = kept_bytes();
+  return before > after ? before - after : 0;
+}
+
 void describe_device(const engine::Driver& driver, Device& device) {
   device.kind = DeviceKind::kCuda;
   device.name = driver.device_name;
@@ -118,11 +133,14 @@ Result<Engine> cuda_engine(const engine::Driver& driver, std::uint32_t threads) 
   Engine engine = cpu_engine(threads);
   describe_device(driver, engine.device);
   engine.measure_bandwidth = nullptr;
-  engine.read_state = [nvml = std::make_shared<Nvml>("libnvidia-ml.so.1", driver.pci_bus_id)] {
+  engine.read_state = [nvml = std::make_shared<Nvml>("libnvidia-ml.so.1", driver.pci_bus_id)]()
+      -> Result<contract::DeviceState> {
     contract::DeviceState state = nvml->read();
+    if (!nvml->lost().empty()) return fail(Code::kDeviceFailed, "The GPU is lost. " + nvml->lost());
     read_allocator(state);
     return state;
   };
+  engine.trim = empty_allocator;
   engine.tick = []() -> Result<void> {
     return decoder::check_status(hearth_device_tick(nullptr), "keeping the GPU awake");
   };

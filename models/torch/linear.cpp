@@ -8,6 +8,7 @@
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/mm.h>
 
+#include "models/progress.h"
 #include "models/torch/tensors.h"
 
 namespace hearth::engine {
@@ -31,6 +32,7 @@ at::Tensor vector_at(const void* data, std::int64_t size, at::TensorOptions opti
 }  // namespace
 
 Result<void> Linears::run(const HearthGemm& call) {
+  models::progressed();  // prefill and towers are made of these
   if (takes_few_rows(call)) return decoder::check_status(few_rows(call), "a product of few rows");
   if (!compute_.amx) return by_library(call);
   return decoder::check_status(hearth_gemm_cpu(&call), "a product of many rows");

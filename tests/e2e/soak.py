@@ -181,7 +181,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(2**31))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hearth-soak-") as folder:
-        daemon = Daemon(folder, "--model", f"ember={WEIGHTS}").start()
+        daemon = Daemon(folder, "--restart-budget", "0", "--model", f"ember={WEIGHTS}").start()
         try:
             report = soak(daemon, folder, options.minutes, options.seed)
         finally:

@@ -13,7 +13,7 @@ from soak import WEIGHTS, problems_of, soak
 @pytest.mark.watchdog(2400)
 @pytest.mark.parametrize("minutes", [0.15, pytest.param(30, marks=pytest.mark.extended)])
 def test_a_mixed_load_sees_no_error_and_leaves_nothing_behind(start_daemon, tmp_path, minutes):
-    daemon = start_daemon("--model", f"ember={WEIGHTS}")
+    daemon = start_daemon("--restart-budget", "0", "--model", f"ember={WEIGHTS}")
     report = soak(daemon, tmp_path, minutes, random.randrange(2**31))
     print(json.dumps(report))
     assert report["engine_kills"] > 0

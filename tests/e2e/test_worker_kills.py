@@ -119,7 +119,7 @@ def test_every_request_ends_in_a_result_or_a_retryable_error(start_daemon, fake_
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     rng = random.Random(seed)
-    daemon = start_daemon("--restart-pause", "0.1")
+    daemon = start_daemon("--restart-pause", "0.1", "--restart-budget", "0")
     lock = threading.Lock()
 
     def make_model():

@@ -288,20 +288,28 @@ TEST_F(MemoryTest, RefusedForNowIsLoadedOnceTheOtherHasAnswered) {
   client.answer<contract::ModelLoaded>(id);
 }
 
-TEST_F(MemoryTest, WhenTheDeviceHasLessThanTheLedgerSaysIdleModelsLeaveOneByOne) {
+TEST_F(MemoryTest,
+       WhenTheDeviceHasLessThanTheLedgerSaysOneIdleModelLeavesAndTheLoadIsTriedOnceMore) {
   hot(other, "a", 3);
   hot(other, "b", 3);
   const std::uint32_t id = load(client, offered(client, "c", 3));
   contract::Error full;
   full.code = "out_of_memory";
   full.what = "the device is full";
-  for (std::size_t left = 1; left <= 2; ++left) {
-    from_worker(worker.last<contract::LoadModel>().request_id, full);
-    ASSERT_EQ(told_to_leave().size(), left);
-    finish_unload();
-  }
   from_worker(worker.last<contract::LoadModel>().request_id, full);
-  EXPECT_EQ(client.answer<contract::Error>(id).what, "the device is full");
+  ASSERT_EQ(told_to_leave().size(), 1u);
+  finish_unload();
+  from_worker(worker.last<contract::LoadModel>().request_id, full);
+  const auto error = client.answer<contract::Error>(id);
+  EXPECT_EQ(error.code, "out_of_memory");
+  EXPECT_NE(error.what.find("the device is full"), std::string::npos) << error.what;
+  EXPECT_NE(error.what.find("Held: b 3.00 GiB"), std::string::npos) << error.what;
+  EXPECT_EQ(told_to_leave().size(), 1u);
+  const LadderCounts& counts = broker->core().ladder;
+  EXPECT_EQ(counts.lacks, 2u);
+  EXPECT_EQ(counts.evictions, 1u);
+  EXPECT_EQ(counts.retries, 1u);
+  EXPECT_EQ(counts.failures, 1u);
 }
 
 TEST_F(MemoryTest, ADryRunSaysWhoWouldLeaveAndChangesNothing) {

@@ -154,7 +154,7 @@ TEST_F(WorkerTest, WorkerThatTalksNonsenseIsEnded) {
   broker->receive_from_worker(InFrame{contract::Ping::kType, job, "\x80", {}});
   EXPECT_EQ(worker.kills, 1);
   broker->receive_from_worker(InFrame{contract::WorkerReady::kType, 0, "junk", {}});
-  EXPECT_EQ(worker.kills, 2);
+  EXPECT_EQ(worker.kills, 1) << "it is on its way already";
 }
 
 TEST_F(WorkerTest, WorkerThatIsReadyTwiceIsEnded) {

@@ -72,18 +72,36 @@ TEST(Version, ALibtorchThatCannotSayItsVersionIsRefused) {
   EXPECT_NE(checked.error().what.find("unknown version"), std::string::npos);
 }
 
+Fault fault_numbered(int number) {
+  const c10::AcceleratorError error({"f", "f.cpp", 1}, number, "CUDA error");
+  return describe(std::make_exception_ptr(error));
+}
+
 TEST(Exceptions, LackOfMemoryIsSaidAsSuch) {
-  EXPECT_EQ(fault_of("CUDA out of memory. Tried to allocate 2 GiB").error.code, Code::kOutOfMemory);
+  const Fault full =
+      describe(std::make_exception_ptr(c10::OutOfMemoryError({"f", "f.cpp", 1}, "2 GiB")));
+  EXPECT_EQ(full.error.code, Code::kOutOfMemory);
+  EXPECT_FALSE(full.device_lost);
+  EXPECT_EQ(fault_numbered(2).error.code, Code::kOutOfMemory);
   EXPECT_EQ(fault_of("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
                 .error.code,
             Code::kOutOfMemory);
-  EXPECT_FALSE(fault_of("CUDA out of memory.").device_lost);
 }
 
-TEST(Exceptions, StickyCudaErrorsLoseTheDevice) {
-  EXPECT_TRUE(fault_of("CUDA error: an illegal memory access was encountered").device_lost);
-  EXPECT_TRUE(fault_of("CUDA error: device-side assert triggered").device_lost);
-  EXPECT_FALSE(fault_of("CUDA error: invalid argument").device_lost);
+TEST(Exceptions, CudaErrorsAreToldByTheirNumber) {
+  for (const int sticky : {214, 700, 702, 710, 714, 715, 716, 717, 718, 719, 999}) {
+    EXPECT_TRUE(fault_numbered(sticky).device_lost) << sticky;
+    EXPECT_EQ(fault_numbered(sticky).error.code, Code::kWorkerLost) << sticky;
+  }
+  EXPECT_TRUE(fault_numbered(100).device_lost);
+  EXPECT_EQ(fault_numbered(100).error.code, Code::kDeviceFailed);
+  EXPECT_FALSE(fault_numbered(1).device_lost);
+  EXPECT_EQ(fault_numbered(1).error.code, Code::kInternal);
+}
+
+TEST(Exceptions, WordsOfAnErrorMeanNothing) {
+  EXPECT_FALSE(fault_of("CUDA error: an illegal memory access was encountered").device_lost);
+  EXPECT_EQ(fault_of("a picture of a cow out of memory").error.code, Code::kInternal);
 }
 
 TEST(Exceptions, OthersKeepTheirWords) {

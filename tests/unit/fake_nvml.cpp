@@ -7,7 +7,7 @@
 
 namespace {
 
-constexpr int kNotSupported = 3, kNotFound = 6, kNoFunction = 13;
+constexpr int kNotSupported = 3, kNotFound = 6, kNoFunction = 13, kLost = 15;
 constexpr const char* kBusId = "0000:65:00.0";
 
 hearth::models::FakeNvml fake;
@@ -17,7 +17,7 @@ int answer() {
   ++fake.calls;
   const bool fails = fake.fail_at > 0 &&
                      (fake.calls == fake.fail_at || (fake.fail_on && fake.calls > fake.fail_at));
-  return fails ? kNotSupported : 0;
+  return fails ? fake.code : 0;
 }
 
 template <class Number>
@@ -40,7 +40,10 @@ EXPORTED hearth::models::FakeNvml* fake_nvml() {
 }
 
 EXPORTED const char* nvmlErrorString(int code) {
-  return code == kNotSupported ? "Not Supported" : code == kNotFound ? "Not Found" : "Other";
+  return code == kNotSupported ? "Not Supported"
+         : code == kNotFound   ? "Not Found"
+         : code == kLost       ? "GPU is Lost"
+                               : "Other";
 }
 
 EXPORTED int nvmlInit_v2() {

@@ -6,6 +6,7 @@ namespace hearth::models {
 struct FakeNvml {
   int fail_at = 0;  // this call, counted from 1, and with `fail_on` all after it; 0: none
   bool fail_on = false;
+  int code = 3;                    // with which it fails: not supported
   bool is_old = false;             // without the call that driver 535 renamed
   unsigned long long reasons = 0;  // what holds the clock down
   // Written by the library.

@@ -53,6 +53,18 @@ TEST_F(NvmlTest, ReadsAllThatTheDriverSays) {
   EXPECT_STREQ(fake->bus_id, kBusId);
 }
 
+TEST_F(NvmlTest, ADeviceThatHasLeftTheBusIsLostForGood) {
+  nvml.read();
+  EXPECT_EQ(nvml.lost(), "");
+  fake->fail_at = fake->calls + 2;
+  fake->code = 15;
+  nvml.read();
+  EXPECT_NE(nvml.lost().find("Lost"), std::string::npos) << nvml.lost();
+  fake->fail_at = 0;
+  nvml.read();
+  EXPECT_NE(nvml.lost(), "");
+}
+
 TEST_F(NvmlTest, OpensTheLibraryOnceAndClosesIt) {
   {
     Nvml own(HEARTH_FAKE_NVML, kBusId);

@@ -101,6 +101,12 @@ void BrokerSide::note(Frame& frame) {
     case LendArena::kType:
       take(frame);
       break;
+    case Beat::kType:
+      beats.push_back(*unpack<Beat>(frame.body));
+      break;
+    case LastWords::kType:
+      take(frame, last_words);
+      break;
     case CacheReport::kType:
       cache_reports.push_back(*unpack<CacheReport>(frame.body));
       break;

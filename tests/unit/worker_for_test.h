@@ -78,6 +78,8 @@ class BrokerSide {
 
   std::map<std::uint32_t, Heard> heard;
   std::optional<contract::WorkerReady> ready;
+  std::optional<contract::LastWords> last_words;
+  std::vector<contract::Beat> beats;
   std::map<std::uint32_t, Lent> lent;  // also those that were taken back
   std::vector<std::uint32_t> taken_back;
   std::vector<contract::CacheReport> cache_reports;

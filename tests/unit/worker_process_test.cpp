@@ -127,7 +127,41 @@ TEST(WorkerProcess, SaysWhyAndEndsWhenTheDeviceIsLost) {
   while (worker.broker().read_one()) {
   }
   EXPECT_EQ(worker.broker().heard[1].code(), "worker_lost");
-  EXPECT_EQ(WEXITSTATUS(worker.exit_status(kExitLimit)), 3);
+  ASSERT_TRUE(worker.broker().last_words);
+  EXPECT_EQ(worker.broker().last_words->cause, "sticky");
+  EXPECT_NE(worker.broker().last_words->what.find("step 2"), std::string::npos);
+  EXPECT_EQ(WEXITSTATUS(worker.exit_status(kExitLimit)), 70);
+}
+
+TEST(WorkerProcess, SaysOfADeviceThatIsGoneThatItIs) {
+  Process worker;
+  worker.make_hot();
+  worker.generate(1, "!gone 2 !count 9");
+  while (worker.broker().read_one()) {
+  }
+  EXPECT_EQ(worker.broker().heard[1].code(), "device_failed");
+  ASSERT_TRUE(worker.broker().last_words);
+  EXPECT_EQ(worker.broker().last_words->cause, "device_lost");
+}
+
+// The phases of a beat that says the same for two seconds, of an engine that hangs.
+TEST(WorkerProcess, ItsBeatsShowWhereItHangs) {
+  Process worker;
+  worker.make_hot();
+  worker.generate(1, "!hang 3 !count 9");
+  const auto& beats = worker.broker().beats;
+  const auto hangs = [&] { return !beats.empty() && beats.back().since_ms >= 1900; };
+  worker.broker().read_until(hangs);
+  EXPECT_EQ(beats.back().phase, "decode");
+  EXPECT_EQ(beats.back().model, "m");
+  EXPECT_EQ(beats.back().steps, beats[beats.size() - 2].steps);
+}
+
+TEST(WorkerProcess, ItBeatsWhileNobodyWantsAnything) {
+  Process worker;
+  worker.broker().read_until([&] { return worker.broker().beats.size() >= 3; });
+  EXPECT_EQ(worker.broker().beats.back().phase, "idle");
+  EXPECT_TRUE(worker.broker().beats.back().device_state.source.empty());
 }
 
 TEST(WorkerProcess, TellsItsSlots) {

@@ -190,7 +190,7 @@ TEST(Clocks, AreKeptUpForAWhileAfterTheLastStepAndNotBefore) {
   EXPECT_EQ(device.ticks->load(), 0);
   for (int round = 1; round <= 2; ++round) {
     const int before = device.ticks->load();
-    engine.submit(std::make_shared<Steps>(), nullptr, nullptr, nullptr);
+    engine.submit({"m", std::make_shared<Steps>()}, nullptr, nullptr, nullptr);
     wait_for([&] { return device.ticks->load() > before + 2; });
     // A tick a millisecond at most, and the last one begins before the time is over.
     const auto over = models::Clock::now() + std::chrono::milliseconds(60);
@@ -207,10 +207,10 @@ TEST(Clocks, ADeviceThatRefusesIsNotAskedAgain) {
   Counting device;
   *device.fails = true;
   EngineThread engine([](const Error&) {}, device.ticking(std::chrono::seconds(3600)));
-  engine.submit(std::make_shared<Steps>(), nullptr, nullptr, nullptr);
+  engine.submit({"m", std::make_shared<Steps>()}, nullptr, nullptr, nullptr);
   wait_for([&] { return device.ticks->load() == 1; });
   *device.fails = false;
-  engine.submit(std::make_shared<Steps>(), nullptr, nullptr, nullptr);
+  engine.submit({"m", std::make_shared<Steps>()}, nullptr, nullptr, nullptr);
   wait_for([&] { return device.ticks->load() > 3; });
 }
 
@@ -219,7 +219,7 @@ TEST(Clocks, WorkIsTakenAtOnceWhileTheyAreKeptUp) {
   EngineThread::Ticking ticking = device.ticking(std::chrono::seconds(3600));
   ticking.every = std::chrono::seconds(3600);
   EngineThread engine([](const Error&) {}, ticking);
-  engine.submit(std::make_shared<Steps>(), nullptr, nullptr, nullptr);
+  engine.submit({"m", std::make_shared<Steps>()}, nullptr, nullptr, nullptr);
   for (int i = 0; i < 100; ++i)
     ASSERT_TRUE(engine.call([](models::OnEngine) { return Result<void>(); }));
   EXPECT_EQ(device.ticks->load(), 0);

@@ -4,6 +4,7 @@
 
 #include "daemon/broker/drain.h"
 #include "daemon/broker/ending.h"
+#include "daemon/broker/engine_end.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
 #include "daemon/broker/idle.h"
@@ -130,6 +131,7 @@ void handle(Core& core, Client& client, Request request, const contract::Resume&
   if (!is_administrator(core, client, request, "Resuming the service")) return;
   const bool was_drained = end_drain(core);
   const bool was_suspended = end_suspension(core);
+  retry_engine(core);
   answer_done(client, request,
               was_drained || was_suspended ? "Requests are taken again."
                                            : "Requests were being taken already.");
@@ -147,6 +149,7 @@ void handle(Core& core, Client& client, Request request, const contract::ClearQu
   std::size_t cleared = 0;
   for (const std::string& id : ids) cleared += core.quarantine.clear(id) ? 1 : 0;
   log::info("{} models have another chance", cleared);
+  retry_engine(core);
   answer_done(client, request,
               cleared == 0 ? "Nothing was held against it."
                            : fmt::format("{} {} another chance.", cleared,

@@ -3,6 +3,7 @@
 
 #include "daemon/broker/answers.h"
 #include "daemon/broker/counts.h"
+#include "daemon/broker/engine_end.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/observe.h"
 #include "daemon/broker/residency.h"
@@ -35,6 +36,8 @@ bool worker_ready(Core& core, const InFrame& frame) {
   core.engine = *std::move(ready);
   core.engine_refusal.reset();
   core.supervisor.ready();
+  core.liveness.begin(core.engine.device.kind == "cpu", core.now());
+  core.timer.wake_at(core.liveness.next_tick());
   models_meet_worker(core);
   dispatch(core);
   return true;
@@ -138,9 +141,12 @@ bool receive_from_worker(Core& core, InFrame frame) {
   if (frame.type == contract::Error::kType && frame.request_id == 0)
     return worker_refused(core, frame);
   if (frame.type == contract::CacheReport::kType) return caches_reported(core, frame);
+  if (frame.type == contract::Beat::kType) return engine_beat(core, frame);
+  if (frame.type == contract::LastWords::kType) return engine_last_words(core, frame);
   if (frame.type == contract::WeightsCached::kType) return weights_cached(core, frame);
   if (frame.type == contract::LendArena::kType) return lend_arena(core, std::move(frame));
   if (frame.type == contract::TakeBackArena::kType) return take_back_arena(core, frame);
+  if (is_farewell(core, frame)) return true;
   const auto job = core.jobs.find(frame.request_id);
   if (job != core.jobs.end()) return job_frame(core, job->second, std::move(frame));
   if (core.counts.contains(frame.request_id)) return count_answered(core, frame.request_id, frame);

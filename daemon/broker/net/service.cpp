@@ -302,7 +302,7 @@ void Service::close_door() {
 asio::awaitable<void> Service::keep_told() {
   asio::steady_timer timer(loop_);
   for (;;) {
-    timer.expires_at(notifier_.tick(Clock::now(), true, broker_.status_line()));
+    timer.expires_at(notifier_.tick(Clock::now(), broker_.is_healthy(), broker_.status_line()));
     co_await timer.async_wait(asio::use_awaitable);
   }
 }

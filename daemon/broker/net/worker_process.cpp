@@ -18,6 +18,7 @@ namespace hearth::broker {
 namespace {
 
 constexpr std::chrono::milliseconds kSettle{50};
+constexpr std::chrono::milliseconds kUnkillable{2000};
 
 // libtorch's OpenMP threads sleep after a parallel region. By default they spin for milliseconds,
 // beside the threads that the engine decodes with, and take their cores away.
@@ -58,6 +59,12 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
   void send(OutFrame frame) { channel_.send(std::move(frame)); }
   void kill() {
     if (!reaped_) ::kill(pid_, SIGKILL);
+  }
+  // One that the kernel does not let go, as happens inside a driver, counts as gone all the same.
+  void end() {
+    kill();
+    how_ = "it was ended and does not go";
+    wait_to_report(kUnkillable);
   }
   // Nobody listens any more.
   void disown() { reported_ = true; }
@@ -112,7 +119,10 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
   // Reports the end when both signs of it are there, or one has been for kSettle.
   void settle() {
     if (reaped_ && stream_ended_) return report();
-    settle_.expires_after(kSettle);
+    wait_to_report(kSettle);
+  }
+  void wait_to_report(std::chrono::milliseconds time) {
+    settle_.expires_after(time);
     settle_.async_wait([self = shared_from_this()](SystemError cancelled) {
       if (!cancelled) self->report();
     });
@@ -171,7 +181,7 @@ void WorkerProcess::send(OutFrame frame) {
 }
 
 void WorkerProcess::kill() {
-  if (link_ != nullptr) link_->kill();
+  if (link_ != nullptr) link_->end();
 }
 
 std::vector<SavedLink> WorkerProcess::save() {

@@ -10,6 +10,7 @@
 
 #include "models/kernels/cuda/launch.cuh"
 #include "models/kernels/device.h"
+#include "models/kernels/fault_class.h"
 
 namespace hearth::kernels::cuda {
 namespace {
@@ -17,16 +18,19 @@ namespace {
 constexpr std::uint64_t kChunkBytes = std::uint64_t{HEARTH_CHUNK_MIB} << 20;
 
 thread_local char trouble[512] = "";
+thread_local int error_number = 0;  // of that trouble
 
 HearthStatus status_of(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return HEARTH_OK;
   cudaGetLastError();  // taken note of here
+  error_number = error;
   std::snprintf(trouble, sizeof trouble, "%s: %s", call, cudaGetErrorString(error));
   return error == cudaErrorMemoryAllocation ? HEARTH_OUT_OF_MEMORY : from_cuda(error);
 }
 
 HearthStatus status_of(CUresult result, const char* call) {
   if (result == CUDA_SUCCESS) return HEARTH_OK;
+  error_number = result;
   std::snprintf(trouble, sizeof trouble, "%s: CUDA driver error %d", call,
                 static_cast<int>(result));
   return result == CUDA_ERROR_OUT_OF_MEMORY ? HEARTH_OUT_OF_MEMORY : HEARTH_LAUNCH_FAILED;
@@ -122,6 +126,12 @@ const char* hearth_device_trouble() {
   return trouble;
 }
 
+// What a launch was refused with is still the runtime's last error; the rest was taken note of.
+int32_t hearth_device_error() {
+  const cudaError_t launch = cudaGetLastError();
+  return launch != cudaSuccess ? static_cast<int32_t>(launch) : error_number;
+}
+
 int32_t hearth_device_architectures(int32_t* architectures, int32_t most) {
   for (int i = 0; i < kBuiltCount && i < most; ++i) architectures[i] = kBuilt[i] / 10;
   return kBuiltCount;
@@ -150,7 +160,10 @@ HearthStatus hearth_device_facts(HearthDeviceFacts* facts) {
   if (status != HEARTH_OK) return status;
   cudaFuncAttributes code{};
   const cudaError_t error = cudaFuncGetAttributes(&code, tick);
-  if (error != cudaSuccess) cudaGetLastError();
+  if (error != cudaSuccess &&
+      hearth::kernels::fault_class(error) != hearth::kernels::FaultClass::kProgram)
+    return status_of(error, "cudaFuncGetAttributes");
+  if (error != cudaSuccess) cudaGetLastError();  // no machine code for this device
   *facts = {};
   std::strncpy(facts->name, properties.name, sizeof facts->name - 1);
   facts->capability = 10 * properties.major + properties.minor;
@@ -315,12 +328,15 @@ HearthStatus hearth_graph_end(void* stream, void** graph) {
     status = status_of(cudaGraphInstantiate(&ready, recorded, 0), "cudaGraphInstantiate");
     if (status == HEARTH_OK)
       status = status_of(cudaGraphUpload(ready, stream_of(stream)), "cudaGraphUpload");
-    if (status == HEARTH_OK)
-      *graph = ready;
-    else if (ready != nullptr)
-      cudaGraphExecDestroy(ready);
   }
-  if (recorded != nullptr) cudaGraphDestroy(recorded);
+  if (recorded != nullptr) {
+    const HearthStatus dropped = status_of(cudaGraphDestroy(recorded), "cudaGraphDestroy");
+    if (status == HEARTH_OK) status = dropped;
+  }
+  if (status == HEARTH_OK && graph != nullptr)
+    *graph = ready;
+  else if (ready != nullptr)
+    cudaGraphExecDestroy(ready);
   return status;
 }
 

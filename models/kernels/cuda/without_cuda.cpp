@@ -28,6 +28,9 @@ const char* hearth_device_trouble() {
   return "this build has no CUDA";
 }
 
+int32_t hearth_device_error() {
+  return 0;
+}
 int32_t hearth_device_architectures(int32_t*, int32_t) {
   return 0;
 }

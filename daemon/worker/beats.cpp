@@ -1,0 +1,64 @@
+#include "daemon/worker/beats.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace hearth::worker {
+namespace {
+
+using std::chrono::duration_cast;
+using std::chrono::milliseconds;
+
+contract::Beat beat_of(const models::Progress::Seen& seen, milliseconds since) {
+  contract::Beat beat;
+  beat.phase = std::string(models::word_of(seen.phase));
+  beat.model = seen.model;
+  beat.steps = seen.steps;
+  beat.since_ms = static_cast<std::uint64_t>(since.count());
+  return beat;
+}
+
+}  // namespace
+
+Beats::Beats(std::vector<const models::Progress*> threads) {
+  for (const models::Progress* progress : threads) threads_.emplace_back(progress);
+}
+
+// Whether a thread has another phase than the broker was told.
+bool Beats::look(Clock::time_point now) {
+  bool changed = false;
+  busy_ = false;
+  for (Watched& each : threads_) {
+    const models::Progress::Seen seen = each.progress->seen();
+    if (seen.steps != std::exchange(each.steps, seen.steps)) each.rose = now;
+    changed = changed || seen.phase != each.told;
+    busy_ = busy_ || seen.phase != models::Phase::kIdle;
+  }
+  return changed;
+}
+
+std::vector<contract::Beat> Beats::due(Clock::time_point now,
+                                       const std::function<contract::DeviceState()>& device) {
+  const bool changed = look(now);
+  std::vector<contract::Beat> beats;
+  if (now - sent_ < (changed ? kLook : kInterval)) return beats;
+  sent_ = now;
+  std::uint64_t steps = 0;
+  for (Watched& each : threads_) {
+    const models::Progress::Seen seen = each.progress->seen();
+    each.told = seen.phase;
+    steps += seen.steps;
+    if (seen.phase == models::Phase::kIdle) continue;
+    beats.push_back(beat_of(seen, duration_cast<milliseconds>(now - each.rose)));
+    beats.back().device_state = device();
+  }
+  if (beats.empty()) beats.push_back(beat_of({models::Phase::kIdle, {}, steps}, milliseconds(0)));
+  return beats;
+}
+
+milliseconds Beats::next(Clock::time_point now) const {
+  const auto left = std::chrono::ceil<milliseconds>(sent_ + kInterval - now);
+  return std::clamp(left, milliseconds(0), busy_ ? kLook : kInterval);
+}
+
+}  // namespace hearth::worker
