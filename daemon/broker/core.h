@@ -145,7 +145,6 @@ struct Core {
   RestartBudget restarts;
   std::optional<Verdict> verdict;                 // why the present process is being ended
   std::optional<contract::LastWords> last_words;  // of the present process
-  contract::DeviceState device_state;             // as the last beat at work told it
   LadderCounts ladder;
 
   std::uint32_t upgrades = 0;  // of this service, while its clients stayed connected

@@ -70,13 +70,7 @@ bool is_farewell(Core& core, const InFrame& frame) {
 bool engine_beat(Core& core, const InFrame& frame) {
   auto beat = read_body<contract::Beat>(frame);
   if (!beat) return false;
-  if (!beat->device_state.source.empty()) {
-    core.device_state = beat->device_state;
-    observe_device(core, beat->device_state);
-  }
-  // One that was taken over by an upgrade is watched from its first beat on.
-  if (core.supervisor.is_ready() && !core.liveness.is_watching() && !core.verdict)
-    core.liveness.begin(core.engine.device.kind == "cpu", core.now());
+  if (!beat->device_state.source.empty()) observe_device(core, beat->device_state);
   if (auto verdict = core.liveness.beat(*beat, core.config.silence, core.now()))
     end_engine(core, *std::move(verdict));
   return true;

@@ -19,7 +19,7 @@ std::string gib(std::uint64_t bytes) {
 
 // Of a GPU, what programs hold that are not the service; 0: nobody knows.
 std::uint64_t foreign_bytes(const Core& core, std::uint64_t own_bytes) {
-  const contract::DeviceState& state = core.device_state;
+  const contract::DeviceState& state = core.telemetry.device;
   if (core.engine.device.kind != "cuda" || !state.memory_used_bytes) return 0;
   const std::uint64_t own = std::max(own_bytes, state.torch_kept_bytes.value_or(0));
   return *state.memory_used_bytes > own ? *state.memory_used_bytes - own : 0;

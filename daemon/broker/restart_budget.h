@@ -4,7 +4,7 @@
 // refused, and the others shall go on. When more count than allowed, the engine rests for a pause;
 // whoever looks after the service can end it.
 //
-// Values only; one thread. Worth keeping over an upgrade: the ends.
+// Values only; one thread. Kept over an upgrade: the ends.
 #pragma once
 
 #include <deque>
@@ -32,6 +32,7 @@ class RestartBudget {
   void clear() { ends_.clear(); }
 
  private:
+  friend struct handover::Access;
   static constexpr std::size_t kMostEnds = 256;
 
   struct End {

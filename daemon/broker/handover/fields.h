@@ -110,15 +110,15 @@ struct Access {
   static void list(auto& archive, Is<Model> auto& value) {
     // examination, ticket, examine_deadline: as with OpenRequest
     auto& [id, name, numerics, identity, labels, files, weights_file, is_public, pinned, family,
-           memory, warnings, arithmetic, stage, call, load_cancelled, leaves_when_idle,
+           memory, warnings, arithmetic, stage, call, load_cancelled, leaves_when_idle, tried_again,
            examine_soon, recheck, examination, ticket, examine_deadline, load_began, last_used,
            load_ms, warm_load, image_bytes, resident_bytes, loads, answered, holders, waiting_jobs,
            running_jobs, offerers, loaders, unloaders] = value;
     HANDOVER(archive, id, name, numerics, identity, labels, files, weights_file, is_public, pinned,
              family, memory, warnings, arithmetic, stage, call, load_cancelled, leaves_when_idle,
-             examine_soon, recheck, load_began, last_used, load_ms, warm_load, image_bytes,
-             resident_bytes, loads, answered, holders, waiting_jobs, running_jobs, offerers,
-             loaders, unloaders);
+             tried_again, examine_soon, recheck, load_began, last_used, load_ms, warm_load,
+             image_bytes, resident_bytes, loads, answered, holders, waiting_jobs, running_jobs,
+             offerers, loaders, unloaders);
   }
   static void list(auto& archive, Is<Models> auto& value) {
     auto& [models] = value;
@@ -152,11 +152,12 @@ struct Access {
   }
   static void list(auto& archive, Is<Job> auto& value) {
     auto& [id, type, caller, model, body, arenas, priority, cost_tokens, running, slots, held_slots,
-           cancelled, arrived, dispatched, first_token, has_spoken, tokens, load_ms, warm_load,
-           evicted, told_place, key, result_key, fingerprint, said, left_until] = value;
+           cancelled, arrived, dispatched, first_token, tried_again, has_spoken, tokens, load_ms,
+           warm_load, evicted, told_place, key, result_key, fingerprint, said, left_until] = value;
     HANDOVER(archive, id, type, caller, model, body, arenas, priority, cost_tokens, running, slots,
-             held_slots, cancelled, arrived, dispatched, first_token, has_spoken, tokens, load_ms,
-             warm_load, evicted, told_place, key, result_key, fingerprint, said, left_until);
+             held_slots, cancelled, arrived, dispatched, first_token, tried_again, has_spoken,
+             tokens, load_ms, warm_load, evicted, told_place, key, result_key, fingerprint, said,
+             left_until);
   }
   static void list(auto& archive, Is<FairQueue::Waiting> auto& value) {
     auto& [job, client, priority, cost_tokens] = value;
@@ -248,21 +249,39 @@ struct Access {
   }
   static void list(auto& archive, Is<Core> auto& value) {
     // config_values, config, worker, timer, off_loop: the process's own. reload, reload_again: off
-    // the loop; the next process reads the files in any case
+    // the loop; the next process reads the files in any case. liveness: Broker::resume() begins
+    // anew
     auto& [config_values, config, worker, timer, off_loop, started, clients, accounts, arenas,
            out_arenas, models, jobs, model_calls, counts, free_calls, caches, queue, recent,
            results, quarantine, supervisor, telemetry, engine, left_jobs, places_due, places_next,
            next_heartbeat, running, held_slots, arena_bytes_asked, served, failed, tokens, draining,
            suspension, reload, reload_again, stop_wanted, stopping, stopped, stop_reason,
            drain_deadline, last_connection, last_job, last_arena, last_request, last_examination,
-           engine_refusal, engine_refused, upgrades, upgrade] = value;
+           engine_refusal, engine_refused, liveness, restarts, verdict, last_words, ladder,
+           upgrades, upgrade] = value;
     HANDOVER(archive, started, clients, accounts, arenas, out_arenas, models, jobs, model_calls,
              counts, free_calls, caches, queue, recent, results, quarantine, supervisor, engine,
              left_jobs, places_due, places_next, next_heartbeat, running, held_slots,
              arena_bytes_asked, served, failed, tokens, telemetry, draining, suspension,
              stop_wanted, stopping, stopped, stop_reason, drain_deadline, last_connection, last_job,
-             last_arena, last_request, last_examination, engine_refusal, engine_refused, upgrades,
-             upgrade);
+             last_arena, last_request, last_examination, engine_refusal, engine_refused, restarts,
+             verdict, last_words, ladder, upgrades, upgrade);
+  }
+  static void list(auto& archive, Is<RestartBudget::End> auto& value) {
+    auto& [at, suspect] = value;
+    HANDOVER(archive, at, suspect);
+  }
+  static void list(auto& archive, Is<RestartBudget> auto& value) {
+    auto& [ends] = value;
+    HANDOVER(archive, ends);
+  }
+  static void list(auto& archive, Is<Verdict> auto& value) {
+    auto& [what, suspect] = value;
+    HANDOVER(archive, what, suspect);
+  }
+  static void list(auto& archive, Is<LadderCounts> auto& value) {
+    auto& [lacks, evictions, retries, failures] = value;
+    HANDOVER(archive, lacks, evictions, retries, failures);
   }
   static void list(auto& archive, Is<TokenRate::Step> auto& value) {
     auto& [number, tokens] = value;

@@ -74,6 +74,8 @@ void Broker::resume() {
     advance(core_, *model);
   }
   dispatch(core_);
+  if (core_.supervisor.is_ready() && !core_.verdict)
+    core_.liveness.begin(core_.engine.device.kind == "cpu", core_.now());
   ++core_.upgrades;
   log::info("{} goes on: {} connections, {} jobs, upgrade {}", core_.config.server,
             core_.clients.size(), core_.jobs.size(), core_.upgrades);
