@@ -5,6 +5,7 @@
 #include <fstream>
 #include <functional>
 #include <random>
+#include <tuple>
 
 #include "daemon/broker/handover/format.h"
 #include "daemon/broker/handover/state.h"
@@ -49,6 +50,11 @@ std::string text_of(const OutFrame& frame) {
     report.descriptors = 0;
     report.upgrades = 0;
     for (contract::ErrorEntry& error : report.last_errors) error.at_ms = 0;  // the wall's clock
+    std::sort(report.last_errors.begin(), report.last_errors.end(),  // of one moment in any order
+              [](const auto& a, const auto& b) {
+                return std::tie(a.code, a.what, a.model, a.client) <
+                       std::tie(b.code, b.what, b.model, b.client);
+              });
     std::sort(report.clients.begin(), report.clients.end(),
               [](const auto& a, const auto& b) { return a.connection < b.connection; });
     body = contract::pack(report);
