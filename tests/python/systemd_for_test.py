@@ -21,8 +21,8 @@ esac
 class Home:
     """A user's home directory, with programs that play systemd's."""
 
-    def __init__(self, folder):
-        self.home = folder / "home"
+    def __init__(self, folder, name="home"):
+        self.home = folder / name
         self.played = folder / "played"
         self.home.mkdir()
         self.played.mkdir()

@@ -59,12 +59,44 @@ def test_installing_twice_is_installing_once_and_uninstalling_leaves_the_users_o
     assert (home.home / ".local").exists()
 
 
+def test_nothing_outside_our_folders_goes_from_a_home_that_is_named_hearth(tmp_path):
+    home = Home(tmp_path, "hearth")
+    assert install(home, "--user").returncode == 0
+    others = [home.home / name for name in ("Pictures", "projects/empty", "venv/__pycache__")]
+    for folder in others:
+        folder.mkdir(parents=True)
+    compiled = others[-1] / "foreign.pyc"
+    compiled.write_text("")
+    done = home.run("uninstall", "--user")
+    assert done.returncode == 0, done.stderr
+    assert all(folder.is_dir() for folder in others)
+    assert home.files() == {"venv/__pycache__/foreign.pyc"}
+    assert not (home.home / ".local/share/hearth").exists()
+
+
 def test_an_engine_that_cannot_start_is_said_with_its_reason(home):
     home.status("the engine cannot start: libtorch 2.11.0 is not here")
     done = install(home, "--user")
     assert done.returncode == 1
     assert "libtorch 2.11.0 is not here" in done.stderr
     assert f"{home.home}/.local/bin/hearth setup" in done.stderr
+
+
+@pytest.mark.parametrize(("answer", "warned"), [("exit 1", True), ("exit 0", False)])
+def test_a_python_without_the_commands_packages_is_said_and_no_failure(home, answer, warned):
+    python = home.played / "python3"
+    python.write_text(f"#!/bin/sh\n{answer}\n")
+    python.chmod(0o755)
+    tree = home.home.parent / "tree"
+    (tree / "bin").mkdir(parents=True)
+    (tree / "bin/hearth").write_text("")
+    scripts = tree / "share/hearth/systemd"
+    shutil.copytree(SYSTEMD, scripts)
+    (scripts / "CMakeLists.txt").unlink()
+    done = home.run(scripts / "install", "--user", CDPATH="/usr")
+    assert done.returncode == 0, done.stderr
+    said = "apt install python3-msgpack python3-rich python3-pil" in done.stderr
+    assert said == warned, done.stderr
 
 
 def test_without_a_service_manager_the_rest_is_named(home):
