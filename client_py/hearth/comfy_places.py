@@ -47,6 +47,8 @@ def packs_of(machine: Machine, comfy: str) -> list[tuple[str, str]]:
     """(folder, version) of the packs of ours that a ComfyUI has; version "" where it says none."""
     found = []
     for name in machine.names(f"{comfy}/{COMFY_PACKS}"):
+        if name.endswith(".disabled"):  # ComfyUI passes over them
+            continue
         path = f"{comfy}/{COMFY_PACKS}/{name}"
         for file in _VERSION_FILES:
             inside = f"{path}/{file}".rpartition("/")[0]

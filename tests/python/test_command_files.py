@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import struct
 import sys
 from pathlib import Path
@@ -211,6 +212,75 @@ def test_a_copy_is_brought_up_to_date_and_knows_that_it_is_one(comfy, command, m
     assert command("install-nodes", comfy, "--copy")[0] == 0
     assert VERSION in (target / "version.py").read_text()
     assert command("install-nodes", comfy, "--remove")[0] == 0 and not target.exists()
+
+
+@pytest.fixture
+def copied(comfy, command, monkeypatch, tmp_path):
+    """A ComfyUI with a copy, made of a small pack; and the pack."""
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    (pack / "comfy_api.py").write_text("")
+    (pack / "version.py").write_text('VERSION = "1.0.0"\n')
+    (pack / "dropped.py").write_text("")
+    monkeypatch.setattr(install_nodes, "source", lambda: pack)
+    assert command("install-nodes", comfy, "--copy")[0] == 0
+    return comfy / "custom_nodes/hearth", pack
+
+
+def test_a_copy_that_runs_this_command_itself_is_kept(copied, comfy, command, monkeypatch):
+    target, _ = copied
+    monkeypatch.setattr(install_nodes, "source", lambda: target)
+    for words in ((), ("--copy",)):
+        code, out, _ = command("install-nodes", comfy, *words)
+        assert code == 0 and "is there already" in out and (target / "comfy_api.py").exists()
+
+
+def test_an_update_that_fails_leaves_what_was_there(copied, comfy, command):
+    target, pack = copied
+    (pack / "version.py").write_text('VERSION = "2.0.0"\n')
+    fails = shutil.Error([("a", "b", "[Errno 28] No space left"), ("c", "d", "[Errno 28]")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "copytree", lambda *_, **__: (_ for _ in ()).throw(fails))
+        code, _, err = command("install-nodes", comfy, "--copy")
+    assert code == 1 and "(2 files): [Errno 28] No space left" in err.replace("\n", " ")
+    assert "1.0.0" in (target / "version.py").read_text()
+    assert [path.name for path in target.parent.iterdir()] == ["hearth"]
+    (pack / "dropped.py").unlink()
+    left = target.with_name(install_nodes._PART)
+    left.mkdir()  # as an interruption leaves it
+    (left / "comfy_api.py").write_text("")
+    (left / "version.py").write_text('VERSION = "1.5.0"\n')
+    assert command("install-nodes", comfy, "--copy")[0] == 0
+    assert "2.0.0" in (target / "version.py").read_text() and not (target / "dropped.py").exists()
+    assert [path.name for path in target.parent.iterdir()] == ["hearth"]
+
+
+def test_a_copy_with_files_of_the_users_is_never_thrown_away(copied, comfy, command):
+    target, _ = copied
+    (target / "mine").mkdir()
+    (target / "mine/prompts.txt").write_text("x")
+    for words in ((), ("--copy",), ("--remove",)):
+        code, _, err = command("install-nodes", comfy, *words)
+        assert code == 1 and "mine/prompts.txt" in err.replace("\n", "")
+        assert (target / "mine/prompts.txt").exists()
+    (target / "mine/prompts.txt").unlink()
+    assert command("install-nodes", comfy)[0] == 0 and target.is_symlink()
+
+
+def test_a_link_to_nowhere_is_ours_only_if_it_leads_where_ours_lead(comfy, command, tmp_path):
+    target = comfy / "custom_nodes/hearth"
+    target.symlink_to("/mnt/not-mounted/my-nodes")
+    for words in ((), ("--remove",), ("--copy",)):
+        code, _, err = command("install-nodes", comfy, *words)
+        assert code == 1 and "/mnt/not-mounted/my-nodes" in err.replace("\n", "")
+        assert target.is_symlink()
+    target.unlink()
+    former = tmp_path / "old/share/hearth/python/hearth"
+    target.symlink_to(former)
+    code, out, _ = command("install-nodes", comfy, "--json")
+    assert code == 0 and json.loads(out)["done"][0]["was"] == str(former)
+    code, out, _ = command("install-nodes", comfy, "--remove")
+    assert code == 0 and f"it led to {install_nodes.source()}" in out.replace("\n", "")
 
 
 def test_what_others_put_there_stays(comfy, command):

@@ -2,7 +2,8 @@
 
 A link into custom_nodes, so that an update of hearth is an update of the nodes; --copy where links
 do not reach. Without a folder the ComfyUIs of this machine are looked for. Nothing is installed
-into ComfyUI's Python but with --install-msgpack. Only what this command put there is ever removed.
+into ComfyUI's Python but with --install-msgpack. Only what this command put there is ever removed:
+a copy that holds files of yours stays until you have moved them away.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ EXAMPLES = (
 )
 JSON = (
     '`{"done": [{"comfyui", "pack", "action": "linked", "copied", "kept", "removed" or "absent", '
-    '"python", "msgpack": true, false or null}, …]}`'
+    '"was": where a link led that is gone, "python", "msgpack": true, false or null}, …]}`'
 )
 NAME = "hearth"
-_MARK = ".hearth-copied"
+_MARK = ".hearth-copied"  # in a copy: its version, then a line for each file that was put there
+_PACKAGED = "share/hearth/python/hearth"  # where a distribution's package has the nodes
+# ComfyUI passes over names that end so
+_PART, _ASIDE = ".hearth.part.disabled", ".hearth.old.disabled"
+_NAMED = 5
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".git", "build", "tests")
 _LIMIT_S = 60
 
@@ -67,9 +72,9 @@ def run(options: argparse.Namespace) -> int:
             )
         target = path / comfy_places.COMFY_PACKS / NAME
         if options.remove:
-            told: dict[str, Any] = {"action": _remove(target)}
+            told = _remove(target)
         else:
-            told = {"action": _put(target, options.copy, machine, str(path))}
+            told = _put(target, options.copy, machine, str(path))
             told.update(_python(machine, str(path), options))
         done.append({"comfyui": str(path), "pack": str(target), **told})
     if options.json:
@@ -100,7 +105,7 @@ def _found(machine: Machine) -> list[str]:
     )
 
 
-def _put(target: Path, copy: bool, machine: Machine, comfy: str) -> str:
+def _put(target: Path, copy: bool, machine: Machine, comfy: str) -> dict[str, Any]:
     others = [path for path, _ in comfy_places.packs_of(machine, comfy) if Path(path) != target]
     if others:
         raise errors.BadRequest(
@@ -108,44 +113,120 @@ def _put(target: Path, copy: bool, machine: Machine, comfy: str) -> str:
             "Two packs of the same nodes disturb each other: remove that one first.",
         )
     origin = source()
-    if target.is_symlink() or target.exists():
-        if not _is_ours(target):
-            if Path(os.path.realpath(target)) == origin:
-                return "kept"
-            raise errors.BadRequest(
-                f"{target} is there, and this command did not make it.", "Move it away first."
-            )
-        if target.is_symlink() and not copy and Path(os.path.realpath(target)) == origin:
-            return "kept"
-        _remove(target)
+    is_there = os.path.realpath(target) == os.path.realpath(origin)
+    if is_there and not (copy and target.is_symlink()):  # also: this very command runs from it
+        return {"action": "kept"}
+    was = _replaceable(target)
+    part = target.with_name(_PART)
+    _delete(part)
     if copy:
-        shutil.copytree(origin, target, ignore=_LEFT_OUT, symlinks=True)
-        (target / _MARK).write_text(VERSION, encoding="utf-8")
-        return "copied"
-    target.symlink_to(origin, target_is_directory=True)
-    return "linked"
-
-
-def _remove(target: Path) -> str:
-    if not target.is_symlink() and not target.exists():
-        return "absent"
-    if not _is_ours(target):
-        raise errors.BadRequest(
-            f"{target} was not made by this command, so it stays.", "Remove it yourself."
-        )
-    if target.is_symlink():
-        target.unlink()
+        _copy(origin, part)
     else:
-        shutil.rmtree(target)
-    return "removed"
+        part.symlink_to(origin, target_is_directory=True)
+    _swap_in(part, target)
+    return {"action": "copied" if copy else "linked", **was}
 
 
-def _is_ours(target: Path) -> bool:
-    """A copy with our mark, or a link to a pack of ours or to nowhere."""
-    if not target.is_symlink():
-        return (target / _MARK).exists()
+def _copy(origin: Path, part: Path) -> None:
+    """Marked before it is whole, so that what an interruption leaves is known as ours."""
+    try:
+        part.mkdir()
+        (part / _MARK).write_text(f"{VERSION}\n", encoding="utf-8")
+        shutil.copytree(origin, part, ignore=_LEFT_OUT, symlinks=True, dirs_exist_ok=True)
+        lines = [VERSION, *_files_in(part)]
+        (part / _MARK).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        if not isinstance(error, shutil.Error):
+            raise
+        failed = error.args[0]
+        first = failed[0][2] if isinstance(failed, list) else failed
+        count = f" ({len(failed)} files)" if isinstance(failed, list) else ""
+        raise errors.BadRequest(
+            f"{origin} cannot be copied{count}: {first}.", "What was there before is as it was."
+        ) from error
+
+
+def _swap_in(part: Path, target: Path) -> None:
+    """What was there is deleted last: at every moment a whole pack lies here."""
+    aside = target.with_name(_ASIDE)
+    _delete(aside)
+    had_one = os.path.lexists(target)
+    if had_one:
+        target.rename(aside)
+    try:
+        part.rename(target)
+    except OSError:
+        if had_one:
+            aside.rename(target)
+        raise
+    _delete(aside)
+
+
+def _remove(target: Path) -> dict[str, Any]:
+    if not os.path.lexists(target):
+        return {"action": "absent"}
+    was = _replaceable(target)
+    _delete(target)
+    return {"action": "removed", **was}
+
+
+def _delete(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _replaceable(target: Path) -> dict[str, str]:
+    """Where it leads, if it is a link. Raises BadRequest if anything of the user's is lost."""
+    if not os.path.lexists(target):
+        return {}
+    if target.is_symlink():
+        leads = os.readlink(target)
+        if not _is_our_link(target, leads):
+            raise errors.BadRequest(
+                f"{target} leads to {leads}, and this command did not make it.",
+                "Remove it yourself.",
+            )
+        return {"was": leads}
+    if not (target / _MARK).exists():
+        raise errors.BadRequest(
+            f"{target} is there, and this command did not make it.", "Move it away first."
+        )
+    put = set((target / _MARK).read_text(encoding="utf-8").splitlines()[1:])
+    origin = source()
+    yours = [name for name in _files_in(target) if name not in put and not (origin / name).exists()]
+    if yours:
+        more = f" and {len(yours) - _NAMED} more" if len(yours) > _NAMED else ""
+        raise errors.BadRequest(
+            f"{target} holds files that this command did not put there: "
+            f"{', '.join(yours[:_NAMED])}{more}.",
+            "Move them out of it first: they would be lost.",
+        )
+    return {}
+
+
+def _is_our_link(target: Path, leads: str) -> bool:
+    """A link to a pack of ours; of those to nowhere, only to where this command leads them. Others
+    lead to a disk that is not mounted."""
     inside = [target / below / "comfy_api.py" for below in ("client_py/hearth", "")]
-    return not target.exists() or any(path.exists() for path in inside)
+    if any(path.exists() for path in inside):
+        return True
+    return Path(leads) == source() or f"/{leads}".endswith(f"/{_PACKAGED}")
+
+
+def _files_in(folder: Path) -> list[str]:
+    """Paths of files and links below it, but our mark and what Python leaves there."""
+    found = []
+    for at, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(at, name))]
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        for name in [*links, *names]:
+            path = os.path.relpath(os.path.join(at, name), folder)
+            if path != _MARK and not name.endswith(".pyc"):
+                found.append(path)
+    return sorted(found)
 
 
 def _python(machine: Machine, comfy: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -182,6 +263,8 @@ def _print(one: dict[str, Any]) -> None:
         "removed": f"{one['pack']} is removed",
         "absent": f"{one['pack']} was not there",
     }[one["action"]]
+    if one.get("was"):
+        said += f"; it led to {one['was']}"
     out.print(f"{said}. Restart ComfyUI.", markup=False)
     if "python" not in one:
         return
