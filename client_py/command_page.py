@@ -26,15 +26,17 @@ _HEAD = """# The `hearth` command
 <!-- Made by client_py/command_page.py from the commands' own parsers. -->
 
 One command to ask models, to look after the service, and to find out what is wrong. It comes with
-the Python package (`pip install 'hearthd[cli]'`) and with the distribution's package. `hearth
-COMMAND --help` and the man pages (`man hearth-status`) say what this page says.
+the Python package (`pip install '.[cli]'` in this repository's folder; once it is published, `pip
+install 'hearthd[cli]'`) and with the distribution's package. `hearth COMMAND --help` and the man
+pages (`man hearth-status`) say what this page says.
 
 Every command understands `--socket PATH` (else `$HEARTH_SOCKET`,
 `$XDG_RUNTIME_DIR/hearth/hearth.sock`, `/run/hearth/hearth.sock`) and `--json`: one object on one
-line, whose fields do not change their meaning; names in it such as `status_report` are messages
-and structs of [the protocol](protocol.md). With `--json` an error is an object too, on the error
-output: `{"error": {"code", "what", "hint", "retryable", "retry_after_ms"}}`. Colours and bars
-appear on a terminal only, and no colours where `NO_COLOR` is set.
+line (`config schema` prints the schema as it is), whose fields do not change their meaning; names
+in it such as `status_report` are messages and structs of [the protocol](protocol.md). With `--json`
+an error is an object too, on the error output: `{"error": {"code", "what", "hint", "retryable",
+"retry_after_ms"}}`; wrong usage (exit code 2) is said in words. Colours and bars appear on a
+terminal only, and no colours where `NO_COLOR` is set.
 
 Completions: `hearth completion bash` (or `zsh`, `fish`) prints a script, and says in its help
 where it goes.

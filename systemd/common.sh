@@ -5,7 +5,7 @@
 # anything, because the files are not in their place yet.
 
 set -euo pipefail
-here=$(CDPATH= cd -- "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=${DESTDIR:-}
 scope=
 prefix=

@@ -109,7 +109,9 @@ def test_scripts_are_small_stop_at_errors_and_parse(unpacked: Path, script):
 def test_an_upgrade_asks_the_broker_to_replace_itself_and_removal_stops_it(unpacked: Path):
     postinst, prerm, postrm = ((unpacked / "DEBIAN" / name).read_text() for name in SCRIPTS)
     assert "kill --signal=SIGUSR2 --kill-who=main hearthd.service" in postinst
-    assert "disable --now hearthd.socket hearthd.service" in prerm
+    assert "--quiet disable --now hearthd.socket hearthd.service hearth-sleep.service" in prerm
+    assert "with: hearth upgrade" in postinst
+    assert "with: systemctl --user disable --now hearthd.socket hearthd.service" in prerm
     assert "rm -rf /usr/lib/hearth /var/lib/hearth" in postrm
 
 

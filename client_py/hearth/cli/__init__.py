@@ -44,6 +44,10 @@ _EXIT_OF = {
     "device_failed": EXIT_DEVICE,
     "timed_out": EXIT_TIMEOUT,
 }
+_WHAT_IT_NEEDS = (
+    "The command needs: pip install msgpack rich pillow"
+    " (or: apt install python3-msgpack python3-rich python3-pil)"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         if error.name and error.name.partition(".")[0] == "hearth":
             raise
-        print(f"hearth: {error}. Install it: pip install 'hearthd[cli]'", file=sys.stderr)
+        print(f"hearth: {error}. {_WHAT_IT_NEEDS}", file=sys.stderr)
         return EXIT_USAGE
     except Exception as error:
         return _told(error, "--json" in rest)

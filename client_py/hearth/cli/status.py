@@ -90,6 +90,7 @@ def _service(report: messages.StatusReport, in_full: bool) -> Table:
     if any(one is not None for one in (state.clock_mhz, state.power_w, state.temperature_c)):
         for line in state_lines(state):
             made.add_row("", Text(line))
+    made.add_row("you", "an administrator" if report.may_administer else "no administrator")
     made.add_row("worker", _worker(report))
     made.add_row("requests", _requests(report))
     rate = f"{report.tokens_per_second:.0f} tokens/s, " if report.tokens_per_second else ""
