@@ -129,6 +129,58 @@ def test_an_engine_that_takes_too_long_is_exit_code_6(command, home, program):
     assert code == 6 and "the engine is starting" in err
 
 
+def test_what_runs_already_is_waited_for_as_what_is_started(command, home, service):
+    states = ["starting", "ready"]
+
+    def status(peer, frame, request):
+        state = states.pop(0) if len(states) > 1 else states[0]
+        report = messages.StatusReport(
+            server="h", boot_id="b", uptime_ms=1, worker_state=state, health_reasons=["it broke"]
+        )
+        peer.send(report, frame.request_id)
+
+    service.on[messages.Status] = status
+    code, out, _ = command("up", "--json", "--socket", service.path)
+    told = json.loads(out)
+    assert code == 0 and not told["started"] and told["status"]["worker_state"] == "ready"
+    states[:] = ["failed"]
+    code, _, err = command("up", "--socket", service.path)
+    assert code == 5 and "it broke" in err
+    states[:] = ["starting"]
+    assert command("up", "--socket", service.path, "--timeout", "0.1")[0] == 6
+
+
+def test_of_two_ups_at_once_the_slower_one_finds_the_others_service(
+    command, home, service, program, monkeypatch
+):
+    from hearth import client, errors
+
+    report = messages.StatusReport(server="h", boot_id="b", uptime_ms=1, worker_state="ready")
+    service.on[messages.Status] = replies(report)
+    connect, tries = client.connect, []
+
+    def late(socket):
+        tries.append(socket)
+        if len(tries) == 1:
+            raise errors.NotReachable("not there yet")
+        return connect(socket)
+
+    start, started = background.start, []
+
+    def keep(*words):
+        started.append(start(*words))
+        started[0].wait()
+        return started[0]
+
+    monkeypatch.setattr(background, "start", keep)
+    monkeypatch.setattr(client, "connect", late)
+    words = ("up", "--json", "--program", program, "--socket", service.path, "--", "--dies")
+    code, out, err = command(*words)
+    assert code == 0, err
+    assert json.loads(out)["started"] is False
+    assert not background.place_of(str(service.path)).note.exists(), "it is not ours"
+
+
 def test_a_program_that_is_missing_is_looked_for_everywhere(command, home, monkeypatch):
     code, _, err = command("up", "--program", home / "none", "--socket", home / "h.sock")
     assert code == 1 and "none" in err and "--program" in err
@@ -158,8 +210,9 @@ def test_a_note_of_another_process_with_that_id_is_not_believed(home):
     place.note.parent.mkdir(parents=True)
     place.note.write_text(json.dumps({"pid": os.getpid(), "started": "1", "socket": place.socket}))
     assert background.running(place) is None
-    place.note.write_text("{")
-    assert background.running(place) is None
+    for odd in ("{", "[]", "5", '{"pid": [1], "started": [1]}', '{"pid": null, "started": "1"}'):
+        place.note.write_text(odd)
+        assert background.running(place) is None
 
 
 def test_systemd_is_used_where_its_units_are_installed(command, home, monkeypatch):
@@ -175,6 +228,14 @@ def test_systemd_is_used_where_its_units_are_installed(command, home, monkeypatc
     assert code == 0 and json.loads(out)["by"] == "systemd"
     code, out, _ = command("down")
     assert code == 0 and "systemd" in out and done == ["start", "stop"]
+    monkeypatch.setenv("HEARTH_SOCKET", str(home / "own.sock"))
+    code, out, _ = command("down")
+    assert code == 0 and "own.sock" in out and done == ["start", "stop"]
+    monkeypatch.setattr(background, "find_program", lambda _: home / "hearthd")
+    background.state_folder().mkdir(parents=True)
+    monkeypatch.setattr(background, "start", lambda *_: subprocess.Popen(["sleep", "60"]))
+    code, out, _ = command("up", "--json")
+    assert json.loads(out)["by"] == "hearth" and done == ["start", "stop"]
 
 
 def test_without_a_place_for_the_socket_the_user_is_told(command, home, monkeypatch):

@@ -88,7 +88,7 @@ def find_program(explicit: str | None) -> Path:
 
 
 def start(program: Path, place: Place, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Starts it detached from this terminal and writes its note."""
+    """Starts it detached from this terminal."""
     os.makedirs(os.path.dirname(place.socket), mode=0o700, exist_ok=True)
     place.log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with contextlib.suppress(OSError):
@@ -96,32 +96,39 @@ def start(program: Path, place: Place, arguments: Sequence[str]) -> subprocess.P
             place.log.replace(place.log.with_suffix(".log.1"))
     command = [str(program), "--socket", place.socket, *arguments]
     with place.log.open("ab") as log:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
             start_new_session=True,
         )  # fmt: skip
-    note = {"pid": process.pid, "started": _started(process.pid), "socket": place.socket}
+
+
+def write_note(place: Place, pid: int) -> None:
+    """Says whose process it is that is ready."""
+    note = {"pid": pid, "started": _started(pid), "socket": place.socket}
     place.note.write_text(json.dumps(note), encoding="utf-8")
-    return process
 
 
 def wait_ready(
-    socket: str, process: subprocess.Popen[bytes] | None, limit_s: float, log: Path | None = None
+    socket: str | None,
+    process: subprocess.Popen[bytes] | None,
+    limit_s: float,
+    log: Path | None = None,
 ) -> messages.StatusReport:
     """Until the engine can take work. Raises with the log's last lines when the process has ended,
     DeviceFailed when the engine cannot start, TimedOut when the time is over."""
     deadline = time.monotonic() + limit_s
     report = None
     while True:
-        if process is not None and process.poll() is not None:
-            raise errors.HearthError(
-                f"{PROGRAM} ended with exit code {process.returncode} before it was ready.",
-                tail(log),
-            )
+        has_ended = process is not None and process.poll() is not None
         with contextlib.suppress(errors.NotReachable), client.connect(socket) as service:
             report = service.status()
         if report is not None and report.worker_state == "ready":
             return report
+        if process is not None and has_ended and report is None:
+            raise errors.HearthError(
+                f"{PROGRAM} ended with exit code {process.returncode} before it was ready.",
+                tail(log),
+            )
         if report is not None and (report.worker_state == "failed" or report.health == "failed"):
             why = "; ".join(report.health_reasons) or "the log says why"
             said = tail(log)
@@ -145,7 +152,7 @@ def running(place: Place) -> int | None:
     """The process that answers at the socket, else that of the note; None: neither is there."""
     pid = peer_of(place.socket)
     if pid is None:
-        with contextlib.suppress(OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(place.note.read_text(encoding="utf-8"))
             if note["started"] and _started(int(note["pid"])) == note["started"]:
                 pid = int(note["pid"])

@@ -8,6 +8,7 @@ ever ended, and none is killed.
 from __future__ import annotations
 
 import argparse
+import os
 
 from .. import client, errors
 from . import background, user_units
@@ -27,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Ends when the process has."""
-    if not options.socket and user_units.are_installed() and user_units.is_active():
+    chosen = options.socket or os.environ.get("HEARTH_SOCKET")
+    if not chosen and user_units.are_installed() and user_units.is_active():
         user_units.stop()
         return print_done("Stopped by systemd: `hearth up` starts it again.", options.json)
     place = background.place_of(options.socket)

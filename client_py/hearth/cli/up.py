@@ -8,6 +8,7 @@ cannot. What stands behind -- goes to hearthd.
 from __future__ import annotations
 
 import argparse
+import os
 
 from .. import client, errors, messages
 from ..units import duration
@@ -37,18 +38,25 @@ def run(options: argparse.Namespace) -> int:
     """Starts it unless it runs."""
     try:
         with client.connect(options.socket) as service:
-            return _told(options, False, "", service.status())
+            service.status()
+        report = background.wait_ready(options.socket, None, options.timeout)
+        return _told(options, False, "", report)
     except errors.NotReachable:
         pass
-    plain = options.socket or options.program or options.arguments or options.no_systemd
-    if not plain and user_units.are_installed():
+    chosen = options.socket or os.environ.get("HEARTH_SOCKET")
+    own = chosen or options.program or options.arguments or options.no_systemd
+    if not own and user_units.are_installed():
         user_units.start()
         report = background.wait_ready(background.place_of(None).socket, None, options.timeout)
         return _told(options, True, "systemd", report)
     place = background.place_of(options.socket)
     process = background.start(background.find_program(options.program), place, options.arguments)
     report = background.wait_ready(place.socket, process, options.timeout, place.log)
-    return _told(options, True, "hearth", report, place)
+    # else another `hearth up` was faster
+    started = background.peer_of(place.socket) in (None, process.pid) and process.poll() is None
+    if started:
+        background.write_note(place, process.pid)
+    return _told(options, started, "hearth" if started else "", report, place)
 
 
 def _told(
