@@ -31,10 +31,11 @@ Result<void> Broker::publish(const NamedFolder& folder) {
   TRY(const ExaminedFiles examined, examine(fds, opened.labels, numerics));
   TRY(Model * model, core_.models.add(examined, folder.name));
   if (std::exchange(model->is_public, true)) return {};
+  model->name = folder.name;  // whatever a client calls it
+  const auto& pinned = core_.config.pinned_models;
+  if (std::find(pinned.begin(), pinned.end(), folder.name) != pinned.end()) model->pinned = true;
   if (!model->files.empty()) return {};  // known from a client, or from before an upgrade
   model->numerics = numerics;
-  const auto& pinned = core_.config.pinned_models;
-  model->pinned = std::find(pinned.begin(), pinned.end(), folder.name) != pinned.end();
   if (core_.config.weights_cache != nullptr && !examined.weights_key.empty())
     model->weights_file = core_.config.weights_cache->find(examined.weights_key);
   model->labels = std::move(opened.labels);
@@ -223,6 +224,7 @@ void Broker::settle() {
     if (stop_) stop_();
   }
   stop_tick();
+  core_.models.drop_erased();
 }
 
 bool Broker::is_idle() const {

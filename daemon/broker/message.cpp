@@ -30,6 +30,9 @@ contract::Error to_message(const Error& error, std::uint32_t retry_after_ms) {
 
 std::string one_line(std::string text) {
   std::replace_if(text.begin(), text.end(), is_control, '?');
+  for (std::size_t i = 0; i + 1 < text.size(); ++i)  // U+0080 to U+009F, which terminals obey too
+    if (text[i] == '\xC2' && static_cast<unsigned char>(text[i + 1]) < 0xA0)
+      text[i] = text[i + 1] = '?';
   return text;
 }
 

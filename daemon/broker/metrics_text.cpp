@@ -21,6 +21,7 @@ namespace hearth::broker {
 namespace {
 
 constexpr std::chrono::seconds kFileEvery{5};
+constexpr std::chrono::seconds kFileLate{20};
 
 template <class N>
 double real(N number) {
@@ -150,8 +151,14 @@ Result<void> write_file(const std::string& path, const std::string& text) {
     return fail(Code::kBadRequest,
                 fmt::format("metrics.file: {} {}: {}.", what, fresh, std::strerror(why)));
   };
-  const Fd file(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  const int how = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  const Fd file(open(fresh.c_str(), how, 0644));
   if (file.get() < 0) return failed("cannot make");
+  struct stat status = {};
+  if (fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
+    errno = EEXIST;  // a pipe or a device, which is somebody else's
+    return failed("cannot make");
+  }
   fchmod(file.get(), 0644);
   std::size_t written = 0;
   while (written < text.size()) {
@@ -165,7 +172,7 @@ Result<void> write_file(const std::string& path, const std::string& text) {
 }
 
 void metrics_written(Core& core, const Result<void>& result) {
-  core.telemetry.metrics_writing = false;
+  core.telemetry.metrics_writing = 0;
   const bool failed_before = std::exchange(core.telemetry.metrics_failing, !result);
   if (!result && !failed_before)
     log::event(log::Level::kWarning, "metrics_not_written", {}, "{}", result.error().what);
@@ -191,13 +198,18 @@ void metrics_tick(Core& core) {
   if (core.config.metrics_file.empty()) return;
   if (core.now() >= telemetry.metrics_due) {
     telemetry.metrics_due = core.now() + kFileEvery;
-    if (!telemetry.metrics_writing) {
+    if (telemetry.metrics_writing != 0 && core.now() >= telemetry.metrics_late) {
+      core.off_loop.abandon(telemetry.metrics_writing);
+      metrics_written(core, fail(Code::kBadRequest, "metrics.file takes too long to write."));
+    }
+    if (telemetry.metrics_writing == 0) {
+      telemetry.metrics_late = core.now() + kFileLate;
       auto work = [&core, path = core.config.metrics_file,
                    text = metrics_text(core)]() -> OffLoop::Continuation {
         auto result = std::make_shared<Result<void>>(write_file(path, text));
         return [&core, result] { metrics_written(core, *result); };
       };
-      telemetry.metrics_writing = core.off_loop.run(OffLoop::Lane::kFiles, std::move(work)) != 0;
+      telemetry.metrics_writing = core.off_loop.run(OffLoop::Lane::kFiles, std::move(work));
     }
   }
   core.timer.wake_at(telemetry.metrics_due);

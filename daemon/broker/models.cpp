@@ -40,6 +40,10 @@ std::vector<Model*> Models::named(const std::string& id_or_name) {
   return named;
 }
 
+void Models::erase(const std::string& id) {
+  if (auto node = models_.extract(id); !node.empty()) erased_.push_back(std::move(node.mapped()));
+}
+
 std::size_t Models::open_files() const {
   std::size_t n = 0;
   for (const auto& [id, model] : models_) n += model->files.size();

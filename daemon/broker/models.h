@@ -83,7 +83,10 @@ class Models {
   Model* find_for(ConnectionId client, const std::string& id_or_name);
   // The model of this id, else all of this name, whoever may use them.
   std::vector<Model*> named(const std::string& id_or_name);
-  void erase(const std::string& id) { models_.erase(id); }
+  // Not found any more. The model itself lives until drop_erased(): who goes through all() may come
+  // to one that another's end took along.
+  void erase(const std::string& id);
+  void drop_erased() { erased_.clear(); }
 
   std::size_t open_files() const;
   std::size_t held_by(ConnectionId client) const;
@@ -94,6 +97,7 @@ class Models {
  private:
   friend struct handover::Access;
   std::map<std::string, std::unique_ptr<Model>> models_;
+  std::vector<std::unique_ptr<Model>> erased_;
 };
 
 }  // namespace hearth::broker

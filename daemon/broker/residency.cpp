@@ -162,6 +162,7 @@ void lose_worker(Core& core, Model& model) {
   leave_examination(model);
   const std::uint64_t freed_bytes = charged_bytes(model);
   leave_memory(core, model, Stage::kDetached);
+  take_evicted(core, model);
   model.image_bytes = 0;
   model_left(core, model, freed_bytes);
   model.leaves_when_idle = false;

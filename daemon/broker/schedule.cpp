@@ -205,7 +205,8 @@ void cancel_job(Core& core, Job& job) {
 void cancel_all_jobs(Core& core) {
   std::vector<JobId> all;
   for (const auto& [id, job] : core.jobs) all.push_back(id);
-  for (const JobId id : all) cancel_job(core, core.jobs.at(id));
+  for (const JobId id : all)
+    if (const auto job = core.jobs.find(id); job != core.jobs.end()) cancel_job(core, job->second);
 }
 
 bool is_any_job_running(const Core& core) {

@@ -25,7 +25,8 @@ struct Telemetry {
   std::map<std::string, std::vector<std::string>> evicted_for;
 
   TimePoint metrics_due;                       // when metrics_file is written next
-  bool metrics_writing = false;                // off the loop
+  OffLoop::Ticket metrics_writing = 0;         // off the loop; 0: it is not
+  TimePoint metrics_late;                      // when that has taken too long
   bool metrics_failing = false;                // said once
   TimePoint stalled_since = TimePoint::max();  // the outermost input began; max: none is handled
 };

@@ -162,6 +162,20 @@ def test_who_connects_while_nobody_serves_is_served_by_the_next(start_activated)
         client.close()
 
 
+def test_a_socket_that_another_program_serves_is_left_alone(tmp_path):
+    path = tmp_path / "taken.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(path))
+        other.listen()
+        ran = subprocess.run(
+            [BIN / "hearthd", "--socket", path, "--no-ember", "--fake"],
+            capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert ran.returncode == 1
+        assert f"Another program listens at {path}" in ran.stderr
+        assert path.exists()
+
+
 def backlog(listening):
     """How many connections wait to be accepted."""
     path = str(listening.getsockname())

@@ -473,6 +473,34 @@ TEST_F(ModelsTest, PublicModelsAreListedFirstAndUsableByName) {
   EXPECT_EQ(list(client, 4).models.at(0).state, "cold");
 }
 
+TEST_F(ModelsTest, APublicModelHasItsPublicNameWhateverAClientCallsIt) {
+  folder.write("config.json", "{}");
+  folder.write("model.safetensors", "x");
+  ASSERT_TRUE(broker->publish({"first", folder.path()}));
+  // As after an upgrade: known, and published anew by the configuration of the next program.
+  for (Model* model : const_cast<Core&>(broker->core()).models.all()) model->is_public = false;
+  ASSERT_TRUE(broker->publish({"second", folder.path()}));
+  FakeClient client;
+  connect(client);
+  EXPECT_EQ(list(client, 1).models.at(0).name, "second");
+}
+
+TEST(Models, WhoGoesThroughAllMayComeToOneThatWasErased) {
+  Models models;
+  ExaminedFiles files;
+  for (const char* key : {"a", "b"}) {
+    files.identity = files.model_id = key;
+    ASSERT_TRUE(models.add(files, key));
+  }
+  const std::vector<Model*> all = models.all();
+  ASSERT_EQ(all.size(), 2u);
+  models.erase(all[1]->id);
+  EXPECT_EQ(models.find(all[1]->id), nullptr);
+  EXPECT_TRUE(all[1]->is_disposable());  // ASan would tell
+  models.drop_erased();
+  EXPECT_EQ(models.all().size(), 1u);
+}
+
 TEST_F(ModelsTest, FoldersThatCannotBePublishedAreNamed) {
   EXPECT_FALSE(broker->publish({"x", folder.path() + "/missing"}));
   const auto empty = broker->publish({"x", folder.path()});

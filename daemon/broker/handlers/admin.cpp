@@ -101,7 +101,8 @@ void handle(Core& core, Client& client, Request request, const contract::PinMode
             model.pinned ? "pinned" : "not pinned");
   const bool is_loaded = model.stage == Stage::kHot || model.stage == Stage::kLoading;
   answer_done(client, request,
-              fmt::format("{} is {}.{}", model.name, model.pinned ? "pinned" : "no longer pinned",
+              fmt::format("{} is {}.{}", printable(model.name),
+                          model.pinned ? "pinned" : "no longer pinned",
                           model.pinned && !is_loaded ? " It is not loaded." : ""));
   if (model.pinned) return;
   idle_tick(core);

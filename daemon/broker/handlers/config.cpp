@@ -8,6 +8,12 @@ namespace {
 
 constexpr std::size_t kMostListed = 1024;
 
+// Names of people and places, and what others are allowed: for administrators.
+bool is_private(const config::Row& row) {
+  return row.type == config::Type::kText || row.type == config::Type::kUsers ||
+         config::is_pattern(row);
+}
+
 contract::ConfigValue entry_of(const std::string& key, const config::Setting& setting) {
   const config::Row& row = *config::find_row(key);
   contract::ConfigValue entry;
@@ -24,13 +30,15 @@ contract::ConfigValue entry_of(const std::string& key, const config::Setting& se
 void handle(Core& core, Client& client, Request request, const contract::ShowConfig&) {
   contract::ConfigList list;
   std::size_t bytes = 0;
+  const bool sees_all = may_administer(core, client);
   for (const std::string& key : core.config.settings.keys()) {
+    if (!sees_all && is_private(*config::find_row(key))) continue;
     contract::ConfigValue entry = entry_of(key, *core.config.settings.find(key));
     bytes += key.size() + entry.value.size() + entry.origin.size();
     if (list.values.size() == kMostListed || bytes > kMostReplyBytes) break;
     list.values.push_back(std::move(entry));
   }
-  list.files = core.config.files;
+  if (sees_all) list.files = core.config.files;
   client.port->send(make_frame(request.caller.request_id, list));
 }
 

@@ -121,7 +121,7 @@ struct Access {
              offerers, loaders, unloaders);
   }
   static void list(auto& archive, Is<Models> auto& value) {
-    auto& [models] = value;
+    auto& [models, erased] = value;  // erased: dropped at the end of every input
     HANDOVER(archive, models);
   }
   static void list(auto& archive, Is<ModelCall> auto& value) {
@@ -351,9 +351,10 @@ struct Access {
     HANDOVER(archive, words);
   }
   static void list(auto& archive, Is<Telemetry> auto& value) {
-    // metrics_writing: off the loop. metrics_due, metrics_failing, stalled_since: begin anew
+    // metrics_writing, metrics_late: off the loop. metrics_due, metrics_failing, stalled_since:
+    // begin anew
     auto& [records, errors, counts, model_words, device, device_at, evicted_for, metrics_due,
-           metrics_writing, metrics_failing, stalled_since] = value;
+           metrics_writing, metrics_late, metrics_failing, stalled_since] = value;
     HANDOVER(archive, records, errors, counts, model_words, device, device_at, evicted_for);
   }
   static void list(auto& archive, Is<Draining> auto& value) {

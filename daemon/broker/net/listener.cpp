@@ -1,5 +1,6 @@
 #include "daemon/broker/net/listener.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -53,7 +54,27 @@ Result<Fd> lock_path(const std::string& path) {
   return lock;
 }
 
-// Holding the lock, a socket at the path is a dead daemon's.
+// Of a path that is short enough.
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.data(), std::min(path.size(), sizeof(address.sun_path) - 1));
+  return address;
+}
+
+// Whether somebody listens there, of whatever kind.
+bool is_served(const std::string& path) {
+  const sockaddr_un address = address_of(path);
+  for (const int kind : {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET}) {
+    const Fd probe(::socket(AF_UNIX, kind | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 ||
+        errno == EAGAIN)
+      return true;
+  }
+  return false;
+}
+
+// Holding the lock, a socket at the path that nobody serves is a dead daemon's.
 Result<void> remove_stale(const std::string& path) {
   struct stat file = {};
   if (lstat(path.c_str(), &file) != 0) return {};
@@ -62,15 +83,16 @@ Result<void> remove_stale(const std::string& path) {
                 fmt::format("{} exists and is {}.", path,
                             S_ISLNK(file.st_mode) ? "a symbolic link" : "not a socket"),
                 "Remove it, or choose another place with --socket PATH.");
+  if (is_served(path))
+    return fail(Code::kNotReachable, fmt::format("Another program listens at {}.", path),
+                "Choose another place with --socket PATH.");
   if (unlink(path.c_str()) != 0) return cannot("replace", path, errno);
   return {};
 }
 
 Result<Fd> bind_socket(const std::string& path) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return cannot("listen on", path, ENAMETOOLONG);
-  std::memcpy(address.sun_path, path.data(), path.size());
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) return cannot("listen on", path, ENAMETOOLONG);
+  const sockaddr_un address = address_of(path);
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!socket) return cannot("make a socket for", path, errno);
   if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
