@@ -14,7 +14,10 @@ from hearth.doctor.redact import Redactor
 from server import replies
 
 REDACTOR = Redactor(
-    ["bob", "Robert", "Miller"], ["studio7.example.org", "studio7"], ["/srv/people/bob"]
+    ["bob", "Robert", "Miller"],
+    ["studio7.example.org", "studio7"],
+    ["/srv/people/bob"],
+    ["Nude Painter", "qwen-vl"],
 )
 # text, what must be gone, what must stay
 CORPUS = [
@@ -31,13 +34,28 @@ CORPUS = [
     ("-----BEGIN OPENSSH PRIVATE KEY-----\nabcd\n-----END OPENSSH PRIVATE KEY-----", ["abcd"], []),
     ("on STUDIO7 for Bob (Robert Miller), uid 1000", ["STUDIO7", "Bob", "Miller"], ["uid 1000"]),
     ("Linux version 6.1 (studio7.example.org)", ["studio7", "example"], ["6.1"]),
-    ("bobsled and rebob stay", [], ["bobsled", "rebob"]),
+    ("bobsled, rebob and bob2 stay", [], ["bobsled", "rebob", "bob2"]),
     ("    Serial Number   : 1652922021234\n    GPU UUID : GPU-deadbeef-0000-1111-2222-333344445555", ["16529220", "deadbeef"], ["Serial Number"]),
     ("listening on 10.1.2.3, mac aa:bb:cc:dd:ee:ff, mail a.b@example.com", ["10.1.2.3", "aa:bb", "example.com"], []),
     ("driver 580.95.05 at 127.0.0.1", [], ["580.95.05", "127.0.0.1"]),
     ('{"ts":"t","event":"prompt","msg":"a naked cat"}', ["cat"], []),
     ('{"ts":"t","event":"served","text":"a naked cat","model":"ember"}', ["cat"], ["ember", "served"]),
     ('{"content":[{"text":"hello there"}],"path":"/home/bob/x y/z"}', ["hello", "x y", "bob"], []),
+    ("sd_bob_v2 bob-models", ["bob"], ["_v2", "-models"]),
+    ('{"what":"cannot open /home/bob/Secret Project/final cut.json"}', ["Secret", "final", "cut"], ["cannot open"]),
+    ("""open "/home/bob/Bob's things/my film.mp4" failed""", ["things", "film"], ["open", "failed"]),
+    ("mapped /mnt/disk/girls/a.safetensors", ["girls", "disk"], ["mapped"]),
+    ('{"msg":"from /media/x/My Girl/b.json"}', ["media", "My", "Girl"], ["from"]),
+    ("""password = "two words here" next=1""", ["two", "words", "here"], ["next=1"]),
+    ("secret: 'never closed and more", ["never", "closed", "more"], ["secret"]),
+    ('{"api_key": "a b", "HF_TOKEN": "c-d", "note": "api_key=\\"e f\\" g"}', ["a b", "c-d", "e f"], ["note"]),
+    ("hearthd --api-key zyx987 --auth-token 'p q' --threads 4", ["zyx987", "p q"], ["--threads 4"]),
+    ("AWS_SECRET_ACCESS_KEY=wJalrX MY_PASSWORD=hun DB_SECRET=tig OPENAI_KEY=lio", ["wJal", "hun", "tig", "lio"], ["OPENAI_KEY"]),
+    ("fetch https://tok3n@host/x and https://h/y?key=qq1&sig=qq2&token=qq3", ["tok3n", "qq"], ["fetch"]),
+    ("Cookie: a=b; c=d", ["a=b", "c=d"], ["Cookie"]),
+    ("on 2001:db8::17, [fe80::1%eth0]:80, 2001:db8:0:1:2:3:4:5: refused", ["2001", "fe80", "db8"], ["refused"]),
+    ("at 03:00:00 on 0000:3b:00.0 from ::1", [], ["03:00:00", "0000:3b:00.0", "::1"]),
+    ("loading Nude Painter (m1), qwen-vl: family qwen-vl2", ["Nude", "qwen-vl:"], ["(m1)", "qwen-vl2"]),
     ("2026-11-22T03:00:00.000 hearthd[1] info: prompt of 7: my secret wish", ["wish"], []),
 ]  # fmt: skip
 
@@ -54,6 +72,45 @@ def test_json_keeps_its_form():
         {"a": [1, None, True, {"prompt": "x", "path": "/home/bob/q"}], "bob": "é"}
     )
     assert made == {"a": [1, None, True, {"prompt": "<left out>", "path": "<home>"}], "<user>": "é"}
+
+
+def test_models_are_known_from_all_answers_and_named_alike_in_all_files(tmp_path):
+    setting = {
+        "key": "model.painter.path",
+        "value": '"/var/models/Nude"',
+        "takes_effect": "restart",
+    }
+    said = {
+        "status": {
+            "models": [{"model": "m1", "name": "My Wife"}, {"model": "m2", "name": "ember"}],
+            "caches": [{"model": "m1", "name": "prefix"}],
+            "quarantined": [{"model": "m3", "name": "Boss"}],
+            "last_errors": [{"what": "no", "model": "Ex"}],
+        },
+        "requests": {"requests": [{"name": "Old", "receipt": {"evicted": ["Gone"]}}]},
+        "config": {"values": [setting]},
+    }
+    models = bundle.models_of(said)
+    assert models == {
+        "My Wife",
+        "ember",
+        "Boss",
+        "Ex",
+        "Old",
+        "Gone",
+        "painter",
+        "/var/models/Nude",
+    }
+    redactor = Redactor(models=models)
+    made = redactor.value(said)
+    name = made["status"]["models"][0]["name"]
+    assert name.startswith("model-") and len(name) == len("model-1a2b3c")
+    assert redactor.text("loaded My Wife (m1)") == f"loaded {name} (m1)"
+    assert made["status"]["models"][1]["name"] == "ember"
+    assert made["status"]["caches"] == said["status"]["caches"]
+    assert made["config"]["values"][0]["key"].startswith("model.model-")
+    assert not [one for one in models - {"ember"} if one in str(made)]
+    assert bundle.models_of({"requests": {"error": "denied"}}) == set()
 
 
 def test_the_bundle_holds_everything_and_nothing_private(tmp_path):

@@ -137,4 +137,4 @@ def _write_bundle(
             except errors.HearthError as error:
                 said[name] = {"error": error.code}
     log = "\n".join(last_lines(seen.report.log if seen.report else None, seen.socket, _LOG_LINES))
-    bundle.write(path, bundle.gather(machine, said, log), bundle.redactor_of_this_machine())
+    bundle.write(path, bundle.gather(machine, said, log), bundle.redactor_of_this_machine(said))

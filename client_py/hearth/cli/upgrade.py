@@ -1,4 +1,4 @@
-"""Have the installed program take over without disconnecting anybody.
+"""Have the installed program take over, clients connected.
 
 After a new hearthd was installed at the old one's path: it is asked first whether it starts and
 understands what it would be handed; if not, nothing changes and the command says why. Clients stay

@@ -26,14 +26,16 @@ from .redact import Redactor
 
 _README = """What `hearth doctor --bundle` found on a machine.
 
-Left out: prompts and answers, tokens and keys, everything below home directories, names of users
-and hosts, network addresses, serial numbers. Look at the files before you send this to anybody.
+Left out: prompts and answers, tokens and keys, everything below home directories and outside the
+system's own folders, names of users and hosts, network addresses, serial numbers. Names of models
+that status, requests or settings tell are replaced, each by the same word everywhere. All of it
+is done by rules, which can miss something: look at the files before you send this to anybody.
 """
 _FIRST_PERSON, _NOBODY = 1000, 65534
 
 
-def redactor_of_this_machine() -> Redactor:
-    """Knows the people of this machine, its name, and where they live."""
+def redactor_of_this_machine(said: Mapping[str, Any]) -> Redactor:
+    """Knows the people of this machine, its name, where they live, and the models in `said`."""
     people = [one for one in pwd.getpwall() if _FIRST_PERSON <= one.pw_uid < _NOBODY]
     users = [one.pw_name for one in people]
     users += [part for one in people for part in one.pw_gecos.split(",")[0].split()]
@@ -41,7 +43,23 @@ def redactor_of_this_machine() -> Redactor:
         users.append(getpass.getuser())
     host = socket.gethostname()
     homes = [os.path.expanduser("~"), *(one.pw_dir for one in people)]
-    return Redactor(users, [host, host.partition(".")[0]], homes)
+    return Redactor(users, [host, host.partition(".")[0]], homes, models_of(said))
+
+
+def models_of(said: Mapping[str, Any]) -> set[str]:
+    """Names and paths of models in the service's answers: `status`, `requests` and `config`."""
+    status, requests = said.get("status", {}), said.get("requests", {}).get("requests", [])
+    named = [*status.get("models", []), *status.get("quarantined", []), *requests]
+    found = {one.get("name", "") for one in named}
+    found |= {one.get("model", "") for one in status.get("last_errors", [])}
+    for record in requests:
+        found.update((record.get("receipt") or {}).get("evicted", []))
+    for setting in said.get("config", {}).get("values", []):
+        section, _, rest = setting["key"].partition(".")
+        if section == "model":
+            name, _, last = rest.rpartition(".")
+            found |= {name, setting["value"].strip("\"'")} if last == "path" else {name}
+    return found - {""}
 
 
 def gather(machine: Machine, said: Mapping[str, Any], log: str) -> dict[str, str]:
