@@ -12,9 +12,10 @@ else: administrators are root, the user who runs the service, and whom its setti
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Callable, TypeVar
 
-from . import messages
+from . import errors, messages
 from .caller import Caller
 from .models import Model
 from .steps import Interrupted, Steps, end_of
@@ -244,4 +245,6 @@ class AsyncAdminCalls(_Steps):
 
 
 def _ms(seconds: float) -> int:
+    if not math.isfinite(seconds):
+        raise errors.BadRequest(f"A time of {seconds} seconds is none.", "Give a finite number.")
     return round(1000 * seconds)

@@ -1,6 +1,8 @@
 """What all commands have in common: help, spelling, exit codes, errors."""
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -91,6 +93,74 @@ def test_the_socket_is_understood_behind_a_command_of_a_command(service, command
     service.on[messages.ClearQuarantine] = fails("denied", "no")
     for words in (("clear", "--socket", service.path), ("--socket", service.path, "clear")):
         assert command("quarantine", *words)[0] == 4
+
+
+def ended(words, **streams):
+    """hearth as a process of its own."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(FOLDER.parents[1])!r}); from hearth import cli; "
+    )
+    program += f"sys.exit(cli.main({words!a}))"
+    return subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, **streams)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["completion", "bash"]])
+def test_a_closed_pipe_or_a_full_device_is_no_traceback(words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as closed, open("/dev/full", "wb") as full:
+        assert b"Traceback" not in ended(words, stdout=closed).stderr
+        done = ended(words, stdout=full)
+    assert done.returncode == 1 and b"Traceback" not in done.stderr and b"No space" in done.stderr
+
+
+def test_letters_that_the_locale_lacks_are_replaced():
+    poor = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = ended(["st\u00e4tus"], stdout=subprocess.PIPE, env=poor)
+    assert done.returncode == 2 and b"Traceback" not in done.stderr
+
+
+def test_a_missing_package_is_named_with_how_it_is_installed(command, monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'rich'", name="rich")
+
+    monkeypatch.setattr(cli, "parser_of", missing)
+    code, _, err = command("status")
+    assert code == 2 and "apt install python3-msgpack" in err and "hearthd" not in err
+
+
+def test_a_list_of_anything_is_no_workflow(command, tmp_path):
+    (tmp_path / "flow.json").write_text('{"nodes": [5]}')
+    code, _, err = command("migrate", tmp_path / "flow.json")
+    assert code == 1 and "holds no workflow" in err.replace("\n", " ")
+
+
+def test_no_answer_at_the_question_is_no(monkeypatch):
+    from hearth.cli import setup
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    assert setup._agrees() is False
+
+
+def test_a_systemctl_that_hangs_is_a_time_that_is_over(monkeypatch):
+    from hearth import errors
+    from hearth.cli import user_units
+
+    def hangs(words, **_):
+        raise subprocess.TimeoutExpired(words, 1)
+
+    monkeypatch.setattr(subprocess, "run", hangs)
+    with pytest.raises(errors.TimedOut, match="systemctl --user start"):
+        user_units.start()
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
+def test_a_time_that_is_no_number_is_refused(client, seconds):
+    from hearth import errors
+
+    with pytest.raises(errors.BadRequest):
+        client.drain(seconds)
 
 
 def test_help_starts_fast():

@@ -106,6 +106,18 @@ def test_the_journal_is_asked_when_the_service_writes_there(command, monkeypatch
     assert texts(out) == ["hello"]
 
 
+def test_lines_that_make_no_sense_are_survived(command, log, monkeypatch, tmp_path):
+    odd = "2026-02-31T03:00:00.250 hearthd[17] info: never"
+    entry = log_sources.of_line(odd)
+    assert (entry.at, entry.text) == (None, odd)
+    assert command("logs", "--file", log, "-n", -1)[0] == 2
+    journal = tmp_path / "journalctl"
+    journal.write_text('#!/bin/sh\necho "{half"; echo "[1]"; echo \'{"MESSAGE": "whole"}\'\n')
+    journal.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert [entry.text for entry in log_sources.lines_of_journal(9, False, None)] == ["whole"]
+
+
 def test_following_goes_on_in_a_file_that_was_begun_anew(log, watchdog):
     found = []
 

@@ -13,7 +13,10 @@ is not well, 6 not in the time allowed, 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +41,10 @@ EXIT_CODES = {
     EXIT_TIMEOUT: "not done in the time allowed",
     EXIT_INTERRUPTED: "interrupted",
 }
+_INSTALL = (
+    "Install it: apt install python3-msgpack python3-rich python3-pil, "
+    "or: pip install msgpack rich pillow"
+)
 _EXIT_OF = {
     "not_reachable": EXIT_NOT_REACHABLE,
     "denied": EXIT_DENIED,
@@ -52,26 +59,45 @@ _WHAT_IT_NEEDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    name, rest = _command_in(words)
-    if name is None:
-        return int(rest[0])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a locale without the letters of a name
+    rest = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        options = parser_of(name).parse_args(rest)
-        return int(options.run(options) or 0)
+        try:
+            return _run(rest)
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()  # here, where a full device can still be said
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `hearth … | head`: let the interpreter's last flush find no pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `hearth … | head`
+        _forget_output()
         return EXIT_ERROR
     except ImportError as error:
         if error.name and error.name.partition(".")[0] == "hearth":
             raise
-        print(f"hearth: {error}. {_WHAT_IT_NEEDS}", file=sys.stderr)
+        print(f"hearth: {error}. {_INSTALL}", file=sys.stderr)
         return EXIT_USAGE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
+            _forget_output()
         return _told(error, "--json" in rest)
+
+
+def _run(words: list[str]) -> int:
+    name, rest = _command_in(words)
+    if name is None:
+        return int(rest[0])
+    options = parser_of(name).parse_args(rest)
+    return int(options.run(options) or 0)
+
+
+def _forget_output() -> None:
+    """Lets the interpreter's last flush find somebody who takes it."""
+    with contextlib.suppress(OSError, ValueError):  # a test's streams have no number
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def module_of(name: str) -> ModuleType:

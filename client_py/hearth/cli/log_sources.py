@@ -51,8 +51,11 @@ def of_line(line: str) -> Entry:
     found = _TEXT.match(line)
     if found:
         at, program, process, level, text = found.groups()
-        moment = datetime.datetime.fromisoformat(at[:19]).timestamp() + float(f"0{at[19:]}")
-        return Entry(moment, level, program, text, {"process": int(process)})
+        try:
+            second = datetime.datetime.fromisoformat(at[:19]).timestamp()
+        except ValueError:  # the 31st of February
+            return Entry(None, "info", "", line)
+        return Entry(second + float(f"0{at[19:]}"), level, program, text, {"process": int(process)})
     return Entry(None, "info", "", line)
 
 
@@ -129,7 +132,12 @@ def lines_of_journal(last: int, follow: bool, since: float | None) -> Iterator[E
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                yield of_journal(json.loads(line))
+                try:
+                    record = json.loads(line)
+                except ValueError:  # cut off
+                    continue
+                if isinstance(record, dict):
+                    yield of_journal(record)
         finally:
             process.terminate()
 

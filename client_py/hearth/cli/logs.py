@@ -48,6 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Reads, chooses, prints."""
+    if options.lines is not None and options.lines < 0:
+        options.usage_error(f"-n {options.lines}: at least 0")
     where = str(options.file) if options.file else _where(options.socket)
     searches = any((options.since, options.request, options.model, options.level != "debug"))
     last = options.lines if options.lines is not None else 0 if searches else 100

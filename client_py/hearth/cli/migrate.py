@@ -60,6 +60,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise errors.BadRequest(
             f"{path} cannot be read: {error}", "Name a workflow's file."
         ) from error
-    if not isinstance(workflow, dict):
+    nodes = workflow.get("nodes") if isinstance(workflow, dict) else 0
+    odd = isinstance(nodes, list) and not all(isinstance(node, dict) for node in nodes)
+    if not isinstance(workflow, dict) or odd:
         raise errors.BadRequest(f"{path} holds no workflow.", "Save one from ComfyUI.")
     return workflow

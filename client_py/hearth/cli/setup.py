@@ -82,7 +82,10 @@ def _announce(plan: libtorch.Plan, as_json: bool) -> None:
 def _agrees() -> bool:
     if not sys.stdin.isatty():
         return False
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _tell(told: dict[str, object], as_json: bool) -> None:

@@ -35,9 +35,15 @@ def stop() -> None:
 
 
 def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["systemctl", "--user", *words], capture_output=True, text=True, timeout=_LIMIT_S
-    )
+    try:
+        return subprocess.run(
+            ["systemctl", "--user", *words], capture_output=True, text=True, timeout=_LIMIT_S
+        )
+    except subprocess.TimeoutExpired as error:
+        raise errors.TimedOut(
+            f"systemctl --user {' '.join(words)} did not end within {_LIMIT_S} s.",
+            f"`systemctl --user status {SERVICE}` says what it waits for.",
+        ) from error
 
 
 def _checked(done: subprocess.CompletedProcess[str], what: str) -> None:
