@@ -1,8 +1,8 @@
 """Takes out of a text what is nobody else's business: for a bundle that is sent to strangers.
 
 Left out are prompts and answers, keys and tokens, everything below home directories and outside the
-system's own folders, names of users, hosts and models, addresses, serial numbers of devices. In doubt
-more goes than must.
+system's own folders, names of users, hosts and models, addresses, serial numbers of devices. In
+doubt more goes than must.
 """
 
 from __future__ import annotations
