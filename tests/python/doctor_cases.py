@@ -34,7 +34,7 @@ class Fake(machine.Machine):
         self.files, self.programs, self.closed = files or {}, programs or {}, set(closed)
         self.more = {
             "env": {}, "home": "/home/u", "cwd": "/", "uid": 1000, "memlock": 1 << 30, "seals": True,
-            "pidfd": True, "peers": True, "free": 50 << 30, "shm": 8 << 30, **more,
+            "pidfd": True, "peers": True, "listener": None, "free": 50 << 30, "shm": 8 << 30, **more,
         }  # fmt: skip
 
     env = property(lambda self: self.more["env"])
@@ -69,6 +69,9 @@ class Fake(machine.Machine):
 
     def real(self, path):
         return path
+
+    def listener(self, path):
+        return self.more["listener"]
 
     def free_bytes(self, path):
         return self.more["free"]
@@ -130,6 +133,7 @@ def unit(**fields):
 
 
 DOWN = doctor.Seen(None, "No hearth service answers.", SOCKET)
+SILENT = doctor.Seen(None, "It has not answered.", SOCKET, is_silent=True)
 ONE = messages.Device(kind="cpu", name="a CPU")
 NONE = messages.Device(kind="none")
 COMFY = {f"/home/u/ComfyUI/{name}": "x" for name in ("main.py", "nodes.py", "comfy/x.py")}
@@ -308,6 +312,10 @@ CASES = [
     (service.check_answer, Fake(), seen(), "ok", f"hearthd {VERSION}"),
     (service.check_answer, Fake(), seen(server="hearthd 9.9.9"), "warning", "the service is 9.9.9"),
     (service.check_answer, Fake(), DOWN, "warning", "No hearth service answers."),
+    (service.check_answer, Fake({"/proc/40/comm": "hearthd\n"}, listener=40), DOWN, "warning", "No hearth service answers."),
+    (service.check_answer, Fake({"/proc/40/comm": "hearthd\n"}, listener=40), SILENT, "problem", "restart hearthd, or kill -9 40"),
+    (service.check_answer, Fake({"/proc/1/comm": "systemd\n"}, listener=1), SILENT, "problem", "process 1 (systemd) takes connections"),
+    (service.check_answer, Fake(), SILENT, "warning", "hearth up"),
     (service.check_health, Fake(), seen(), "ok", "warm"),
     (service.check_health, Fake(), DOWN, "skipped", ""),
     (service.check_health, Fake(), seen(health="failed", health_reasons=["it died"]), "problem", "it died"),

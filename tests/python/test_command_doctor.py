@@ -1,6 +1,8 @@
 """`hearth doctor`: every outcome of every check (doctor_cases.py), and the command."""
 
 import json
+import os
+import socket
 
 import pytest
 
@@ -54,6 +56,19 @@ def test_exit_codes_tell_the_gpu_from_the_rest(monkeypatch, service, command, le
     got, out, _ = command("doctor", "--json", "--socket", service.path)
     assert got == code
     assert json.loads(out)["findings"][0]["level"] == level
+
+
+def test_whoever_listens_and_says_nothing_is_named(command, tmp_path):
+    path = str(tmp_path / "h.sock")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(8)
+        assert machine.Machine().listener(path) == os.getpid()
+        _, out, _ = command("doctor", "--json", "--socket", path)
+    found = [one for one in json.loads(out)["findings"] if one["check"] == "answer"]
+    assert found[0]["level"] == "problem" and str(os.getpid()) in found[0]["said"]
+    assert "kill" not in found[0]["fix"], "this test is no hearthd"
+    assert machine.Machine().listener(path) is None
 
 
 def test_quiet_shows_only_what_is_not_in_order(service, command):

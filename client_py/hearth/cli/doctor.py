@@ -105,7 +105,7 @@ def _seen(socket: str | None) -> tuple[Seen, client.Client | None]:
         service = client.connect(socket)
         return Seen(service.status(), "", path), service
     except errors.HearthError as error:
-        return Seen(None, error.what, path), None
+        return Seen(None, error.what, path, error.code == "not_reachable"), None
 
 
 def _told(named: Named, finding: Finding) -> dict[str, str]:

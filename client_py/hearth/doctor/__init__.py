@@ -38,6 +38,7 @@ class Seen:
     report: messages.StatusReport | None = None
     unreachable: str = ""
     socket: str = ""
+    is_silent: bool = False  # whoever listens there, if anybody does, said nothing
 
     @property
     def gpus(self) -> list[messages.Device]:

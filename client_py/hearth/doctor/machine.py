@@ -14,6 +14,7 @@ import select
 import shutil
 import socket
 import stat
+import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,18 @@ class Machine:
     def may(self, path: str, writing: bool = False) -> bool:
         """Whether this user may open it, for writing too."""
         return os.access(path, os.R_OK | (os.W_OK if writing else 0))
+
+    def listener(self, path: str) -> int | None:
+        """The process that listens at a socket, as the kernel knows it; None: nobody, or somebody
+        who takes no connection."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dialled:
+            dialled.setblocking(False)
+            try:
+                dialled.connect(path)
+                raw = dialled.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            except OSError:
+                return None
+        return int(struct.unpack("3i", raw)[0]) or None
 
     def free_bytes(self, path: str) -> int | None:
         """On the disk of this folder or of the nearest one above that exists."""

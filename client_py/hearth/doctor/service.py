@@ -33,6 +33,9 @@ def check_socket(machine: Machine, seen: Seen) -> Finding:
 def check_answer(machine: Machine, seen: Seen) -> Finding:
     """Whether somebody answers, and is of our age."""
     if seen.report is None:
+        listener = machine.listener(seen.socket) if seen.is_silent else None
+        if listener is not None:
+            return _silent(machine, listener)
         return Finding(WARNING, seen.unreachable or "nobody answers", "hearth up")
     found = re.search(r"(\d+\.\d+\.\d+\S*)", seen.report.server)
     if found and found[1] != VERSION:
@@ -41,6 +44,16 @@ def check_answer(machine: Machine, seen: Seen) -> Finding:
             "Update the older one; a running service takes its new program by `hearth upgrade`.",
         )  # fmt: skip
     return Finding(OK, f"{seen.report.server}, up for {duration(seen.report.uptime_ms)}")
+
+
+def _silent(machine: Machine, process: int) -> Finding:
+    """Only hearthd itself is to be killed: of a socket unit, systemd is who listens."""
+    name = (machine.read(f"/proc/{process}/comm") or "").strip()
+    kill = f", or kill -9 {process}" if name == "hearthd" else ""
+    return Finding(
+        PROBLEM, f"process {process} ({name or 'unknown'}) takes connections and does not answer",
+        f"systemctl --user restart hearthd{kill}",
+    )  # fmt: skip
 
 
 def check_health(machine: Machine, seen: Seen) -> Finding:
