@@ -55,7 +55,7 @@ std::string toml_of(const Settings& settings, const std::string& key) {
 }  // namespace
 
 const Row* find_row(std::string_view key) {
-  if (const Row* exact = find_exact(key)) return exact;
+  if (const std::size_t index = index_of(key); index < kTable.size()) return &kTable[index];
   for (const Row& row : kTable)
     if (is_pattern(row) && matches(row, key)) return &row;
   return nullptr;

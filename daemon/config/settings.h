@@ -22,13 +22,14 @@ template <Type kType, bool kMayBeAuto = false>
 struct Key {
   std::string_view name;
   consteval Key(const char* key) : name(key) {  // NOLINT: implicit, as a format string's
-    const Row* row = find_exact(name);
-    if (row == nullptr) throw "there is no such setting in table.h";
-    if (row->type != kType) throw "the setting has another type";
-    if (kType != Type::kText && (row->usual == "auto") != kMayBeAuto && kType != Type::kChoice)
+    const std::size_t index = index_of(name);
+    if (index == kTable.size()) throw "there is no such setting in table.h";
+    const Row& row = kTable[index];
+    if (row.type != kType) throw "the setting has another type";
+    if (kType != Type::kText && (row.usual == "auto") != kMayBeAuto && kType != Type::kChoice)
       throw "size_or_auto() is for settings whose usual value is auto, size() for the others";
   }
-  constexpr std::string_view usual() const { return find_exact(name)->usual; }
+  constexpr std::string_view usual() const { return kTable[index_of(name)].usual; }
 };
 
 // Defaults of the table, for Config's members.

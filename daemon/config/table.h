@@ -309,11 +309,12 @@ inline constexpr std::array kTable = {
         .help = "true: once loaded, it does not leave the device to make room or for being idle."},
 };
 
-// The row without a pattern that has this key, else null.
-constexpr const Row* find_exact(std::string_view key) {
-  for (const Row& row : kTable)
-    if (row.key == key && !is_pattern(row)) return &row;
-  return nullptr;
+// Where in the table the row without a pattern is that has this key; its size: there is none. A
+// number, because gcc 12 with a sanitizer cannot compare pointers into the table when it compiles.
+constexpr std::size_t index_of(std::string_view key) {
+  for (std::size_t i = 0; i < kTable.size(); ++i)
+    if (kTable[i].key == key && !is_pattern(kTable[i])) return i;
+  return kTable.size();
 }
 
 }  // namespace hearth::config

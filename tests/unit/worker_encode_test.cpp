@@ -264,7 +264,7 @@ class OpenJobTest : public testing::Test {
   std::shared_ptr<OpenJob> open(RequestTensors tensors = {}) {
     return std::make_shared<OpenJob>(
         1, JobInput{{}, contract::Generate{}, std::move(tensors), false},
-        JobOutlet{link_, results_, [](contract::Receipt&) {}}, [this] { ++ends; });
+        JobOutlet{link_, results_, [](contract::Receipt&) {}, [] {}}, [this] { ++ends; });
   }
 
   int ends = 0;
