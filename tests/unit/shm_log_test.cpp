@@ -36,7 +36,8 @@ TEST(LogTest, QuotesControlCharactersAndBrokenUtf8DoNotEndAnObject) {
 
 TEST(LogTest, NumbersThatJsonCannotSayAreNull) {
   EXPECT_TRUE(json({{"ms", 0.0}}, "").ends_with("\"ms\":0}"));
-  EXPECT_TRUE(json({{"ms", std::numeric_limits<double>::infinity()}}, "").ends_with("\"ms\":null}"));
+  EXPECT_TRUE(
+      json({{"ms", std::numeric_limits<double>::infinity()}}, "").ends_with("\"ms\":null}"));
 }
 
 TEST(LogTest, WordsOfTheConfigurationAreUnderstood) {
