@@ -158,9 +158,26 @@ TEST_F(BrokerReload, MoreSettingsThanAReplyHoldsAreLeftOutOfIt) {
   sources.folder = folder.path();
   make_broker(configured(Config{}, config::load(sources).settings));
   FakeClient client;
-  connect(client);
+  connect(client, true, geteuid());
   send(client, 1, contract::ShowConfig{});
   EXPECT_EQ(client.answer<contract::ConfigList>(1).values.size(), 1'024u);
+}
+
+TEST_F(BrokerReload, PlacesAndPeopleAreShownToAdministratorsOnly) {
+  write("[model.secret]\npath = '/home/somebody/model'\n[server]\nadmins = [77]\n");
+  config::Sources sources;
+  sources.folder = folder.path();
+  make_broker(configured(Config{}, config::load(sources).settings));
+  FakeClient somebody;
+  connect(somebody, true, geteuid() + 1);
+  send(somebody, 1, contract::ShowConfig{});
+  const auto list = somebody.answer<contract::ConfigList>(1);
+  EXPECT_GT(list.values.size(), 10u);
+  EXPECT_TRUE(list.files.empty());
+  for (const contract::ConfigValue& value : list.values) {
+    EXPECT_EQ(value.value.find("somebody"), std::string::npos);
+    EXPECT_NE(value.key, "server.admins");
+  }
 }
 
 TEST_F(BrokerReload, ASecondReloadWaitsForTheFirst) {

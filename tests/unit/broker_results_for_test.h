@@ -19,6 +19,8 @@ class ResultsForTest : public BrokerTest {
   bool lend(ConnectionId client, ArenaId worker_arena, std::uint64_t nbytes = kLentBytes,
             std::size_t n_fds = 1);
   bool take_back(ArenaId worker_arena);
+  // How often the broker took what the engine sent for nonsense.
+  double violations_of_engine() const;
   // The arena that the client was told of last.
   static ArenaId arena_of(const FakeClient& client);
   static std::vector<ArenaId> gone_arenas(const FakeClient& client);
