@@ -17,6 +17,10 @@ target_include_directories(hearth_common INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(
   hearth_common INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wnon-virtual-dtor>
                           $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<BOOL:${HEARTH_WERROR}>>:-Werror>)
+# __FILE__, also of libtorch's headers, says nothing of where a program was built.
+target_compile_options(
+  hearth_common
+  INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=>)
 if(HEARTH_SANITIZE)
   # UBSan's findings end the program, too; by themselves they are only printed.
   target_compile_options(hearth_common INTERFACE -fsanitize=${HEARTH_SANITIZE}

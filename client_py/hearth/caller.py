@@ -123,12 +123,13 @@ class Caller:
     def _repeatable(self, once: Callable[[], Steps[T]]) -> Steps[T]:
         """A call that does no harm twice, begun again when its end was lost. `once` makes the steps
         of one attempt."""
+        yield from self._ready()  # a service that is down is an answer of its own
         retry = Retry()
         while True:
             try:
                 return (yield from once())
             except errors.HearthError as error:
-                if self._welcomed is None or not retry.use(error):
+                if not retry.use(error):
                     raise
                 yield from reconnected(self._ready, error)
 

@@ -445,3 +445,12 @@ def test_what_does_no_harm_twice_is_asked_again_once(client, service, model_fold
     with pytest.raises(errors.WorkerLost):
         HARMLESS[kind](client, model_folder)
     assert len(received(service, kind)) == 2
+
+
+def test_a_service_that_is_gone_is_an_answer_at_once(client, service, model_folder):
+    client.offer_model(model_folder)
+    service.stop()
+    began = time.monotonic()
+    with pytest.raises(errors.NotReachable):
+        client.offer_model(model_folder)
+    assert time.monotonic() - began < 5
