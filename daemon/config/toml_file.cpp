@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+// Damaged texts break assertions of its parser, which goes on to an error of its own.
+#define TOML_ASSERT(expr) static_cast<void>(0)
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
