@@ -214,7 +214,7 @@ def serve(answers: Mapping[str, Answers]) -> None:
     an isolated process or without ComfyUI; a path that is taken stays whose it is.
     """
     routes = _lookup("server", "PromptServer.instance.routes")
-    web = _lookup("aiohttp", "web")
+    web = _lookup("aiohttp", "web") if routes is not None else None
     if web is None or not isinstance(routes, web.RouteTableDef):
         return
     taken = {getattr(route, "path", None) for route in routes}

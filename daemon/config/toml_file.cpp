@@ -4,7 +4,9 @@
 
 #include <fmt/format.h>
 
-// Damaged texts break assertions of its parser, which goes on to an error of its own.
+// Damaged texts break what its parser assumes, which goes on to an error of its own; told so, a
+// compiler could make anything of them.
+#undef NDEBUG
 #define TOML_ASSERT(expr) static_cast<void>(0)
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
@@ -52,6 +54,31 @@ std::size_t first_long_line(std::string_view text) {
     if (std::min(size, text.size()) > kLongestLine) return line;
     if (size == std::string_view::npos) break;
     text.remove_prefix(size + 1);
+  }
+  return 0;
+}
+
+// The first line with a letter beyond ASCII that is in neither a text nor a comment, from 1; 0:
+// there is none. toml++ 3.3 takes some of them for blanks that cannot be.
+std::size_t first_foreign_line(std::string_view text) {
+  std::size_t line = 1;
+  std::string_view end;  // of the text or comment that it is in
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const std::string_view rest = text.substr(i);
+    if (!end.empty() && rest.starts_with(end)) {
+      i += end.size() - 1;
+      end = {};
+    } else if (!end.empty()) {
+      if (rest[0] == '\\' && end[0] == '"') ++i;
+    } else if (static_cast<unsigned char>(rest[0]) >= 0x80) {
+      return line;
+    } else {
+      for (const std::string_view mark : {"\"\"\"", "'''", "\"", "'"})
+        if (end.empty() && rest.starts_with(mark)) end = mark;
+      i += end.empty() ? 0 : end.size() - 1;
+      if (rest[0] == '#') end = "\n";
+    }
+    if (i < text.size() && text[i] == '\n') ++line;
   }
   return 0;
 }
@@ -208,6 +235,12 @@ void read_toml(std::string_view text, const std::string& file, Settings& setting
   if (const std::size_t line = first_long_line(text); line > 0) {
     problems.push_back({fmt::format("{}:{}:1", file, line),
                         fmt::format("the line has more than {} bytes", kLongestLine)});
+    return;
+  }
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  if (const std::size_t line = first_foreign_line(text); line > 0) {
+    problems.push_back({fmt::format("{}:{}:1", file, line),
+                        "this is not TOML: a letter beyond ASCII stands outside of quotes"});
     return;
   }
   const toml::parse_result parsed = toml::parse(text);
