@@ -175,11 +175,7 @@ class Caller:
     def _load(
         self, model: Model | str, on_progress: OnProgress | None
     ) -> Steps[messages.ModelLoaded]:
-        return (yield from self._repeatable(lambda: self._load_once(model, on_progress)))
-
-    def _load_once(
-        self, model: Model | str, on_progress: OnProgress | None
-    ) -> Steps[messages.ModelLoaded]:
+        # Not repeated: a model whose load ends the engine would end it twice.
         connection, name = yield from self._knowing(model)
         exchange = connection.ask(messages.LoadModel(model=name))
         return (yield from end_of(connection, exchange, messages.ModelLoaded, on_progress))

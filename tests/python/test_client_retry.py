@@ -413,7 +413,6 @@ def test_nobody_knocks_for_ever(client, service, monkeypatch):
 
 HARMLESS = {
     messages.OfferModel: lambda client, model: client.offer_model(model),
-    messages.LoadModel: lambda client, model: client.load("ember"),
     messages.UnloadModel: lambda client, model: client.unload("ember"),
     messages.PlanLoad: lambda client, model: client.plan("ember"),
     messages.CountTokens: lambda client, model: client.count_tokens("ember", TEXT),
