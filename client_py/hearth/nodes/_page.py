@@ -6,7 +6,6 @@ two seconds; however many browsers look, the service is asked twice a second at 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from pathlib import Path
@@ -52,9 +51,11 @@ class Asked:
     def __init__(self) -> None:
         self._said: tuple[int, dict[str, Any]] = (503, {})
         self._at = float("-inf")
-        self._asking: asyncio.Lock | None = None  # made where the loop runs: Python 3.9
+        self._asking: Any = None  # made where the loop runs: Python 3.9
 
     async def answer(self) -> comfy_api.Answer:
+        import asyncio  # not while ComfyUI starts
+
         self._asking = self._asking or asyncio.Lock()
         async with self._asking:
             if time.monotonic() - self._at >= _KEPT_S:
@@ -65,6 +66,8 @@ class Asked:
 
 
 async def _ask() -> tuple[int, dict[str, Any]]:
+    import asyncio
+
     try:
         async with connected() as service:
             report = await asyncio.wait_for(service.status(), _PATIENCE_S)
