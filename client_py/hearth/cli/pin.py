@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """One request."""
+    return pinned(options, True)
+
+
+def pinned(options: argparse.Namespace, pin: bool) -> int:
+    """Asks for it, or with False for its end."""
     with client.connect(options.socket) as service:
-        text = service.pin(asked_model(service, options), True)
+        text = service.pin(asked_model(service, options), pin)
     return print_done(text, options.json)
