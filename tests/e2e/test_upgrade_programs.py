@@ -63,7 +63,7 @@ def test_a_program_that_was_replaced_on_disk_takes_over(installed):
         ("#!/bin/sh\necho I am somebody else >&3\n", errors.Version, "does not say"),
         ("no program at all", errors.Version, "cannot be started"),
         ("#!/bin/sh\nsleep 60\n", errors.TimedOut, "has not answered within 2 s"),
-        ("", errors.HearthError, ""),
+        ("", errors.Version, "cannot be started"),
     ],
 )
 def test_a_program_that_cannot_take_over_changes_nothing(installed, model, program, error, words):
