@@ -18,6 +18,7 @@ sys.path.insert(0, str(ROOT / "client_py"))
 from hearth.cli import EXIT_CODES  # noqa: E402
 from hearth.cli.commands import GROUPS  # noqa: E402
 from hearth.cli.tree import Argument, Node, commands  # noqa: E402
+from made_files import write_or_check  # noqa: E402
 
 PAGE = ROOT / "docs/command.md"
 _PICTURES = {"status", "top", "doctor", "explain", "selftest"}
@@ -94,17 +95,5 @@ def _row(one: Argument, word: str = "") -> str:
     return f"| `{shown}` | {one.help.replace('|', chr(92) + '|')} |"
 
 
-def main() -> int:
-    """Writes the page, or with --check says whether it is up to date."""
-    made = page()
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(made, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == made:
-        return 0
-    print(f"{PAGE} is not up to date: run client_py/command_page.py")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({PAGE: page()}))

@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 from hearth.nodes import all_nodes  # noqa: E402
+from made_files import write_or_check  # noqa: E402
 
 FOLDER = HERE.parent / "example_workflows"
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -238,17 +239,5 @@ def files() -> dict[Path, str]:
     return {path: json.dumps(one, indent=1) + "\n" for path, one in made.items()}
 
 
-def main() -> int:
-    made = files()
-    stale = [p for p, text in made.items() if not p.exists() or p.read_text() != text]
-    if "--check" in sys.argv[1:]:
-        for path in stale:
-            print(f"{path} is not up to date: run client_py/node_examples.py")
-        return 1 if stale else 0
-    for path, text in made.items():
-        path.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(files()))

@@ -19,6 +19,7 @@ sys.path.insert(0, str(HERE))
 
 from hearth.nodes import all_nodes  # noqa: E402
 from hearth.nodes._schema import Input, Node  # noqa: E402
+from made_files import write_or_check  # noqa: E402
 
 PAGES = HERE / "hearth" / "web" / "docs"
 LOCALE = HERE.parent / "locales" / "en" / "nodeDefs.json"
@@ -69,21 +70,9 @@ def files() -> dict[Path, str]:
     made = {LOCALE: json.dumps(locale_of(nodes), ensure_ascii=False, indent=1) + "\n"}
     for node in nodes:
         path = PAGES / f"{node.node_id}.md"
-        made[path] = page_of(node, path.read_text() if path.exists() else "")
+        made[path] = page_of(node, path.read_text(encoding="utf-8") if path.exists() else "")
     return made
 
 
-def main() -> int:
-    stale = [p for p, text in files().items() if not p.exists() or p.read_text() != text]
-    if "--check" in sys.argv[1:]:
-        for path in stale:
-            print(f"{path} is not up to date: run client_py/node_pages.py")
-        return 1 if stale else 0
-    for path, text in files().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check(files()))

@@ -16,6 +16,7 @@ sys.path.insert(0, str(HERE))
 from hearth.migrate import PEERS  # noqa: E402
 from hearth.nodes import all_nodes  # noqa: E402
 from hearth.nodes._schema import Input  # noqa: E402
+from made_files import write_or_check  # noqa: E402
 
 PAGE = HERE.parent / "docs" / "parameters.md"
 _QUANTIZATION = "None (FP16), 8-bit, 4-bit"
@@ -202,17 +203,5 @@ def page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def main() -> int:
-    """Writes the page, or with --check says whether it is up to date."""
-    made = page()
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(made, encoding="utf-8")
-        return 0
-    if PAGE.exists() and PAGE.read_text(encoding="utf-8") == made:
-        return 0
-    print(f"{PAGE} is not up to date: run client_py/parameter_page.py")
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_or_check({PAGE: page()}))

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from .. import client, messages
 from ..units import duration, size
+from .ending import add_ending
 from .output import answers, print_done, print_json, program_of, table
-from .tree import completes
 
 EXAMPLES = (
     ("hearth clients", "who is connected, and what each holds"),
@@ -23,18 +23,14 @@ JSON = '`{"clients": [client_entry, …]}`; `kick`: `{"text": what happened}`'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`kick ID`."""
-    parser.set_defaults(connection=None)
-    below = parser.add_subparsers(metavar="COMMAND")
-    kick = below.add_parser("kick", help="end a connection", description="End a connection.")
-    who = kick.add_argument("connection", type=int, metavar="ID", help="from `hearth clients`")
-    completes(who, "clients")
+    add_ending(parser, "kick", "end a connection", "clients")
 
 
 def run(options: argparse.Namespace) -> int:
     """The listing, or a kick."""
     with client.connect(options.socket) as service:
-        if options.connection is not None:
-            return print_done(service.kick(options.connection), options.json)
+        if options.ended is not None:
+            return print_done(service.kick(options.ended), options.json)
         found = service.status().clients
         welcome = service.welcome
     if options.json:

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from .. import client, messages
 from ..units import duration
+from .ending import add_ending
 from .output import answers, print_done, print_json, program_of, table
-from .tree import completes
 
 EXAMPLES = (
     ("hearth jobs", "running ones first, then in the order in which they will be served"),
@@ -23,18 +23,14 @@ JSON = '`{"jobs": [job_entry, …]}`; `cancel`: `{"text": what happened}`'
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`cancel ID`."""
-    parser.set_defaults(job=None)
-    below = parser.add_subparsers(metavar="COMMAND")
-    cancel = below.add_parser("cancel", help="end one of them", description="End a request.")
-    job = cancel.add_argument("job", type=int, metavar="ID", help="from `hearth jobs`")
-    completes(job, "jobs")
+    add_ending(parser, "cancel", "end a request", "jobs")
 
 
 def run(options: argparse.Namespace) -> int:
     """The listing, or a cancellation."""
     with client.connect(options.socket) as service:
-        if options.job is not None:
-            return print_done(service.cancel_job(options.job), options.json)
+        if options.ended is not None:
+            return print_done(service.cancel_job(options.ended), options.json)
         jobs = service.jobs()
     if options.json:
         print_json({"jobs": [job.to_fields() for job in jobs]})
