@@ -2874,6 +2874,48 @@ BY_TYPE: dict[int, type[Struct]] = {
     82: LastWords,
 }
 
+# Type: bytes of the longest text that the message may hold
+LONGEST_TEXTS: dict[int, int] = {
+    1: 128,
+    2: 256,
+    3: 4096,
+    5: 256,
+    16: 256,
+    17: 64,
+    18: 64,
+    19: 64,
+    20: 64,
+    23: 256,
+    25: 4096,
+    28: 64,
+    29: 64,
+    32: 262144,
+    33: 262144,
+    36: 262144,
+    37: 262144,
+    38: 256,
+    39: 262144,
+    41: 4096,
+    43: 256,
+    46: 64,
+    47: 64,
+    51: 64,
+    53: 4096,
+    55: 4096,
+    57: 1024,
+    59: 1000000,
+    64: 256,
+    67: 256,
+    68: 64,
+    76: 64,
+    77: 64,
+    78: 64,
+    79: 64,
+    80: 64,
+    81: 256,
+    82: 1024,
+}
+
 # Code: (what it means, what the user can do, whether to try again)
 ERRORS: dict[str, tuple[str, str, bool]] = {
     "bad_request": ("The message is malformed or a parameter is out of range.", "Correct the named field and send the request again.", False),

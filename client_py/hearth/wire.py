@@ -23,7 +23,7 @@ HEADER = struct.Struct("<IIIBBH")  # magic, body_len, request_id, type, flags, n
 MAX_GREETING_BYTES = 4 * 1024  # of a body before welcome
 MAX_FRAME_BYTES = 1024 * 1024  # of a body after it
 MAX_FRAME_FDS = 240
-MAX_TEXT_BYTES = 256 * 1024
+MAX_TEXT_BYTES = 256 * 1024  # of a text that the contract does not allow more
 _GREETING = 0  # the exchange of hello and welcome; requests count from 1
 
 
@@ -69,7 +69,7 @@ def decode(frame: Frame) -> Struct | None:
         # Without limits a few bytes may ask for gigabytes.
         fields = msgpack.unpackb(
             frame.body,
-            max_str_len=MAX_TEXT_BYTES,
+            max_str_len=max(MAX_TEXT_BYTES, messages.LONGEST_TEXTS.get(frame.type, 0)),
             max_bin_len=512 * 1024,
             max_array_len=4096,
             max_map_len=256,

@@ -8,11 +8,15 @@ import socket
 import struct
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import msgpack
 import pytest
 
 from hearth import errors, messages, wire
+
+CONTRACT = Path(__file__).resolve().parents[2] / "shm/contract/messages.toml"
 
 
 def feed_all(reader, data, piece_bytes):
@@ -135,6 +139,28 @@ def test_values_of_newer_services_keep_to_the_limits_all_the_same(most, too_much
     assert decode(most) == messages.Pong()
     with pytest.raises(wire.BrokenFrame):
         decode(too_much)
+
+
+def test_every_text_may_be_as_long_as_the_contract_says():
+    contract = tomllib.loads(CONTRACT.read_text(encoding="utf-8"))
+    most = contract["messages"]["metrics_text"]["fields"]["text"]["max_bytes"]
+    assert most > wire.MAX_TEXT_BYTES
+
+    def decoded(nbytes):
+        data = wire.encode(messages.MetricsText(text="x" * nbytes), 1)
+        return wire.decode(wire.Frame(messages.MetricsText.TYPE, 1, data[wire.HEADER.size :], []))
+
+    assert len(decoded(most).text) == most
+    with pytest.raises(wire.BrokenFrame):
+        decoded(most + 1)
+    longest = [
+        field["max_bytes"]
+        for kind in ("structs", "messages")
+        for one in contract[kind].values()
+        for field in one.get("fields", {}).values()
+        if field["type"].strip("[]") == "str" and "max_bytes" in field
+    ]
+    assert max(longest) == max(messages.LONGEST_TEXTS.values())
 
 
 def test_random_bodies_never_do_worse_than_being_refused():

@@ -69,6 +69,19 @@ def names(words: list[str]) -> str:
     return f"({', '.join(map(quoted, words))}{',' * (len(words) == 1)})"
 
 
+def longest_texts(contract: Contract) -> dict[int, int]:
+    """Of each message, by its type: the most bytes that one of its texts may have."""
+    longest = {m.number: longest_text(contract, m) for m in contract.messages}
+    return {number: nbytes for number, nbytes in longest.items() if nbytes}
+
+
+def longest_text(contract: Contract, s: Struct) -> int:
+    """0 when no text in it, or in a struct in it, says how long it may be."""
+    own = [f.spec.get("max_bytes", 0) for f in s.fields if f.type == "str"]
+    inner = [contract.by_name[f.type] for f in s.fields if f.type in contract.by_name]
+    return max([0, *own, *(longest_text(contract, one) for one in inner)])
+
+
 def widgets(contract: Contract) -> dict[str, dict[str, dict[str, Any]]]:
     """What a user interface needs of every request field that has a default and is no list."""
     table: dict[str, dict[str, dict[str, Any]]] = {}
@@ -104,11 +117,18 @@ def module(contract: Contract) -> str:
             "\n\n",
             *(struct_class(contract, s) for s in contract.all),
             f"BY_TYPE: dict[int, type[Struct]] = {{\n{by_type}}}\n\n",
+            "# Type: bytes of the longest text that the message may hold\n",
+            f"LONGEST_TEXTS: dict[int, int] = {numbers(longest_texts(contract))}\n\n",
             "# Code: (what it means, what the user can do, whether to try again)\n",
             f"ERRORS: dict[str, tuple[str, str, bool]] = {printed(errors)}\n\n",
             f"WIDGETS: dict[str, dict[str, dict[str, Any]]] = {printed(widgets(contract))}\n",
         ]
     )
+
+
+def numbers(table: dict[int, int]) -> str:
+    """A dictionary literal, one entry a line."""
+    return "{\n" + "".join(f"    {key}: {value},\n" for key, value in table.items()) + "}"
 
 
 def printed(table: dict[str, Any], indent: str = "    ") -> str:
