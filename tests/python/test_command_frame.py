@@ -4,6 +4,8 @@ import io
 import json
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +15,7 @@ import pytest
 
 from hearth import cli, messages
 from hearth.cli import commands, tree
-from server import fails
+from server import fails, silent, wait_until
 
 FOLDER = Path(cli.__file__).parent
 START_LIMIT_MS = 150
@@ -101,17 +103,65 @@ def ended(words, **streams):
         f"import sys; sys.path.insert(0, {str(FOLDER.parents[1])!r}); from hearth import cli; "
     )
     program += f"sys.exit(cli.main({words!a}))"
-    return subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, **streams)
+    streams.setdefault("stderr", subprocess.PIPE)
+    return subprocess.run([sys.executable, "-c", program], **streams)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["completion", "bash"]])
-def test_a_closed_pipe_or_a_full_device_is_no_traceback(words):
+PRINTING = [
+    ["--help"], ["help", "doctor"], ["status", "--help"], ["jobs", "cancel", "--help"],
+    ["completion", "bash"], ["status"], ["status", "--json"], ["top", "--once"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("buffered", [True, False], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("words", PRINTING, ids=" ".join)
+def test_what_cannot_be_written_is_an_error_in_one_line(service, words, buffered):
+    env = {**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1", "HEARTH_SOCKET": service.path}
+    with open("/dev/full", "wb") as full:
+        done = ended(words, stdout=full, env=env)
+    assert done.returncode == 1
+    assert b"cannot be written: No space left on device." in done.stderr
+    assert done.stderr.count(b"\n") == 1 and b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", PRINTING, ids=" ".join)
+def test_a_pipe_whose_reader_has_left_is_no_error_to_tell_of(service, words):
     reader, writer = os.pipe()
     os.close(reader)
-    with open(writer, "wb") as closed, open("/dev/full", "wb") as full:
-        assert b"Traceback" not in ended(words, stdout=closed).stderr
-        done = ended(words, stdout=full)
-    assert done.returncode == 1 and b"Traceback" not in done.stderr and b"No space" in done.stderr
+    with open(writer, "wb") as closed:
+        done = ended(words, stdout=closed, env={**os.environ, "HEARTH_SOCKET": service.path})
+    assert done.stderr == b"" and done.returncode == 1
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_tracebacks(service, closed):
+    program = f"import sys; sys.path.insert(0, {str(FOLDER.parents[1])!r}); import hearth.cli; "
+    program += "sys.exit(hearth.cli.main(['top', '--once']))"
+    line = f"{shlex.quote(sys.executable)} -c {shlex.quote(program)} {closed}"
+    env = {**os.environ, "HEARTH_SOCKET": service.path}
+    done = subprocess.run(["sh", "-c", line], capture_output=True, env=env)
+    assert done.returncode == (1 if ">&-" in closed.replace("2>", "") else 0), done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_error_that_nobody_reads_has_its_exit_code_all_the_same(tmp_path):
+    env = {**os.environ, "HEARTH_SOCKET": str(tmp_path / "none")}
+    with open("/dev/full", "wb") as full:
+        assert ended(["status"], stderr=full, env=env).returncode == 3
+        assert ended(["status", "--json"], stderr=full, env=env).returncode == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_in_good_order(service, number):
+    service.on[messages.Drain] = silent
+    command = [sys.executable, "-m", "hearth", "drain", "--socket", service.path]
+    paths = os.pathsep.join(part for part in sys.path if part)
+    env = {**os.environ, "PYTHONPATH": paths}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=env) as process:
+        wait_until(lambda: service.peers and service.peer.messages_of(messages.Drain))
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == 128 + number and b"Traceback" not in said
 
 
 def test_letters_that_the_locale_lacks_are_replaced():

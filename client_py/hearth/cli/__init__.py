@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import importlib
-import io
-import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..version import VERSION
+from . import standard_streams
 from .commands import COMMANDS, GROUPS
 
 if TYPE_CHECKING:
@@ -51,29 +51,24 @@ _EXIT_OF = {
     "device_failed": EXIT_DEVICE,
     "timed_out": EXIT_TIMEOUT,
 }
-_WHAT_IT_NEEDS = (
-    "The command needs: pip install msgpack rich pillow"
-    " (or: apt install python3-msgpack python3-rich python3-pil)"
-)
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a locale without the letters of a name
+    standard_streams.settle()
     rest = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        try:
-            return _run(rest)
-        finally:
-            if sys.stdout:
+        with _ended_from_outside():
+            try:
+                return _run(rest)
+            finally:
                 sys.stdout.flush()  # here, where a full device can still be said
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        with contextlib.suppress(OSError):
+            print(file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `hearth … | head`
-        _forget_output()
         return EXIT_ERROR
     except ImportError as error:
         if error.name and error.name.partition(".")[0] == "hearth":
@@ -81,9 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hearth: {error}. {_INSTALL}", file=sys.stderr)
         return EXIT_USAGE
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC and not error.filename:
-            _forget_output()
         return _told(error, "--json" in rest)
+    finally:
+        standard_streams.drop_unwritten()
 
 
 def _run(words: list[str]) -> int:
@@ -94,10 +89,19 @@ def _run(words: list[str]) -> int:
     return int(options.run(options) or 0)
 
 
-def _forget_output() -> None:
-    """Lets the interpreter's last flush find somebody who takes it."""
-    with contextlib.suppress(OSError, ValueError):  # a test's streams have no number
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+@contextlib.contextmanager
+def _ended_from_outside() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command in good order: the terminal is put back, and what was
+    started for the moment is ended. Where somebody else handles them, that stays."""
+    is_main = threading.current_thread() is threading.main_thread()
+    usual = [one for one in _ENDING if is_main and signal.getsignal(one) is signal.SIG_DFL]
+    for one in usual:
+        signal.signal(one, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for one in usual:
+            signal.signal(one, signal.SIG_DFL)
 
 
 def module_of(name: str) -> ModuleType:
@@ -139,7 +143,11 @@ def _add_everywhere(parser: argparse.ArgumentParser, socket: object, as_json: ob
 
 
 class Parser(argparse.ArgumentParser):
-    """Which suggests the spelling of an option that it does not know."""
+    """Which suggests the spelling of an option that it does not know, and fails where its help
+    cannot be written."""
+
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
         start, _, words = message.partition("unrecognized arguments: ")
@@ -205,22 +213,25 @@ def _told(error: Exception, as_json: bool) -> int:
     """An error in words, or as JSON; both go to stderr."""
     from .. import errors
 
-    if isinstance(error, OSError):  # a file of the user's
-        error = errors.BadRequest(f"{error.filename or 'A file'}: {error.strerror or error}.", "")
+    if isinstance(error, OSError):  # a file of the user's, or standard output
+        where = error.filename or "The output cannot be written"
+        error = errors.BadRequest(f"{where}: {error.strerror or error}.", "")
     if not isinstance(error, errors.HearthError):
         raise error
-    if as_json:
-        _print_error(error)
-    else:
-        from .output import problems
-
-        problems().print(f"[bold red]hearth:[/] {_escaped(error.what)}")
-        if error.hint:
-            problems().print(_escaped(error.hint))
+    with contextlib.suppress(OSError):  # nobody reads standard error: the exit code says it
+        (_print_as_json if as_json else _print_error)(error)
     return _EXIT_OF.get(error.code, EXIT_ERROR)
 
 
 def _print_error(error: errors.HearthError) -> None:
+    from .output import problems
+
+    problems().print(f"[bold red]hearth:[/] {_escaped(error.what)}")
+    if error.hint:
+        problems().print(_escaped(error.hint))
+
+
+def _print_as_json(error: errors.HearthError) -> None:
     import json
 
     names = ("code", "what", "hint", "retryable", "retry_after_ms")
