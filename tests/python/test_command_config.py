@@ -50,9 +50,16 @@ def hearthd(tmp_path):
     return make
 
 
+def shown_to(service, may_administer, **found):
+    service.on[messages.ShowConfig] = replies(messages.ConfigList(**found))
+    report = {"server": "h", "boot_id": "b", "uptime_ms": 1, "worker_state": "ready"}
+    service.on[messages.Status] = replies(
+        messages.StatusReport(**report, may_administer=may_administer)
+    )
+
+
 def test_show_says_where_each_setting_was_said(service, command):
-    found = messages.ConfigList(values=VALUES, files=["/etc/h.toml"])
-    service.on[messages.ShowConfig] = replies(found)
+    shown_to(service, True, values=VALUES, files=["/etc/h.toml"])
     code, out, err = command("config", "show", "--socket", service.path)
     assert code == 0
     assert 'server.drain "45s" /etc/h.toml:2 at once' in lines_of(out)
@@ -61,7 +68,20 @@ def test_show_says_where_each_setting_was_said(service, command):
     _, out, _ = command("config", "show", "--changed", "--socket", service.path)
     assert "engine.slots" not in out and "server.drain" in out
     _, out, _ = command("config", "--json", "--socket", service.path)
-    assert json.loads(out) == found.to_fields()
+    told = json.loads(out)
+    assert [one["key"] for one in told["values"]] == ["server.drain", "engine.slots"]
+    assert told["files"] == ["/etc/h.toml"] and told["limited"] is False
+
+
+def test_who_is_shown_a_part_of_the_settings_is_told_so(service, command):
+    shown_to(service, False, values=VALUES[1:])
+    code, out, err = command("config", "show", "--socket", service.path)
+    assert code == 0 and "engine.slots" in out
+    assert "You are no administrator: not shown are paths" in err and "files: none" not in err
+    _, out, _ = command("config", "show", "--changed", "--socket", service.path)
+    assert out == "All settings that you see have their defaults.\n"
+    _, out, err = command("config", "show", "--json", "--socket", service.path)
+    assert json.loads(out)["limited"] is True and err == ""
 
 
 def test_diff_changes_nothing_and_reload_does(service, command):

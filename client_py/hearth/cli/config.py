@@ -1,7 +1,8 @@
 """Show, check and reload the service's settings.
 
 They come from hearth.toml and conf.d/*.toml, the environment and hearthd's command line;
-docs/config.md explains all of them. Reloading is for administrators.
+docs/config.md explains all of them. Reloading is for administrators, and so are settings that name
+paths, people or models.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ EXAMPLES = (
     ("hearth config diff", "what a reload would change"),
 )
 JSON = (
-    '`show`: a config_list; `diff`, `reload`: a config_report; `check`: `{"problems": [text, …]}`;'
+    '`show`: a config_list, with `limited`; `diff`, `reload`: a config_report; `check`: `{"problems": [text, …]}`;'
     " `schema`: the schema"
 )
 
 _HEARTHD_LIMIT_S = 30
+_LIMITED = (
+    "You are no administrator: not shown are paths, users and groups, what is set for one model or "
+    "one user, and the files that were read."
+)
 _WHEN = {"live": "at once", "next_load": "next load", "restart": "restart"}
 
 
@@ -82,24 +87,26 @@ def run(options: argparse.Namespace) -> int:
         return _schema(options)
     with client.connect(options.socket) as service:
         if options.action == "show":
-            return _show(service.show_config(), options)
+            return _show(service.show_config(), service.status().may_administer, options)
         report = service.reload_config(apply=options.action == "reload")
     return _told(report, options)
 
 
-def _show(found: messages.ConfigList, options: argparse.Namespace) -> int:
+def _show(found: messages.ConfigList, is_all: bool, options: argparse.Namespace) -> int:
     values = found.values
     if options.changed:
         values = [one for one in values if one.value != one.usual_value]
     if options.json:
-        print_json(messages.ConfigList(values=values, files=found.files))
+        shown = messages.ConfigList(values=values, files=found.files)
+        print_json({**shown.to_fields(), "limited": not is_all})
         return 0
     if values:
         answers().print(_settings(values))
     else:
-        answers().print("All settings have their defaults.")
+        which = "All settings" if is_all else "All settings that you see"
+        answers().print(f"{which} have their defaults.")
     files = ", ".join(found.files) or "none"
-    problems().print(f"files: {files}", markup=False)
+    problems().print(f"files: {files}" if is_all else _LIMITED, markup=False)
     return 0
 
 
