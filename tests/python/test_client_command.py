@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hearth import messages, presets
-from server import fails, replies, silent, wait_until
+from server import fails, generated, replies, silent, token, wait_until
 
 
 def start(*arguments, **more):
@@ -50,6 +50,19 @@ def test_a_picture_is_described(service, picture):
     assert prompt.text == "Describe this picture."
     assert tensor.tensor.shape == [4, 6, 3]
     assert service.peer.arena_bytes(tensor.tensor) == b"\xff\0\0" * 24
+
+
+def test_a_program_gets_an_answer_as_it_is(service, picture):
+    text = "a\tb :fire: [bold]c[/nothing]\r\x1b[1m"
+    events = [token(text), generated(text)]
+
+    def answer(peer, frame, _request):
+        for one in events:
+            peer.send(one, frame.request_id)
+
+    service.on[messages.Generate] = answer
+    code, out, _ = run("caption", picture, "--socket", service.path)
+    assert (code, out) == (0, text + "\n")
 
 
 def test_a_preset_is_asked_by_its_name(service, picture):

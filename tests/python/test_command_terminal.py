@@ -130,6 +130,36 @@ def test_colours_are_for_terminals_that_want_them(terminal, environment, has_col
     assert bool(re.search(r"\x1b\[[\d;]*3\dm", status.seen)) == has_colours
 
 
+HOSTILE = "\x1b]0;caught\x07\x9b31m[red]x[/none] :fire:"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["status", "--all"], ["clients"], ["jobs"], ["ps"], ["top", "--once"], ["explain"]],
+    ids=" ".join,
+)
+def test_names_are_shown_as_they_are_and_command_no_terminal(terminal, service, command, words):
+    report = messages.StatusReport(
+        server=HOSTILE, boot_id="b", uptime_ms=5000, worker_state="ready",
+        clients=[messages.ClientEntry(connection=1, client=HOSTILE, uid=7)],
+        models=[messages.ModelEntry(model="m", name=HOSTILE, state="hot")],
+        last_errors=[messages.ErrorEntry(at_ms=1, code="internal", what=HOSTILE)],
+    )  # fmt: skip
+    job = messages.JobEntry(job=1, kind="generate", state="running", client=HOSTILE, name=HOSTILE)
+    record = messages.RequestRecord(
+        request=1, at_ms=1, kind="generate", client=HOSTILE, name=HOSTILE, receipt=messages.Receipt()
+    )
+    service.on[messages.Status] = replies(report)
+    service.on[messages.ListJobs] = replies(messages.JobList(jobs=[job]))
+    service.on[messages.ListRequests] = replies(messages.RequestList(requests=[record]))
+    shown = terminal(*words, COLUMNS="300")
+    assert shown.end()[0] == 0, shown.seen
+    assert "?]0;caught" in shown.seen and "[red]x[/none] :fire:" in shown.seen
+    assert "\x1b]" not in shown.seen and "\x9b" not in shown.seen
+    code, out, _ = command(*words, "--socket", service.path)
+    assert code == 0 and (words[0] == "top" or "[red]x[/none] :fire:" in out)
+
+
 def test_a_load_has_a_bar_on_a_terminal(terminal, service):
     def loads(peer, frame, _request):
         for done in range(1, 6):

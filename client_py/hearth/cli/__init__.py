@@ -224,11 +224,13 @@ def _told(error: Exception, as_json: bool) -> int:
 
 
 def _print_error(error: errors.HearthError) -> None:
+    from rich.text import Text
+
     from .output import problems
 
-    problems().print(f"[bold red]hearth:[/] {_escaped(error.what)}")
+    problems().print(Text.assemble(("hearth:", "bold red"), " ", error.what))
     if error.hint:
-        problems().print(_escaped(error.hint))
+        problems().print(error.hint, markup=False)
 
 
 def _print_as_json(error: errors.HearthError) -> None:
@@ -238,8 +240,3 @@ def _print_as_json(error: errors.HearthError) -> None:
     said = {name: getattr(error, name) for name in names}
     print(json.dumps({"error": said}, ensure_ascii=False), file=sys.stderr)
 
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

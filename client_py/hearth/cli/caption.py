@@ -106,13 +106,13 @@ def _print_json(path: str, reply: Reply) -> None:
 
 def _print_words(heading: str, begun: str, stream: client.Stream) -> None:
     from ..units import duration
-    from .output import answers, problems
+    from .output import answers, plain, problems
 
     out, beside = answers(), problems()
     if heading:
         out.print(f"{heading}: ", style="bold", end="", markup=False)
     for piece in itertools.chain([begun], stream):
-        out.print(piece, end="", markup=False)
+        out.file.write(plain(piece) if out.is_terminal else piece)  # as it is, tabs too
         out.file.flush()
     out.print()
     reply = stream.reply

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 
 from rich.table import Table
+from rich.text import Text
 
 from .. import client, messages
 from ..units import duration, size
@@ -49,7 +50,7 @@ def listing(found: list[messages.ClientEntry], ours: int = 0) -> Table:
     for one in found:
         program = "this command" if one.connection == ours else program_of(one.client)
         made.add_row(
-            str(one.connection), program + (" [red]stalled[/]" if one.stalled else ""),
+            str(one.connection), Text.assemble(program, (" stalled" * one.stalled, "red")),
             str(one.pid), str(one.uid), duration(one.connected_ms), str(one.open_requests),
             size(one.arena_bytes), str(one.served), str(one.failed), str(one.generated_tokens),
         )  # fmt: skip

@@ -65,7 +65,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         show(found, options.quiet)
         if bundle:
-            screen().print(f"\n{bundle} is written. Look into it before you send it to anybody.")
+            said = f"\n{bundle} is written. Look into it before you send it to anybody."
+            screen().print(said, markup=False)
     return _exit_code(found)
 
 

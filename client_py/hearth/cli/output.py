@@ -1,38 +1,76 @@
 """Where the commands write: answers to stdout, all else to stderr. Colours only on a terminal, and
-not where NO_COLOR is set or TERM is dumb."""
+not where NO_COLOR is set or TERM is dumb.
+
+Names, logs and answers are others' words: on a terminal, what would command it is shown as a
+question mark.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from .. import messages
 
 _BAR_CELLS = 24
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
+
+
+def plain(text: str) -> str:
+    """Without what would command a terminal."""
+    return _COMMANDS.sub("?", text)
+
+
+class _Screen(Console):
+    """rich's, with plain text on a terminal, and no smileys made of words between colons."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(highlight=False, emoji=False, **more)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """rich's own commands are segments of their own."""
+        for segment in super().render(renderable, options):
+            if self.is_terminal and not segment.control and _COMMANDS.search(segment.text):
+                segment = Segment(plain(segment.text), segment.style)
+            yield segment
+
+
+class _Table(Table):
+    """Whose cells are shown as they are: names may hold what rich takes for markup."""
+
+    def add_row(self, *cells: RenderableType | None, **more: Any) -> None:
+        """A text is a cell of just these letters."""
+        texts = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*texts, **more)
 
 
 def answers() -> Console:
     """For what was asked for. Never cut to a width but on a terminal or where $COLUMNS says one: a
     program may read it."""
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else 240
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True, width=width)
+    return _Screen(file=sys.stdout, soft_wrap=True, width=width)
 
 
 def screen() -> Console:
     """For what is laid out to a width: the terminal's, $COLUMNS, or 80."""
-    return Console(file=sys.stdout, highlight=False)
+    return _Screen(file=sys.stdout)
 
 
 def problems() -> Console:
     """For errors, receipts and remarks."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return _Screen(file=sys.stderr, soft_wrap=True)
 
 
 def print_json(told: messages.Struct | dict[str, Any]) -> None:
@@ -43,7 +81,8 @@ def print_json(told: messages.Struct | dict[str, Any]) -> None:
 
 def table(title: str, *columns: str) -> Table:
     """A plain table; columns whose name begins with > hold numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    made = _Table(box=None, pad_edge=False, title_justify="left", title_style="bold")
+    made.title = Text(title, "bold") if title else None
     for column in columns:
         is_number = column.startswith(">")
         made.add_column(column.lstrip(">"), justify="right" if is_number else "left")

@@ -24,7 +24,7 @@ class ByteBar:
     def __init__(self) -> None:
         console = problems()
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from rich.table import Table
+from rich.text import Text
 
 from .. import client, messages
 from ..models import names_of
@@ -35,7 +36,8 @@ def run(options: argparse.Namespace) -> int:
         answers().print(models_table(shown))
     else:
         cold = len(models) - len(shown)
-        answers().print(f"No model is in memory; {cold} are known (--all lists them).")
+        known = f"{cold} {'is' if cold == 1 else 'are'} known (--all lists them)"
+        answers().print(f"No model is in memory; {known if cold else 'none is known'}.")
     return 0
 
 
@@ -66,10 +68,10 @@ def models_table(
     return made
 
 
-def state_text(state: str) -> str:
-    """Marked up: what is in memory stands out."""
+def state_text(state: str) -> Text:
+    """What is in memory stands out."""
     style = {"hot": "green", "warm": "yellow", "loading": "cyan"}.get(state, "dim")
-    return f"[{style}]{state}[/]"
+    return Text(state, style)
 
 
 def leaves_text(model: messages.ModelEntry) -> str:

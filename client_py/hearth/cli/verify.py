@@ -28,9 +28,9 @@ JSON = (
     '"digest": "right", "wrong" or "unknown"}, …]}`, a line for each model'
 )
 _MARKS = {
-    "right": "[green]as the hub lists[/]",
-    "wrong": "[red]wrong[/]",
-    "unknown": "[dim]unknown[/]",
+    "right": ("as the hub lists", "green"),
+    "wrong": ("wrong", "red"),
+    "unknown": ("unknown", "dim"),
 }
 
 
@@ -66,7 +66,7 @@ def _print(found: model_check.ModelFound, quick: bool) -> None:
     for file in found.files:
         made.add_row(
             Text(file.name), amount(file.nbytes), str(file.tensors or ""),
-            *([] if quick else [_MARKS[file.digest]]), Text(file.problem, "red"),
+            *([] if quick else [Text(*_MARKS[file.digest])]), Text(file.problem, "red"),
         )  # fmt: skip
     out.print(made)
     for problem in found.problems:
