@@ -15,6 +15,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.console import RenderableType
+from rich.text import Text
+
 from .. import client, errors, messages
 from ..models import Model
 from ..units import span
@@ -22,6 +25,7 @@ from .models import MODEL_HELP, add_numerics, asked_model
 from .output import answers, print_json, problems, table
 from .progress import LoadProgress
 from .tree import completes
+from .values import per_cent
 
 EXAMPLES = (
     ("hearth bench -n 32 --concurrency 4", "the embedded model"),
@@ -35,6 +39,7 @@ JSON = (
 )
 QUESTION = "Describe this picture."
 _SIDE = 160
+_MOST_CLIENTS = 512
 _RUN = time.time_ns()  # so that the pictures of two runs differ too
 # what is compared, and whether more of it is worse
 MEASURES = {
@@ -68,15 +73,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for file in files:
         completes(file, "files")
     parser.add_argument(
-        "--tolerance", type=float, default=10.0, metavar="%",
+        "--tolerance", type=per_cent, default=10.0, metavar="%",
         help="how much slower is still as fast (default: 10)",
     )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     """Warms up once, measures, compares."""
-    if options.requests < 1 or options.concurrency < 1:
-        options.usage_error("--requests and --concurrency are at least 1")
+    if options.requests < 1 or not 1 <= options.concurrency <= _MOST_CLIENTS:
+        options.usage_error(f"--requests is at least 1, --concurrency 1 to {_MOST_CLIENTS}")
     before = _read(options.baseline) if options.baseline else None
     numbers = _measured(options)
     slower = compared(numbers, before, options.tolerance) if before else []
@@ -160,13 +165,15 @@ class _Crowd:
     def __init__(self, options: argparse.Namespace, model: Model | str) -> None:
         self._options, self._model = options, model
         self._lock = threading.Lock()
-        self._numbers = list(range(options.requests))
+        self._left = options.requests
         self._receipts: list[messages.Receipt] = []
         self._error: Exception | None = None
 
     def run(self) -> list[messages.Receipt]:
         """All receipts. Raises the first error."""
-        threads = [threading.Thread(target=self._serve) for _ in range(self._options.concurrency)]
+        count = self._options.concurrency
+        # daemons: Ctrl-C ends the command, whatever they wait for
+        threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(count)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -187,9 +194,10 @@ class _Crowd:
 
     def _take(self) -> int | None:
         with self._lock:
-            if not self._numbers or self._error is not None:
+            if not self._left or self._error is not None:
                 return None
-            return self._numbers.pop()
+            self._left -= 1
+            return self._left
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -211,11 +219,11 @@ def _print(numbers: dict[str, Any], before: dict[str, Any] | None) -> None:
     )
     made = table(title, "", ">NOW", *([">BEFORE", ">CHANGE"] if before else []))
     for name in MEASURES:
-        row = [name.replace("_ms", "").replace("_", " "), _shown(name, numbers[name])]
+        row: list[RenderableType] = [name.replace("_ms", "").replace("_", " "), _shown(name, numbers[name])]
         if before:
             change = 100 * (numbers[name] / before[name] - 1) if before[name] else 0.0
             style = "red" if name in numbers["slower"] else "green"
-            row += [_shown(name, before[name]), f"[{style}]{change:+.1f} %[/]"]
+            row += [_shown(name, before[name]), Text(f"{change:+.1f} %", style)]
         made.add_row(*row)
     answers().print(made)
     for key in ("model", "device", "dtype", "concurrency", "max_tokens"):

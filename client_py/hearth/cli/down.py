@@ -13,6 +13,7 @@ import os
 from .. import client, errors
 from . import background, user_units
 from .output import print_done
+from .values import seconds
 
 EXAMPLES = (("hearth down", "when it returns, the process is gone"),)
 JSON = '`{"text": what happened}`'
@@ -22,7 +23,7 @@ _SPARE_S = 10.0  # for what comes after draining
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How long open requests may take."""
     parser.add_argument(
-        "--timeout", type=float, default=45.0, metavar="S", help="for open requests (default: 45)"
+        "--timeout", type=seconds, default=45.0, metavar="S", help="for open requests (default: 45)"
     )
 
 

@@ -11,6 +11,7 @@ import argparse
 
 from .. import client
 from .output import print_done
+from .values import seconds
 
 EXAMPLES = (("hearth drain --timeout 120 --stop", "before the machine goes down"),)
 JSON = '`{"text": what happened}`'
@@ -19,7 +20,7 @@ JSON = '`{"text": what happened}`'
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How long, and what then."""
     parser.add_argument(
-        "--timeout", type=float, default=45.0, metavar="S", help="for open requests (default: 45)"
+        "--timeout", type=seconds, default=45.0, metavar="S", help="for open requests (default: 45)"
     )
     parser.add_argument("--stop", action="store_true", help="end the service then")
 

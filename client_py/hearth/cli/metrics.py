@@ -11,6 +11,7 @@ import time
 from .. import client
 from ..exposition import samples_of
 from .output import answers, print_json
+from .values import seconds
 
 EXAMPLES = (
     ("hearth metrics", "all of them, as a collector reads them"),
@@ -23,13 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Once or again and again."""
     parser.add_argument("-w", "--watch", action="store_true", help="go on with what changes")
     parser.add_argument(
-        "--every", type=float, default=2.0, metavar="SECONDS", help="with --watch; default: 2"
+        "--every", type=seconds, default=2.0, metavar="SECONDS", help="with --watch; default: 2"
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """The text, or its changes until it is interrupted."""
-    if options.every <= 0:
+    if not options.every:
         options.usage_error("--every: more than 0")
     with client.connect(options.socket) as service:
         text = service.metrics()

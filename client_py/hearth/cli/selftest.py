@@ -68,6 +68,7 @@ class _Test:
         self.steps: list[dict[str, Any]] = []
         self.replies: list[dict[str, Any]] = []
         self.socket = ""
+        self._clients: list[subprocess.Popen[bytes]] = []
 
     @property
     def passed(self) -> bool:
@@ -103,6 +104,9 @@ class _Test:
                 return
             self._work()
         finally:
+            for one in self._clients:  # before the service: its end would be an error to them
+                one.kill()
+                one.wait()
             code = _stop(process)
         self.step("it ends when it is asked to", code == 0, f"exit code {code}")
 
@@ -140,7 +144,13 @@ class _Test:
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, "-m", "hearth.cli.selftest_client", self.socket, name]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        # a session of its own: Ctrl-C is for us, who then end it
+        self._clients.append(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, env=environment, start_new_session=True
+            )
+        )
+        return self._clients[-1]
 
 
 def _start(program: Path, socket: str, log: Path) -> subprocess.Popen[bytes]:

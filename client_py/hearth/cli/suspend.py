@@ -11,6 +11,7 @@ import argparse
 
 from .. import client
 from .output import print_done
+from .values import seconds
 
 EXAMPLES = (("hearth suspend --timeout 5", "at most five seconds for what is at work"),)
 JSON = '`{"text": what happened}`'
@@ -19,7 +20,7 @@ JSON = '`{"text": what happened}`'
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """How long requests at work may take."""
     parser.add_argument(
-        "--timeout", type=float, default=10.0, metavar="S", help="for requests at work: 10"
+        "--timeout", type=seconds, default=10.0, metavar="S", help="for requests at work: 10"
     )
 
 

@@ -11,6 +11,7 @@ import argparse
 from .. import client, messages
 from .leaving import leave, told
 from .tree import completes
+from .values import seconds
 
 EXAMPLES = (
     ("hearth unload Qwen3-VL-8B-Instruct --wait", "when its requests have ended"),
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-a", "--all", action="store_true", help="all that are idle")
     parser.add_argument("--wait", action="store_true", help="until it is no longer at work")
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="with --wait at most so long: 60"
+        "--timeout", type=seconds, default=60.0, metavar="S", help="with --wait at most so long: 60"
     )
 
 

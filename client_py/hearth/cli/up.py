@@ -14,6 +14,7 @@ from .. import client, errors, messages
 from ..units import duration
 from . import background, user_units
 from .output import answers, print_json
+from .values import seconds
 
 EXAMPLES = (
     ("hearth up", "ready when it returns"),
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-systemd", action="store_true", help="even where units are installed")
     parser.add_argument(
-        "--timeout", type=float, default=60.0, metavar="S", help="for it to be ready (default: 60)"
+        "--timeout", type=seconds, default=60.0, metavar="S", help="for it to be ready (default: 60)"
     )
     parser.add_argument("arguments", nargs="*", metavar="-- OPTION", help="options of hearthd")
 
