@@ -44,6 +44,8 @@ def texts(out):
         (("--since", "2026-11-22 03:00:01"), ["the engine is slow", "a line of a library",
                                                "request 41 failed", "request 42 done"]),
         (("--level", "warning", "-n", 1), ["request 41 failed"]),
+        (("-n", 0), []),
+        (("--level", "warning", "-n", 0), []),
     ],
 )  # fmt: skip
 def test_lines_of_all_formats_are_chosen(command, log, words, wanted):

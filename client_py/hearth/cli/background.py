@@ -51,7 +51,7 @@ def place_of(socket: str | None) -> Place:
                 "Say where with --socket PATH, and the same in HEARTH_SOCKET for the clients.",
             )
     path = os.path.abspath(path)
-    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:8]
     state = state_folder()
     return Place(path, state / f"hearthd-{digest}.log", state / f"hearthd-{digest}.json")
 

@@ -102,10 +102,11 @@ def journal_scope() -> list[str] | None:
     return None
 
 
-def lines_of_file(path: str, last: int, follow: bool) -> Iterator[Entry]:
-    """The last lines of a file, and with `follow` what comes, also after it was begun anew."""
+def lines_of_file(path: str, last: int | None, follow: bool) -> Iterator[Entry]:
+    """The last lines of a file, None: all of them; and with `follow` what comes, also after it was
+    begun anew."""
     with open(path, encoding="utf-8", errors="replace") as file:
-        yield from (of_line(line) for line in deque(file, maxlen=last or None))
+        yield from (of_line(line) for line in deque(file, maxlen=last))
         inode = os.fstat(file.fileno()).st_ino
         partial = ""
         while follow:
@@ -118,14 +119,14 @@ def lines_of_file(path: str, last: int, follow: bool) -> Iterator[Entry]:
             else:
                 time.sleep(_POLL_S)
     if follow:
-        yield from lines_of_file(path, 0, True)
+        yield from lines_of_file(path, None, True)
 
 
-def lines_of_journal(last: int, follow: bool, since: float | None) -> Iterator[Entry]:
+def lines_of_journal(last: int | None, follow: bool, since: float | None) -> Iterator[Entry]:
     """The same of the journal."""
     scope = journal_scope() or []
     words = ["journalctl", *scope, "-u", UNIT, "-o", "json", "--no-pager", "-q"]
-    words += ["-n", str(last)] if last else []
+    words += ["-n", "all" if last is None else str(last)]
     words += ["--since", f"@{since:.0f}"] if since else []
     words += ["-f"] if follow else []
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, errors="replace") as process:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ EXAMPLES = (
     ("hearth logs --request 4711", "one request; its number is in the receipt"),
 )
 JSON = 'a line for each entry: `{"at_ms", "level", "program", "text", "fields": {…}}`'
-_AGO = re.compile(r"(\d+)\s*([smhd])")
+_AGO = re.compile(r"(\d{1,9})\s*([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _STYLES = {"error": "red", "warning": "yellow", "debug": "dim"}
 _FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%H:%M:%S", "%H:%M")
@@ -52,16 +53,16 @@ def run(options: argparse.Namespace) -> int:
         options.usage_error(f"-n {options.lines}: at least 0")
     where = str(options.file) if options.file else _where(options.socket)
     searches = any((options.since, options.request, options.model, options.level != "debug"))
-    last = options.lines if options.lines is not None else 0 if searches else 100
+    last = options.lines if options.lines is not None else None if searches else 100
     # what is chosen from must be more than what is shown
-    read = 0 if searches else last
+    read = None if searches else last
     if where == "journal":
         entries = lines_of_journal(read, options.follow, options.since)
     else:
         entries = lines_of_file(where, read, options.follow)
     chosen = wanted(entries, options)
-    if last and searches and not options.follow:
-        chosen = iter(list(chosen)[-last:])
+    if last is not None and searches and not options.follow:
+        chosen = iter(deque(chosen, maxlen=last))
     for entry in chosen:
         _print(entry, options.json)
     return 0

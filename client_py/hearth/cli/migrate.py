@@ -43,7 +43,9 @@ def run(options: argparse.Namespace) -> int:
             answers().print(f"{options.workflow}: nothing in it is to be converted.", markup=False)
         return 0
     output = options.output or options.workflow.with_suffix(".hearth.json")
-    output.write_text(json.dumps(made, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    # half a character, which JSON can say and UTF-8 cannot, is written as JSON says it
+    text = json.dumps(made, ensure_ascii=False, indent=1) + "\n"
+    output.write_text(text, encoding="utf-8", errors="backslashreplace")
     for note in notes:
         problems().print(note, markup=False)
     if options.json:
@@ -56,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 def _read(path: Path) -> dict[str, Any]:
     try:
         workflow = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.BadRequest(
             f"{path} cannot be read: {error}", "Name a workflow's file."
         ) from error
