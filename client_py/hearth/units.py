@@ -13,6 +13,11 @@ def amount(nbytes: float) -> str:
     return _scaled(nbytes, 1000, ("B", "KB", "MB", "GB", "TB"))
 
 
+def times(count: int) -> str:
+    """How often: once, 2 times."""
+    return "once" if count == 1 else f"{count} times"
+
+
 def duration(milliseconds: float) -> str:
     """Coarse: 320 ms, 4.2 s, 9 min, 3 h 12 min."""
     seconds = milliseconds / 1000

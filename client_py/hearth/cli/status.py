@@ -15,7 +15,7 @@ from rich.text import Text
 from .. import client, messages
 from ..devices import device_lines, state_lines
 from ..models import names_of
-from ..units import duration, size
+from ..units import duration, size, times
 from . import EXIT_DEVICE, clients, ps
 from .output import answers, bar, clock, print_json, program_of, table
 
@@ -104,7 +104,7 @@ def _service(report: messages.StatusReport, in_full: bool) -> Table:
         made.add_row("broker", f"{size(report.rss_bytes)}, {report.descriptors} descriptors")
         made.add_row("log", report.log or "a terminal or a pipe")
     for one in report.quarantined:
-        again = f"refused for {duration(one.left_ms)}: it ended the engine {one.deaths} times"
+        again = f"refused for {duration(one.left_ms)}: it ended the engine {times(one.deaths)}"
         made.add_row("quarantine", Text(f"{one.name or one.model} {again}", "red"))
     for entry in report.last_errors[: None if in_full else 1]:
         made.add_row("last error", Text(_error(entry), "red"))
@@ -116,9 +116,9 @@ def _worker(report: messages.StatusReport) -> str:
     if report.worker_pid:
         worker += f", process {report.worker_pid}"
     if report.worker_restarts:
-        worker += f", lost {report.worker_restarts} times"
+        worker += f", lost {times(report.worker_restarts)}"
     if report.upgrades:
-        worker += f"; broker upgraded {report.upgrades} times"
+        worker += f"; broker upgraded {times(report.upgrades)}"
     return worker
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..units import size
+from ..units import size, times
 from . import NOTE, OK, PROBLEM, SKIPPED, WARNING, Finding, Named, Seen
 from .machine import Machine
 
@@ -102,9 +102,9 @@ def check_unit(machine: Machine, seen: Seen) -> Finding:
                 f"{_last_words(machine, words)}",
                 f"systemctl {' '.join([*words, 'reset-failed', _UNIT])}; then start it again",
             )  # fmt: skip
-        if int(fields.get("NRestarts") or 0) > 0:
+        if again := int(fields.get("NRestarts") or 0):
             return Finding(
-                WARNING, f"systemd has started the {scope} unit again {fields['NRestarts']} times: "
+                WARNING, f"systemd has started the {scope} unit again {times(again)}: "
                 f"{_last_words(machine, words)}",
                 "`hearth logs --since yesterday --level error` says why it ended.",
             )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..units import duration
+from ..units import duration, times
 from ..version import VERSION
 from . import NOTE, OK, PROBLEM, SKIPPED, WARNING, Finding, Named, Seen
 from .machine import Machine
@@ -69,7 +69,7 @@ def check_health(machine: Machine, seen: Seen) -> Finding:
         )  # fmt: skip
     if report.worker_restarts:
         return Finding(
-            WARNING, f"{report.health}; the engine was lost {report.worker_restarts} times"
+            WARNING, f"{report.health}; the engine was lost {times(report.worker_restarts)}"
             f"{': ' + report.last_errors[0].what if report.last_errors else ''}",
             "`hearth logs --level warning` says what ended it.",
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import errors, messages
-from ..units import size
+from ..units import size, times
 from ._answer import show
 from ._columns import table
 from ._schema import Input, Node, Output, Shown
@@ -71,7 +71,7 @@ def _warm(status: messages.StatusReport) -> str:
 
 def _engine(status: messages.StatusReport) -> str:
     process = f", process {status.worker_pid}" if status.worker_pid else ""
-    lost = f", restarted {status.worker_restarts} times" if status.worker_restarts else ""
+    lost = f", restarted {times(status.worker_restarts)}" if status.worker_restarts else ""
     return status.worker_state + process + lost
 
 

@@ -138,7 +138,8 @@ function show(state) {
   text("served", String(state.served));
   text("failed", state.failed ? `${state.failed} failed` : "");
   text("uptime", duration(state.uptime_ms));
-  text("restarts", state.worker_restarts ? `engine restarted ${state.worker_restarts} times` : "");
+  const often = state.worker_restarts === 1 ? "once" : `${state.worker_restarts} times`;
+  text("restarts", state.worker_restarts ? `engine restarted ${often}` : "");
   bars(state);
   fill("models", state.models.map((m) => [m.name, m.dtype, m.state,
     m.resident_bytes ? size(m.resident_bytes) : m.image_bytes ? size(m.image_bytes) : "", m.holders, stay(m)]));
