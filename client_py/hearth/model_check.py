@@ -85,7 +85,7 @@ def header_of(path: Path) -> tuple[dict[str, Any], int]:
             raise errors.BadModel(f"Its header would have {length} bytes; the file has {size}.", "")
         try:
             header = json.loads(file.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise errors.BadModel(f"Its header is no JSON: {error}.", "") from error
     if not isinstance(header, dict):
         raise errors.BadModel("Its header is no JSON object.", "")
@@ -105,7 +105,7 @@ def _looked_at(path: Path, tensors: dict[str, set[str]]) -> FileFound:
             json.loads(path.read_text(encoding="utf-8"))
     except errors.BadModel as error:
         found.problem = error.what
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         found.problem = f"it cannot be read: {error}"
     return found
 
@@ -126,7 +126,7 @@ def _misfit(header: dict[str, Any], nbytes: int) -> str:
             if begin != end or (after - begin) * 8 != count * bits:
                 return f"{name} lies at {begin} to {after}, which does not fit its shape or place"
             end = after
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         return f"its header is damaged: {type(error).__name__}: {error}"
     if nbytes < end:
         return f"it ends {end - nbytes} bytes too early"
@@ -156,10 +156,11 @@ def _missing_shards(names: set[str]) -> list[str]:
 
 def _against_index(folder: Path, names: set[str], tensors: dict[str, set[str]]) -> list[str]:
     try:
-        places = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-        files = {str(file) for file in places.values()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        listed = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        places = {name: str(file) for name, file in listed.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return [f"{INDEX} names no files"]
+    files = set(places.values())
     shards = {name for name in names if _SHARD.fullmatch(name)}
     problems = [f"{name}, which the index names, is missing" for name in sorted(files - names)
                 if not _SHARD.fullmatch(name)]  # fmt: skip

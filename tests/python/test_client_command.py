@@ -142,6 +142,22 @@ def test_wrong_usage_is_exit_code_2(picture, arguments, complaint):
     assert complaint in err and "Traceback" not in err
 
 
+def test_a_picture_that_is_damaged_is_told_and_the_others_go_on(service, picture, tmp_path):
+    damaged = tmp_path / "damaged.png"
+    Image.effect_noise((200, 200), 90).save(damaged)
+    damaged.write_bytes(damaged.read_bytes()[:9000])
+    code, out, err = run("caption", picture, damaged, picture, "--socket", service.path)
+    assert code == 1 and out == 2 * f"{picture}: a red circle\n"
+    assert f"{damaged} cannot be read" in err and "Traceback" not in err
+
+
+def test_a_picture_that_is_too_large_for_pillow_is_wrong_usage(tmp_path):
+    huge = tmp_path / "huge.ppm"
+    huge.write_bytes(b"P6 60000 60000 255 ")
+    code, _, err = run("caption", huge)
+    assert code == 2 and "60000" not in err.partition("huge.ppm")[0] and "Traceback" not in err
+
+
 def test_status_shows_worker_models_and_clients(service):
     report = messages.StatusReport(
         server="hearthd 0.1.0",

@@ -131,6 +131,30 @@ def test_what_is_damaged_is_named(model, command, what, words):
     assert code == 1 and words in out
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"[" * 200_000,
+        b'{"a": {"dtype": [], "shape": [], "data_offsets": [0, 0]}}',
+        b'{"a": {"dtype": "F32", "shape": [Infinity], "data_offsets": [0, 0]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [{}, "x"]}}',
+        b'{"a": 5}',
+    ],
+    ids=["nested", "type", "endless", "offsets", "number"],
+)
+def test_a_header_that_lies_is_damage_and_no_traceback(model, command, header):
+    raw = struct.pack("<Q", len(header)) + header
+    (model / "model-00002-of-00002.safetensors").write_bytes(raw)
+    code, out, err = command("verify", model)
+    assert code == 1 and "damaged" in out and "Traceback" not in err
+
+
+@pytest.mark.parametrize("index", ["[" * 200_000, '{"weight_map": {"a": [], "c": {}}}'])
+def test_an_index_that_lies_is_damage_and_no_traceback(model, command, index):
+    (model / model_check.INDEX).write_text(index)
+    assert command("verify", model)[0] == 1
+
+
 def test_a_byte_that_differs_is_found_where_the_hub_is_known(model, command):
     hub_digests.write(model, listed(model))
     path = model / "model-00002-of-00002.safetensors"

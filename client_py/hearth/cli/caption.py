@@ -8,12 +8,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import warnings
 from typing import Any
 
 from .. import client, errors, messages, presets
 from ..chat import checked_options
-from ..picture_files import load_picture
+from ..models import Model
+from ..picture_files import check_picture, load_picture
 from ..replies import Reply
+from . import tell
 from .models import MODEL_HELP, add_numerics, asked_model
 from .tree import completes
 
@@ -69,32 +72,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Captions all pictures over one connection."""
-    sampling = {name: getattr(options, name) for name in _SAMPLING}
-    prompt = presets.QUESTIONS[options.preset] if options.preset else options.prompt
-    try:
-        checked_options("generate", sampling)
-        pictures = [(path, load_picture(path)) for path in options.pictures]
-    except (errors.BadRequest, OSError) as error:
-        options.usage_error(str(error))
-    from .progress import LoadProgress
-
+    """Captions all pictures over one connection. One that turns out to be damaged is told, and the
+    others go on."""
+    _check(options)
+    code = 0
     with client.connect(options.socket) as service:
         model = asked_model(service, options)
-        for path, picture in pictures:
-            chat = [{"role": "user", "content": [picture, prompt]}]
-            with LoadProgress(str(options.model)) as progress:
-                stream = service.generate(
-                    model, chat, True, reuse=options.reuse, on_progress=progress, **sampling
-                )
-                begun = next(stream, "")  # until here there may be a load to watch
-            if options.json:
-                _print_json(path, stream.reply)
+        for path in options.pictures:
+            try:
+                picture = load_picture(path)
+            except OSError as error:
+                what = f"{path} cannot be read: {error.strerror or error}."
+                code = tell(errors.BadPicture(what, ""), options.json)
             else:
-                _print_words(path if len(pictures) > 1 else "", begun, stream)
-            if options.receipt:
-                _print_receipt(service, stream.reply)
-    return 0
+                _caption(service, model, path, picture, options)
+    return code
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Before anybody is asked anything. Ends with 2."""
+    warnings.filterwarnings("ignore", "Image size")  # of Pillow: these files are the user's own
+    try:
+        checked_options("generate", _sampling(options))
+    except errors.BadRequest as error:
+        options.usage_error(error.what)
+    for path in options.pictures:
+        try:
+            check_picture(path)
+        except OSError as error:
+            options.usage_error(f"{path}: {error.strerror or error}")
+
+
+def _sampling(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in _SAMPLING}
+
+
+def _caption(
+    service: client.Client,
+    model: Model | str,
+    path: str,
+    picture: memoryview,
+    options: argparse.Namespace,
+) -> None:
+    from .progress import LoadProgress
+
+    prompt = presets.QUESTIONS[options.preset] if options.preset else options.prompt
+    chat = [{"role": "user", "content": [picture, prompt]}]
+    with LoadProgress(str(options.model)) as progress:
+        stream = service.generate(
+            model, chat, True, reuse=options.reuse, on_progress=progress, **_sampling(options)
+        )
+        begun = next(stream, "")  # until here there may be a load to watch
+    if options.json:
+        _print_json(path, stream.reply)
+    else:
+        _print_words(path if len(options.pictures) > 1 else "", begun, stream)
+    if options.receipt:
+        _print_receipt(service, stream.reply)
 
 
 def _print_json(path: str, reply: Reply) -> None:
@@ -106,7 +140,8 @@ def _print_json(path: str, reply: Reply) -> None:
 
 def _print_words(heading: str, begun: str, stream: client.Stream) -> None:
     from ..units import duration
-    from .output import answers, plain, problems
+    from .output import answers, problems
+    from .tables import plain
 
     out, beside = answers(), problems()
     if heading:

@@ -67,12 +67,7 @@ class _Work:
     async def _text(self, job: files.Job) -> str:
         from ..picture_files import load_picture
 
-        try:
-            picture = await _in_thread(load_picture, job.picture)
-        except OSError:
-            raise
-        except Exception as error:  # for damaged files Pillow has many: whatever it is
-            raise OSError(f"{type(error).__name__}: {error}") from error
+        picture = await _in_thread(load_picture, job.picture)
         chat = [{"role": "user", "content": [picture, job.filled(_question(self.inputs))]}]
         sampling = {**sampling_of(self.inputs), "priority": "batch"}
         reply = await self.lent.service.generate(
