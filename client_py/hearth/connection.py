@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import os
 import select
+import shlex
 import socket
 import time
 import weakref
@@ -79,8 +80,9 @@ def dial(paths: Sequence[str], may_retry: bool) -> socket.socket:
 
 def _how_to_start(paths: Sequence[str]) -> str:
     if len(paths) == 1 and paths[0] != _SYSTEM_SOCKET:
-        return f"Start it: `hearthd --socket {paths[0]}`."
-    return messages.ERRORS["not_reachable"][1]
+        path = shlex.quote(paths[0])
+        return f"Start it: `hearth up --socket {path}`, or `hearthd --socket {path}` in a terminal."
+    return "Start it: `hearth up`, or `systemctl --user start hearthd`."
 
 
 class _Outgoing:

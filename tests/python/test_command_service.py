@@ -79,7 +79,7 @@ def test_ps_shows_what_is_in_memory_and_when_it_leaves(service, command):
     assert "Other" not in out
     assert "Other" in command("ps", "--all", "--socket", service.path)[1]
     service.on[messages.Status] = replies(knowing(ENTRIES[2:]))
-    assert "1 are known" in command("ps", "--socket", service.path)[1]
+    assert "1 is known" in command("ps", "--socket", service.path)[1]
 
 
 def test_clients_are_listed_and_this_command_is_named(service, command):

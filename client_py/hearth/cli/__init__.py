@@ -51,6 +51,16 @@ _EXIT_OF = {
     "device_failed": EXIT_DEVICE,
     "timed_out": EXIT_TIMEOUT,
 }
+# what a person at a terminal can do
+_HINTS = {
+    "bad_request": "",
+    "unknown_model": "`hearth ps --all` lists the models that it publishes; one on disk is named "
+    "by its folder or file.",
+    "not_reachable": "`hearth up` starts it; `hearth doctor` finds out what is wrong.",
+    "out_of_memory": "`hearth ps` says what is in memory, `hearth load MODEL --dry-run` what fits.",
+    "worker_lost": "Try again; `hearth logs --level warning` says why it ended.",
+    "internal": "Please report it, with what `hearth doctor --bundle` writes.",
+}
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -76,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hearth: {error}. {_INSTALL}", file=sys.stderr)
         return EXIT_USAGE
     except Exception as error:
-        return _told(error, "--json" in rest)
+        return tell(error, "--json" in rest)
     finally:
         standard_streams.drop_unwritten()
 
@@ -143,8 +153,8 @@ def _add_everywhere(parser: argparse.ArgumentParser, socket: object, as_json: ob
 
 
 class Parser(argparse.ArgumentParser):
-    """Which suggests the spelling of an option that it does not know, and fails where its help
-    cannot be written."""
+    """Which says in a line what is wrong, suggests the spelling of an option that it does not know,
+    and fails where its help cannot be written."""
 
     def print_help(self, file: Any = None) -> None:
         print(self.format_help(), end="", file=file)
@@ -154,7 +164,8 @@ class Parser(argparse.ArgumentParser):
         if not start and words:
             known = [flag for flag in self._option_string_actions if flag.startswith("--")]
             message += _meant(words.split()[0], known)
-        super().error(message)
+        end = "" if message.endswith((".", "?", "!")) else "."
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}{end} `{self.prog} --help` says more.\n")
 
 
 def overview() -> str:
@@ -209,7 +220,7 @@ def _examples(pairs: Sequence[tuple[str, str]]) -> str | None:
     return "\n".join(["examples:", *(f"  {line}\n      {what}" for line, what in pairs)])
 
 
-def _told(error: Exception, as_json: bool) -> int:
+def tell(error: Exception, as_json: bool) -> int:
     """An error in words, or as JSON; both go to stderr."""
     from .. import errors
 
@@ -218,6 +229,8 @@ def _told(error: Exception, as_json: bool) -> int:
         error = errors.BadRequest(f"{where}: {error.strerror or error}.", "")
     if not isinstance(error, errors.HearthError):
         raise error
+    if error.hint == type(error)("").hint:  # the usual one, which is for programs
+        error.hint = _HINTS.get(error.code, error.hint)
     with contextlib.suppress(OSError):  # nobody reads standard error: the exit code says it
         (_print_as_json if as_json else _print_error)(error)
     return _EXIT_OF.get(error.code, EXIT_ERROR)
@@ -239,4 +252,3 @@ def _print_as_json(error: errors.HearthError) -> None:
     names = ("code", "what", "hint", "retryable", "retry_after_ms")
     said = {name: getattr(error, name) for name in names}
     print(json.dumps({"error": said}, ensure_ascii=False), file=sys.stderr)
-

@@ -19,11 +19,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from .. import client, errors, messages
+from ..chat import checked_options
 from ..models import Model
 from ..units import span
 from .models import MODEL_HELP, add_numerics, asked_model
-from .output import answers, print_json, problems, table
+from .output import answers, print_json, problems
 from .progress import LoadProgress
+from .tables import table
 from .tree import completes
 from .values import per_cent
 
@@ -82,6 +84,10 @@ def run(options: argparse.Namespace) -> int:
     """Warms up once, measures, compares."""
     if options.requests < 1 or not 1 <= options.concurrency <= _MOST_CLIENTS:
         options.usage_error(f"--requests is at least 1, --concurrency 1 to {_MOST_CLIENTS}")
+    try:
+        checked_options("generate", {"max_tokens": options.max_tokens})
+    except errors.BadRequest as error:
+        options.usage_error(error.what)
     before = _read(options.baseline) if options.baseline else None
     numbers = _measured(options)
     slower = compared(numbers, before, options.tolerance) if before else []
@@ -165,7 +171,7 @@ class _Crowd:
     def __init__(self, options: argparse.Namespace, model: Model | str) -> None:
         self._options, self._model = options, model
         self._lock = threading.Lock()
-        self._left = options.requests
+        self._left = int(options.requests)
         self._receipts: list[messages.Receipt] = []
         self._error: Exception | None = None
 
@@ -219,7 +225,8 @@ def _print(numbers: dict[str, Any], before: dict[str, Any] | None) -> None:
     )
     made = table(title, "", ">NOW", *([">BEFORE", ">CHANGE"] if before else []))
     for name in MEASURES:
-        row: list[RenderableType] = [name.replace("_ms", "").replace("_", " "), _shown(name, numbers[name])]
+        label = name.replace("_ms", "").replace("_", " ")
+        row: list[RenderableType] = [label, _shown(name, numbers[name])]
         if before:
             change = 100 * (numbers[name] / before[name] - 1) if before[name] else 0.0
             style = "red" if name in numbers["slower"] else "green"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .tree import completes
+from .values import number
 
 
 def add_ending(parser: argparse.ArgumentParser, word: str, text: str, kind: str) -> None:
@@ -13,5 +14,5 @@ def add_ending(parser: argparse.ArgumentParser, word: str, text: str, kind: str)
     parser.set_defaults(ended=None)
     below = parser.add_subparsers(metavar="COMMAND")
     ending = below.add_parser(word, help=text, description=f"{text.capitalize()}.")
-    one = ending.add_argument("ended", type=int, metavar="ID", help=f"from `hearth {kind}`")
+    one = ending.add_argument("ended", type=number, metavar="ID", help=f"from `hearth {kind}`")
     completes(one, kind)

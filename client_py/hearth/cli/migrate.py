@@ -58,10 +58,8 @@ def run(options: argparse.Namespace) -> int:
 def _read(path: Path) -> dict[str, Any]:
     try:
         workflow = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise errors.BadRequest(
-            f"{path} cannot be read: {error}", "Name a workflow's file."
-        ) from error
+    except (ValueError, RecursionError) as error:
+        raise errors.BadRequest(f"{path} is no JSON: {error}.", "Save one from ComfyUI.") from error
     nodes = workflow.get("nodes") if isinstance(workflow, dict) else 0
     odd = isinstance(nodes, list) and not all(isinstance(node, dict) for node in nodes)
     if not isinstance(workflow, dict) or odd:

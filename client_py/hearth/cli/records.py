@@ -25,12 +25,21 @@ def kept(options: argparse.Namespace) -> list[messages.RequestRecord]:
         return service.requests(limit=MOST)
 
 
+def _are(count: int) -> str:
+    return "is 1" if count == 1 else f"are {count}"
+
+
 def picked(word: str, records: list[messages.RequestRecord]) -> messages.RequestRecord:
     """Raises BadRequest where there is none."""
+    if not records:
+        raise errors.BadRequest(
+            "No request that you may see has ended since the service started.",
+            "`hearth caption PICTURE` makes one.",
+        )
     found = pick(word, records)
     if found is None:
         raise errors.BadRequest(
-            f"No request {word!r} is kept; there are {len(records)} that you may see.",
+            f"No request {word!r} is kept; there {_are(len(records))} that you may see.",
             "The service keeps the last 4096 that ended. Name one by its number, last or slow.",
         )
     return found

@@ -6,6 +6,7 @@ import argparse
 import math
 
 _LONGEST_S = 86_400.0  # a day, as the service has it
+_MOST_DIGITS = 9  # of numbers that the service gives
 
 
 def seconds(text: str) -> float:
@@ -16,6 +17,13 @@ def seconds(text: str) -> float:
             f"{text!r} is no time: write seconds, 0 to {_LONGEST_S:.0f}"
         )
     return found
+
+
+def number(text: str) -> int:
+    """Of something that a listing names."""
+    if not text.isascii() or not text.isdigit() or len(text) > _MOST_DIGITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of one of them")
+    return int(text)
 
 
 def per_cent(text: str) -> float:
