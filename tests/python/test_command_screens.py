@@ -1,4 +1,4 @@
-"""What `hearth status`, `hearth top` and `hearth doctor` look like, at 80 and at 120 columns.
+"""What `hearth status`, `hearth top` and `hearth doctor` look like, at 40, 80 and 120 columns.
 
 The screens lie in tests/python/screens; HEARTH_MAKE_SCREENS=1 writes them anew: look at them.
 """
@@ -125,7 +125,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [40, 80, 120])
 @pytest.mark.parametrize("name", CASES)
 def test_a_screen_is_as_it_was_looked_at(name, width, monkeypatch):
     monkeypatch.setenv("TZ", "UTC")

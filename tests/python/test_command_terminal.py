@@ -141,13 +141,13 @@ HOSTILE = "\x1b]0;caught\x07\x9b31m[red]x[/none] :fire:"
 def test_names_are_shown_as_they_are_and_command_no_terminal(terminal, service, command, words):
     report = messages.StatusReport(
         server=HOSTILE, boot_id="b", uptime_ms=5000, worker_state="ready",
-        clients=[messages.ClientEntry(connection=1, client=HOSTILE, uid=7)],
+        clients=[messages.ClientEntry(connection=77, client=HOSTILE, uid=7)],
         models=[messages.ModelEntry(model="m", name=HOSTILE, state="hot")],
         last_errors=[messages.ErrorEntry(at_ms=1, code="internal", what=HOSTILE)],
     )  # fmt: skip
     job = messages.JobEntry(job=1, kind="generate", state="running", client=HOSTILE, name=HOSTILE)
     record = messages.RequestRecord(
-        request=1, at_ms=1, kind="generate", client=HOSTILE, name=HOSTILE, receipt=messages.Receipt()
+        request=1, at_ms=1, kind="generate", client=HOSTILE, name=HOSTILE
     )
     service.on[messages.Status] = replies(report)
     service.on[messages.ListJobs] = replies(messages.JobList(jobs=[job]))

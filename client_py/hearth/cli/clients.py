@@ -13,7 +13,8 @@ from rich.text import Text
 from .. import client, messages
 from ..units import duration, size
 from .ending import add_ending
-from .output import answers, print_done, print_json, program_of, table
+from .output import answers, print_done, print_json, program_of
+from .tables import table
 
 EXAMPLES = (
     ("hearth clients", "who is connected, and what each holds"),

@@ -17,7 +17,8 @@ from rich.table import Table
 
 from .. import client, errors, messages
 from .background import find_program
-from .output import answers, print_json, problems, table
+from .output import answers, print_json, problems
+from .tables import table
 from .tree import completes
 
 EXAMPLES = (
@@ -26,8 +27,8 @@ EXAMPLES = (
     ("hearth config diff", "what a reload would change"),
 )
 JSON = (
-    '`show`: a config_list, with `limited`; `diff`, `reload`: a config_report; `check`: `{"problems": [text, …]}`;'
-    " `schema`: the schema"
+    "`show`: a config_list, with `limited`; `diff`, `reload`: a config_report; `check`: "
+    '`{"problems": [text, …]}`; `schema`: the schema'
 )
 
 _HEARTHD_LIMIT_S = 30
@@ -112,6 +113,7 @@ def _show(found: messages.ConfigList, is_all: bool, options: argparse.Namespace)
 
 def _settings(values: list[messages.ConfigValue]) -> Table:
     made = table("", "SETTING", "VALUE", "SAID IN", "A CHANGE COUNTS")
+    made.columns[0].min_width = max(len(one.key) for one in values)
     for one in values:
         made.add_row(one.key, one.value, one.origin, _WHEN[one.takes_effect])
     return made

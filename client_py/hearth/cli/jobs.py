@@ -12,7 +12,8 @@ from rich.table import Table
 from .. import client, messages
 from ..units import duration
 from .ending import add_ending
-from .output import answers, print_done, print_json, program_of, table
+from .output import answers, print_done, print_json, program_of
+from .tables import table
 
 EXAMPLES = (
     ("hearth jobs", "running ones first, then in the order in which they will be served"),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterable
@@ -17,18 +16,12 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 
 from .. import messages
+from .tables import plain
 
-_BAR_CELLS = 24
-_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and ends of lines
-
-
-def plain(text: str) -> str:
-    """Without what would command a terminal."""
-    return _COMMANDS.sub("?", text)
+BAR_CELLS = 24
 
 
 class _Screen(Console):
@@ -42,18 +35,9 @@ class _Screen(Console):
     ) -> Iterable[Segment]:
         """rich's own commands are segments of their own."""
         for segment in super().render(renderable, options):
-            if self.is_terminal and not segment.control and _COMMANDS.search(segment.text):
-                segment = Segment(plain(segment.text), segment.style)
-            yield segment
-
-
-class _Table(Table):
-    """Whose cells are shown as they are: names may hold what rich takes for markup."""
-
-    def add_row(self, *cells: RenderableType | None, **more: Any) -> None:
-        """A text is a cell of just these letters."""
-        texts = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
-        super().add_row(*texts, **more)
+            is_ours = segment.control or not self.is_terminal
+            text = segment.text if is_ours else plain(segment.text)
+            yield segment if text == segment.text else Segment(text, segment.style)
 
 
 def answers() -> Console:
@@ -79,17 +63,7 @@ def print_json(told: messages.Struct | dict[str, Any]) -> None:
     print(json.dumps(fields, ensure_ascii=False), flush=True)
 
 
-def table(title: str, *columns: str) -> Table:
-    """A plain table; columns whose name begins with > hold numbers."""
-    made = _Table(box=None, pad_edge=False, title_justify="left", title_style="bold")
-    made.title = Text(title, "bold") if title else None
-    for column in columns:
-        is_number = column.startswith(">")
-        made.add_column(column.lstrip(">"), justify="right" if is_number else "left")
-    return made
-
-
-def bar(part: float, whole: float, cells: int = _BAR_CELLS) -> Text:
+def bar(part: float, whole: float, cells: int = BAR_CELLS) -> Text:
     """How much of it is taken: green, from 75 % on yellow, from 95 % on red."""
     share = min(max(part / whole, 0.0), 1.0) if whole > 0 else 0.0
     filled = round(share * cells)
@@ -108,7 +82,7 @@ def print_done(text: str, as_json: bool) -> int:
 
 def program_of(client: str) -> str:
     """A connection's program, without the client library's version."""
-    return client.partition(" (hearth ")[0]
+    return plain(client.partition(" (hearth ")[0])
 
 
 def clock(at_ms: int) -> str:

@@ -14,7 +14,8 @@ from rich.text import Text
 from .. import client, messages
 from ..models import names_of
 from ..units import duration, size
-from .output import answers, print_json, table
+from .output import answers, print_json
+from .tables import table
 
 EXAMPLES = (("hearth ps", "what is in memory"), ("hearth ps --all", "cold models too"))
 JSON = '`{"models": [model_entry, …]}`'

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from .. import client, messages
 from ..units import duration
-from .output import answers, print_done, print_json, table
+from .output import answers, print_done, print_json
+from .tables import table
 from .tree import completes
 
 EXAMPLES = (

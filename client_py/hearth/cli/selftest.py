@@ -22,8 +22,9 @@ from typing import Any
 from .. import client, errors
 from ..units import span
 from . import background
-from .output import answers, print_json, table
+from .output import answers, print_json
 from .selftest_client import PICTURES
+from .tables import table
 
 EXAMPLES = (("hearth selftest", "a few seconds; exit code 0 only if all of it is right"),)
 JSON = (

@@ -17,7 +17,8 @@ from ..devices import device_lines, state_lines
 from ..models import names_of
 from ..units import duration, size, times
 from . import EXIT_DEVICE, clients, ps
-from .output import answers, bar, clock, print_json, program_of, table
+from .output import answers, bar, clock, print_json, program_of
+from .tables import table
 
 EXAMPLES = (
     ("hearth status", "everything at a glance"),

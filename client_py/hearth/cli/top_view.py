@@ -17,13 +17,15 @@ from rich.text import Text
 from .. import messages
 from ..devices import throttles
 from ..units import duration, size
-from .output import bar, program_of
+from .output import BAR_CELLS, bar, program_of
 from .status import health_text
+from .tables import Fitting, FittingTable
 
 SORTS = ("busy", "wait", "tok/s", "shm", "client")
 _STATES = {"running": "R", "loading": "L", "queued": "Q"}
 _STYLES = {"R": "green", "L": "cyan", "Q": "yellow", "I": "dim", "!": "bold red"}
 _OPERATIONS = {"count_tokens": "count"}
+_NAME_CELLS = 9  # of a client's and of a model's name at least
 _KEYS = "q quit   space pause   s sort   1-9 interval"
 
 
@@ -133,17 +135,23 @@ def _client_rate(client: messages.ClientEntry, now: Look, before: Look | None) -
 
 
 def _title(report: messages.StatusReport) -> RenderableType:
-    line = Table.grid(expand=True)
-    line.add_column(ratio=1, no_wrap=True)
-    line.add_column(justify="right", no_wrap=True)
     left = Text.assemble((report.server or "hearth", "bold"), "  ", health_text(report))
     rate = f"{report.tokens_per_second:.0f} tok/s"
     right = (
         f"{report.running}/{report.slots} running  {report.queued} waiting  {rate}  "
         f"up {duration(report.uptime_ms)}  {time.strftime('%H:%M:%S')}"
     )
-    line.add_row(left, right)
-    return line
+
+    def made(width: int) -> RenderableType:
+        if width < left.cell_len + 1 + len(right):
+            return Group(left, Text(right, no_wrap=True, overflow="ellipsis"))
+        line = Table.grid(expand=True)
+        line.add_column(ratio=1, no_wrap=True)
+        line.add_column(justify="right", no_wrap=True)
+        line.add_row(left, right)
+        return line
+
+    return Fitting(made)
 
 
 def _devices(report: messages.StatusReport) -> list[RenderableType]:
@@ -165,10 +173,14 @@ def _devices(report: messages.StatusReport) -> list[RenderableType]:
     return lines
 
 
-def _memory(what: str, part: int, whole: int) -> Text:
-    return Text.assemble(
-        (f"{what:<7}", "bold"), bar(part, whole), f" {size(part)} of {size(whole)}"
-    )
+def _memory(what: str, part: int, whole: int) -> RenderableType:
+    said = f" {size(part)} of {size(whole)}"
+
+    def made(width: int) -> Text:
+        cells = min(max(width - 7 - len(said), 4), BAR_CELLS)
+        return Text.assemble((f"{what:<7}", "bold"), bar(part, whole, cells), said)
+
+    return Fitting(made)
 
 
 def _state_text(state: messages.DeviceState) -> Text:
@@ -187,7 +199,10 @@ def _state_text(state: messages.DeviceState) -> Text:
 
 
 def _table(rows: list[Row], sort: str) -> Table:
-    made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), expand=True, header_style="bold")
+    made = FittingTable(
+        box=None, pad_edge=False, padding=(0, 1, 0, 0), expand=True, header_style="bold"
+    )
+    made.kept = {0, 1, 3, 6, 7}
     marks = {"BUSY": "busy", "WAIT": "wait", "TOK/S": "tok/s", "SHM": "shm", "CLIENT": "client"}
     for name, width in (
         ("S", 1), ("CLIENT", 0), ("UID", 5), ("MODEL", 0), ("OP", 8), ("WAIT", 6), ("BUSY", 6),
@@ -199,12 +214,13 @@ def _table(rows: list[Row], sort: str) -> Table:
             overflow="ellipsis",
             justify="left" if name in ("S", "CLIENT", "MODEL", "OP") else "right",
             width=width or None,
+            min_width=None if width else _NAME_CELLS,
             ratio=None if width else 1,
         )
     for row in rows:
         made.add_row(
-            Text(row.state, _STYLES.get(row.state, "")), Text(row.client), str(row.uid),
-            Text(row.model), row.operation, _short_time(row.wait_ms), _short_time(row.busy_ms),
+            Text(row.state, _STYLES.get(row.state, "")), row.client, str(row.uid), row.model,
+            row.operation, _short_time(row.wait_ms), _short_time(row.busy_ms),
             f"{row.rate:.0f}" if row.rate else "",
             "" if row.shared_bytes is None else _short_size(row.shared_bytes),
             Text(str(row.failed), "red") if row.failed else "",

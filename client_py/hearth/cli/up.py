@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-systemd", action="store_true", help="even where units are installed")
     parser.add_argument(
-        "--timeout", type=seconds, default=60.0, metavar="S", help="for it to be ready (default: 60)"
+        "--timeout",
+        type=seconds,
+        default=60.0,
+        metavar="S",
+        help="for it to be ready (default: 60)",
     )
     parser.add_argument("arguments", nargs="*", metavar="-- OPTION", help="options of hearthd")
 

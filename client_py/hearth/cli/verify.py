@@ -15,8 +15,9 @@ from rich.text import Text
 
 from .. import model_check
 from ..units import amount
-from .output import answers, print_json, table
+from .output import answers, print_json
 from .progress import ByteBar
+from .tables import table
 from .tree import completes
 
 EXAMPLES = (
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _print(found: model_check.ModelFound, quick: bool) -> None:
     out = answers()
-    made = table(str(found.path), "FILE", ">SIZE", ">TENSORS", *([] if quick else ["DIGEST"]), "")
+    made = table(str(found.path), "FILE", ">SIZE", ">TENSORS", *([] if quick else ["DIGEST"]), "*")
     for file in found.files:
         made.add_row(
             Text(file.name), amount(file.nbytes), str(file.tensors or ""),
