@@ -1,9 +1,12 @@
 """What is made from the parsers: completions of three shells, man pages, docs/command.md."""
 
 import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,7 @@ TYPED = [
     (["hearth", "load", "--dtype", "i"], ["int8", "int4"], ["float8"]),
     (["hearth", "jobs", ""], ["cancel"], []),
     (["hearth", "jobs", "cancel", ""], ["17"], []),
-    (["hearth", "clients", "kick", ""], ["4"], []),
+    (["hearth", "clients", "kick", ""], ["400"], []),
     (["hearth", "evict", "Qw"], ["Qwen3-VL-8B"], ["ember"]),
     (["hearth", "help", "sel"], ["selftest"], []),
 ]
@@ -40,7 +43,7 @@ def environment(service, tmp_path):
     service.on[messages.Status] = replies(
         messages.StatusReport(
             server="h", boot_id="b", uptime_ms=1, worker_state="ready",
-            clients=[messages.ClientEntry(connection=4)], models=models,
+            clients=[messages.ClientEntry(connection=400)], models=models,
         )
     )  # fmt: skip
     program = tmp_path / "bin" / "hearth"
@@ -98,26 +101,77 @@ def test_the_scripts_have_no_errors(nodes, tmp_path, shell):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+# a line, a word that must be offered for its end, and one that must not
+LINES = [
+    ("hearth st", "status", "top"),
+    ("hearth load --dr", "--dry-run", "--pin"),
+    ("hearth load --dtype in", "int8", "float8"),
+    ("hearth caption --preset One", "One sentence", "One"),
+    ("hearth evict Qw", "Qwen3-VL-8B", "ember"),
+    ("hearth jobs ca", "cancel", "17"),
+    ("hearth jobs cancel 1", "17", "cancel"),
+    ("hearth clients kick 4", "400", "kick"),
+    ("hearth config sh", "show", "schema"),
+    ("hearth config show --ch", "--changed", "--program"),
+    ("hearth completion b", "bash", "names"),
+    ("hearth help sel", "selftest", "status"),
+]
+
+
 def test_fish_offers_what_fits(nodes, environment, tmp_path):
     if not shutil.which("fish"):
         pytest.skip("no fish here")
     script = tmp_path / "hearth.fish"
     script.write_text(shells.fish(nodes))
-    for line, word in (
-        ("hearth st", "status"),
-        ("hearth load --dr", "--dry-run"),
-        ("hearth load --dtype in", "int8"),
-        ("hearth jobs ca", "cancel"),
-    ):
+    for line, word, other in LINES:
         program = f"source {script}; complete -C '{line}'"
         done = subprocess.run(
             ["fish", "--no-config", "-c", program], capture_output=True, text=True, env=environment
         )
-        assert word in done.stdout.replace("\t", "\n").splitlines(), (
-            line,
-            done.stdout,
-            done.stderr,
-        )
+        offered = [found.partition("\t")[0] for found in done.stdout.splitlines()]
+        assert word in offered and other not in offered, (line, offered, done.stderr)
+
+
+def test_zsh_completes_what_can_only_be_one(nodes, environment, tmp_path):
+    """On a terminal: what zsh makes of a line, its last word being all that fits."""
+    if not shutil.which("zsh"):
+        pytest.skip("no zsh here")
+    (tmp_path / "_hearth").write_text(shells.zsh(nodes))
+    (tmp_path / "empty").mkdir()
+    ours, theirs = pty.openpty()
+    shell = subprocess.Popen(
+        ["zsh", "-f", "-i"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**environment, "TERM": "dumb", "PS1": "> "}, cwd=tmp_path / "empty",
+    )  # fmt: skip
+    seen = ""
+
+    def wait_for(words):
+        nonlocal seen
+        deadline = time.monotonic() + 30
+        while words not in seen:
+            assert time.monotonic() < deadline, f"{words!r} did not come: {seen[-400:]!r}"
+            if select.select([ours], [], [], 0.1)[0]:
+                seen += os.read(ours, 65536).decode(errors="replace")
+        seen = ""
+
+    try:
+        # what Tab makes of a line is printed instead of run
+        start = f"fpath=({tmp_path} $fpath); autoload -Uz compinit; compinit -u -D; "
+        start += 'shown() { print -r -- "is:$BUFFER:"; BUFFER= }; zle -N shown; '
+        start += "bindkey '^X' shown; bindkey '^I' expand-or-complete; print rea''dy\n"
+        os.write(ours, start.encode())
+        wait_for("ready")
+        for line, word, _ in LINES:
+            kept = line.rpartition(" ")[0]
+            if word == "int8":
+                continue  # int4 fits as well
+            os.write(ours, f"{line}\t\x18".encode())
+            wait_for(f"is:{kept} {word.replace(' ', chr(92) + ' ')}")
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(ours)
+        os.close(theirs)
 
 
 def test_names_are_silence_when_nobody_answers(command, tmp_path):

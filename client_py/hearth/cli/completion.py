@@ -21,9 +21,17 @@ EXAMPLES = (
 JSON = '`{"shell", "script"}`'
 
 
+class _Shells(tuple[str, ...]):
+    """What may be named, beside what the scripts themselves ask for."""
+
+    def __contains__(self, word: object) -> bool:
+        return word == "names" or super().__contains__(word)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which shell."""
-    parser.add_argument("shell", choices=[*SHELLS, "names"], metavar="|".join(SHELLS), help="which")
+    shells = _Shells(SHELLS)
+    parser.add_argument("shell", choices=shells, metavar="|".join(SHELLS), help="which")
     parser.add_argument("kind", nargs="?", help=HIDDEN)
 
 
@@ -50,5 +58,7 @@ def _names(kind: str, socket: str | None) -> list[str]:
         if kind == "jobs":
             return [str(job.job) for job in service.jobs()]
         if kind == "clients":
-            return [str(one.connection) for one in service.status().clients]
+            ours = service.welcome.connection if service.welcome else 0
+            others = (one.connection for one in service.status().clients)
+            return [str(one) for one in others if one != ours]
     return []
