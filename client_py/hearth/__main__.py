@@ -1,7 +1,17 @@
-"""`python -m hearth` is the `hearth` command."""
+"""The `hearth` command: `python -m hearth`, and what an installed one calls."""
 
 import sys
 
-from .cli import main
 
-sys.exit(main())
+def run() -> int:
+    """As cli.main(), whose own modules may be interrupted while they are read, too."""
+    try:
+        from .cli import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

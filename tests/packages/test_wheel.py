@@ -94,7 +94,7 @@ def test_comfyui_reads_the_same_of_the_pack_as_pip_of_the_package(made: Made):
     with zipfile.ZipFile(made.wheel) as archive:
         name = next(n for n in archive.namelist() if n.endswith("entry_points.txt"))
         entry.read_string(archive.read(name).decode())
-    assert entry["console_scripts"]["hearth"] == "hearth.cli:main"
+    assert entry["console_scripts"]["hearth"] == "hearth.__main__:run"
 
 
 def test_the_registrys_archive_has_the_pack_and_not_the_service():

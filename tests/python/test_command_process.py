@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -124,7 +125,7 @@ def test_an_engine_that_does_not_start_is_exit_code_5(command, home, program):
 
 
 def test_an_engine_that_takes_too_long_is_exit_code_6(command, home, program):
-    words = ("--program", program, "--socket", home / "run/hearth.sock", "--timeout", "2")
+    words = ("--program", program, "--socket", home / "run/hearth.sock", "--timeout", "5")
     code, _, err = command("up", *words, "--", "--slow")
     assert code == 6 and "the engine is starting" in err
 
@@ -303,6 +304,33 @@ def test_percentiles_are_values_that_were_measured():
 
 
 # --- selftest ---
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_selftest_that_is_ended_leaves_nothing_behind(home, program, number):
+    """With a service that lets its clients work for ever."""
+    hangs = home / "hangs"
+    silent = "server.on[messages.Generate] = lambda *_: None\nserver.start()"
+    hangs.write_text(program.read_text().replace("server.start()", silent))
+    hangs.chmod(0o700)
+    paths = os.pathsep.join(part for part in sys.path if part)
+    env = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(home)}
+    words = [sys.executable, "-m", "hearth", "selftest", "--program", str(hangs)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, env=env, start_new_session=True, **pipes) as process:
+        assert b"the service starts" in process.stdout.readline()
+        os.killpg(process.pid, number)
+        said = process.stderr.read()
+    assert process.returncode == 128 + number and b"Traceback" not in said
+    assert not list(home.glob("hearth-selftest-*"))
+    assert not [one for one in commands_of_all() if str(home) in one]
+
+
+def commands_of_all():
+    """The command lines of all processes."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def test_a_selftest_without_a_service_says_so(command, home, program):

@@ -145,7 +145,7 @@ class _Test:
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         command = [sys.executable, "-m", "hearth.cli.selftest_client", self.socket, name]
-        # a session of its own: Ctrl-C is for us, who then end it
+        # a session of its own: Ctrl-C is for us, and we end it
         self._clients.append(
             subprocess.Popen(
                 command, stdout=subprocess.PIPE, env=environment, start_new_session=True
@@ -163,6 +163,7 @@ def _start(program: Path, socket: str, log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [str(program), "--socket", socket, "--device", "cpu"],
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment,
+            start_new_session=True,  # as its clients: Ctrl-C is for us
         )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import itertools
 import json
 import sys
 
-from .. import client
+from .. import client, errors
 
 _SIDE = 160
 _GROUND, _RED, _BLUE = (242, 242, 242), (214, 38, 41), (31, 90, 200)
@@ -45,11 +45,15 @@ def picture(shapes: tuple[tuple[str, int, int, int, tuple[int, int, int]], ...])
 def main() -> int:
     """selftest_client SOCKET NAME"""
     socket, name = sys.argv[1:]
-    with client.connect(socket, timeout=10.0) as service:
-        if name == "victim":
-            _work_forever(service)
-        chat = [{"role": "user", "content": [picture(PICTURES[name][0]), QUESTION]}]
-        reply = service.generate("ember", chat, temperature=0.0, max_tokens=64)
+    try:
+        with client.connect(socket, timeout=10.0) as service:
+            if name == "victim":
+                _work_forever(service)
+            chat = [{"role": "user", "content": [picture(PICTURES[name][0]), QUESTION]}]
+            reply = service.generate("ember", chat, temperature=0.0, max_tokens=64)
+    except errors.HearthError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
     print(json.dumps({"text": reply.text, "receipt": reply.receipt.to_fields()}))
     return 0
 
