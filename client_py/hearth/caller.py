@@ -44,7 +44,8 @@ class Caller:
     @property
     def welcome(self) -> messages.Welcome | None:
         """What the service said of itself, and its limits; None while not connected."""
-        return self._connection.welcome if self._connection is not None else None
+        connection = self._connection
+        return None if connection is None or connection.lost else connection.welcome
 
     # --- the connection ---
 

@@ -201,9 +201,7 @@ class Connection:
             self.catch_up()  # after a pause of ours, what was said may wait in the socket
         if self.lost is None and self._silence() >= last:
             took = "" if greeted else " took the connection and"
-            self.lose(
-                errors.NotReachable(f"The service{took} has not answered for {last * 1000:.0f} ms.")
-            )
+            self.lose(errors.NotReachable(f"The service{took} has not answered for {last:g} s."))
         elif self.lost is None and self._silence() >= first and not self._pinged:
             self._pinged = True
             self.ask(messages.Ping()).abandoned = True

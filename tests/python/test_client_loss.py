@@ -81,7 +81,7 @@ def test_a_service_that_hangs_is_noticed(client, service, monkeypatch):
     monkeypatch.setattr("hearth.connection.SILENT_AFTER_S", 0.3)
     service.on[messages.Generate] = silent
     service.on[messages.Ping] = silent
-    with pytest.raises(errors.NotReachable, match="not answered for 300 ms"):
+    with pytest.raises(errors.NotReachable, match="not answered for 0.3 s"):
         client.generate("ember", TEXT)
     assert len(service.peer.messages_of(messages.Ping)) == 1
 

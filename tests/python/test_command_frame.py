@@ -15,7 +15,7 @@ import pytest
 
 from hearth import cli, messages
 from hearth.cli import commands, tree
-from server import fails, silent, wait_until
+from server import fails, replies, silent, wait_until
 
 FOLDER = Path(cli.__file__).parent
 START_LIMIT_MS = 150
@@ -164,8 +164,19 @@ def test_a_signal_ends_a_command_in_good_order(service, number):
     assert process.returncode == 128 + number and b"Traceback" not in said
 
 
-def test_letters_that_the_locale_lacks_are_replaced():
-    poor = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+def test_letters_that_the_locale_lacks_are_replaced_by_others_like_them(service):
+    report = messages.StatusReport(
+        server="h\u00e4rth", boot_id="b", uptime_ms=1, worker_state="ready", health="warm",
+        memory_bytes=1 << 30, memory_budget_bytes=2 << 30,
+    )  # fmt: skip
+    service.on[messages.Status] = replies(report)
+    poor = {**os.environ, "PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+    poor["HEARTH_SOCKET"] = service.path
+    done = ended(["status"], stdout=subprocess.PIPE, env=poor)
+    assert done.returncode == 0, done.stderr
+    assert b"h?rth - protocol" in done.stdout and b"* warm" in done.stdout
+    assert b"############............ 1.0 GiB" in done.stdout
+    poor["PYTHONIOENCODING"] = "ascii"
     done = ended(["st\u00e4tus"], stdout=subprocess.PIPE, env=poor)
     assert done.returncode == 2 and b"Traceback" not in done.stderr
 

@@ -56,7 +56,7 @@ _HINTS = {
     "bad_request": "",
     "unknown_model": "`hearth ps --all` lists the models that it publishes; one on disk is named "
     "by its folder or file.",
-    "not_reachable": "`hearth up` starts it; `hearth doctor` finds out what is wrong.",
+    "not_reachable": "`hearth doctor` finds out why; `hearth up` starts it where it does not run.",
     "out_of_memory": "`hearth ps` says what is in memory, `hearth load MODEL --dry-run` what fits.",
     "worker_lost": "Try again; `hearth logs --level warning` says why it ended.",
     "internal": "Please report it, with what `hearth doctor --bundle` writes.",

@@ -115,13 +115,15 @@ def _caption(
     options: argparse.Namespace,
 ) -> None:
     from .progress import LoadProgress
+    from .waiting import Waiting
 
     prompt = presets.QUESTIONS[options.preset] if options.preset else options.prompt
     chat = [{"role": "user", "content": [picture, prompt]}]
     with LoadProgress(str(options.model)) as progress:
         stream = service.generate(
-            model, chat, True, reuse=options.reuse, on_progress=progress, **_sampling(options)
-        )
+            model, chat, True, reuse=options.reuse, on_progress=progress,
+            interrupted=Waiting(service, options.json), **_sampling(options),
+        )  # fmt: skip
         begun = next(stream, "")  # until here there may be a load to watch
     if options.json:
         _print_json(path, stream.reply)

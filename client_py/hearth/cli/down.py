@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> int:
     if not background.wait_gone(pid, options.timeout + _SPARE_S):
         raise errors.TimedOut(
             f"hearthd, process {pid}, is still there after {options.timeout + _SPARE_S:.0f} s.",
-            "`hearth jobs` shows what it waits for; allow more --timeout.",
+            "`hearth jobs` shows what it waits for; allow more --timeout. If it does not answer at "
+            f"all: kill -9 {pid}",
         )
     place.note.unlink(missing_ok=True)
     return print_done(f"hearthd, process {pid}, has ended.", options.json)

@@ -33,6 +33,8 @@ def check_socket(machine: Machine, seen: Seen) -> Finding:
 def check_answer(machine: Machine, seen: Seen) -> Finding:
     """Whether somebody answers, and is of our age."""
     if seen.report is None:
+        if machine.state(seen.socket) is None:
+            return Finding(SKIPPED, "not known: no service")
         listener = machine.listener(seen.socket) if seen.is_silent else None
         if listener is not None:
             return _silent(machine, listener)
@@ -80,8 +82,9 @@ def check_health(machine: Machine, seen: Seen) -> Finding:
 
 def check_quarantine(machine: Machine, seen: Seen) -> Finding:
     """Models that it refuses."""
-    refused = seen.report.quarantined if seen.report else []
-    if refused:
+    if seen.report is None:
+        return Finding(SKIPPED, "not known: no service")
+    if refused := seen.report.quarantined:
         names = ", ".join(one.name or one.model for one in refused)
         return Finding(
             WARNING, f"refused because they ended the engine: {names}",
