@@ -3,19 +3,23 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <set>
 #include <utility>
 
 #include <cuda.h>
 #include <cuda_runtime.h>
 #include <sys/mman.h>
 
+#include "models/kernels/device.h"
 #include "models/kernels/kernels.h"
 
 namespace hearth::shim {
 namespace {
 
 FakeCuda fake;
+std::set<CUdeviceptr> mapped;  // addresses of chunks
 
+constexpr std::size_t kChunkBytes = std::size_t{HEARTH_CHUNK_MIB} << 20;
 constexpr std::size_t kTouched = std::size_t{1} << 20;  // more is not copied: it only costs time
 
 // The code with which this call fails, or 0.
@@ -73,6 +77,7 @@ void FakeCuda::fail(int at, int with, bool for_good) {
   names.clear();
   last_error = 0;
   open = 0;
+  mapped.clear();
 }
 
 FakeCuda& fake_cuda() {
@@ -84,8 +89,10 @@ FakeCuda& fake_cuda() {
 using hearth::shim::destroy;
 using hearth::shim::driver;
 using hearth::shim::fake;
+using hearth::shim::kChunkBytes;
 using hearth::shim::kTouched;
 using hearth::shim::make;
+using hearth::shim::mapped;
 using hearth::shim::runtime;
 
 // The table of kernels, which nothing here calls: the device layer stands alone.
@@ -260,17 +267,25 @@ CUresult cuMemAddressFree(CUdeviceptr address, std::size_t bytes) {
 }
 CUresult cuMemCreate(CUmemGenericAllocationHandle* memory, std::size_t, const CUmemAllocationProp*,
                      unsigned long long) {
+  const CUresult result = driver("cuMemCreate");
+  if (result != CUDA_SUCCESS) return result;
+  ++fake.open;
   *memory = 1;
-  return driver("cuMemCreate");
+  return result;
 }
 CUresult cuMemRelease(CUmemGenericAllocationHandle) {
+  --fake.open;
   return driver("cuMemRelease");
 }
-CUresult cuMemMap(CUdeviceptr, std::size_t, std::size_t, CUmemGenericAllocationHandle,
+CUresult cuMemMap(CUdeviceptr address, std::size_t, std::size_t, CUmemGenericAllocationHandle,
                   unsigned long long) {
-  return driver("cuMemMap");
+  const CUresult result = driver("cuMemMap");
+  if (result == CUDA_SUCCESS && mapped.insert(address).second) ++fake.open;
+  return result;
 }
-CUresult cuMemUnmap(CUdeviceptr, std::size_t) {
+CUresult cuMemUnmap(CUdeviceptr address, std::size_t bytes) {
+  for (CUdeviceptr chunk = address; chunk < address + bytes; chunk += kChunkBytes)
+    fake.open -= static_cast<int>(mapped.erase(chunk));
   return driver("cuMemUnmap");
 }
 CUresult cuMemSetAccess(CUdeviceptr, std::size_t, const CUmemAccessDesc*, std::size_t) {

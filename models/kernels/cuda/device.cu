@@ -96,6 +96,7 @@ HearthStatus map_chunk(CUdeviceptr address, const CUmemAllocationProp& place) {
   if (status != HEARTH_OK) return status;
   status = status_of(driver().map(address, kChunkBytes, 0, memory, 0), "cuMemMap");
   const HearthStatus dropped = status_of(driver().drop(memory), "cuMemRelease");
+  if (status == HEARTH_OK && dropped != HEARTH_OK) driver().unmap(address, kChunkBytes);
   return status != HEARTH_OK ? status : dropped;
 }
 
