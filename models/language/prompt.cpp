@@ -59,6 +59,7 @@ class MediaReader {
       const std::int32_t first = place.span.first + i * medium.step_tokens;
       auto read =
           add(first, medium, run.first_step + i, place.times[static_cast<std::size_t>(i)], tensor);
+      models::progressed();  // many large pictures take longer than a request may seem to hang
       if (read) continue;
       Error error = std::move(read).error();
       error.what = fmt::format("{}: {}", medium.name, error.what);

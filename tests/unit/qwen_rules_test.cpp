@@ -172,6 +172,20 @@ TEST(Prompt, PicturesStandWhereTheirTokensAre) {
   EXPECT_EQ(placeholders, expected) << "text must not become a picture's token";
 }
 
+// Many of them take longer than a request may seem to hang.
+TEST(Prompt, EachPictureIsAStepForWhoeverWatches) {
+  const PromptRules rules = rules_of("tied_bf16");
+  const std::vector<std::byte> memory(64 * 96 * 3, std::byte{7});
+  const std::vector<TensorView> tensors(3, pixels(memory, 64, 96));
+  const models::Job job(1);
+  models::Progress progress;
+  models::this_thread_progress = &progress;
+  const auto prompt = make_prompt(request_with({"image", "image", "image"}), tensors, job, rules);
+  models::this_thread_progress = nullptr;
+  ASSERT_TRUE(prompt) << prompt.error().what;
+  EXPECT_EQ(progress.seen().steps, 3U);
+}
+
 TEST(Prompt, PicturesLeftToTheDeviceAreKnownByTheirPixelsAndTheirSize) {
   PromptRules rules = rules_of("tied_bf16");
   rules.resize = image::ResizeWhere::kOnDevice;
