@@ -18,6 +18,17 @@ contract::Beat beat_of(const models::Progress::Seen& seen, milliseconds since) {
   return beat;
 }
 
+// Whoever hears them knows no threads: two at the same phase of the same model are one beat, which
+// moves as long as one of them does. Each by itself, they would look like one that goes to and fro.
+void add(std::vector<contract::Beat>& beats, contract::Beat beat) {
+  const auto same = std::find_if(beats.begin(), beats.end(), [&](const contract::Beat& other) {
+    return other.phase == beat.phase && other.model == beat.model;
+  });
+  if (same == beats.end()) return beats.push_back(std::move(beat));
+  same->steps += beat.steps;
+  same->since_ms = std::min(same->since_ms, beat.since_ms);
+}
+
 }  // namespace
 
 Beats::Beats(std::vector<const models::Progress*> threads) {
@@ -49,10 +60,11 @@ std::vector<contract::Beat> Beats::due(Clock::time_point now,
     each.told = seen.phase;
     steps += seen.steps;
     if (seen.phase == models::Phase::kIdle) continue;
-    beats.push_back(beat_of(seen, duration_cast<milliseconds>(now - each.rose)));
-    beats.back().device_state = device();
+    add(beats, beat_of(seen, duration_cast<milliseconds>(now - each.rose)));
   }
-  if (beats.empty()) beats.push_back(beat_of({models::Phase::kIdle, {}, steps}, milliseconds(0)));
+  if (beats.empty()) return {beat_of({models::Phase::kIdle, {}, steps}, milliseconds(0))};
+  const contract::DeviceState state = device();
+  for (contract::Beat& beat : beats) beat.device_state = state;
   return beats;
 }
 

@@ -1,8 +1,9 @@
 // Tells the broker what the worker's threads are doing, once a second and when a phase changes.
 //
 // A busy thread has a beat of its own: a load that is stuck must show beside an engine that
-// answers. When all are idle there is one beat that says so. Whoever reads the link sends them, so
-// a worker that does not listen any more falls silent, too.
+// answers. But threads at the same phase of the same model share one, and who only waits for
+// another thread is idle. When all are idle there is one beat that says so. Whoever reads the link
+// sends them, so a worker that does not listen any more falls silent, too.
 //
 // Link thread only; the records may be written meanwhile.
 #pragma once

@@ -65,8 +65,7 @@ Result<void> EngineThread::guarded(models::OnEngine on, const Call& call) {
     return call(on);
   } catch (...) {
     models::Fault fault = models::describe(std::current_exception());
-    lost_ = fault.device_lost;
-    if (lost_) on_device_lost_(fault.error);
+    if (fault.device_lost && !std::exchange(lost_, true)) on_device_lost_(fault.error);
     return std::move(fault.error);
   }
 }
@@ -92,7 +91,7 @@ void EngineThread::post(Task task) {
 void EngineThread::run() {
   const models::OnEngine on;
   models::this_thread_progress = &progress_;
-  while (wait_for_work()) {
+  while (wait_for_work(on)) {
     run_tasks(on);
     if (lost_ || !advance_all(on)) break;
   }
@@ -103,22 +102,25 @@ void EngineThread::run() {
 }
 
 // False: the thread shall end.
-bool EngineThread::wait_for_work() {
+bool EngineThread::wait_for_work(models::OnEngine on) {
   std::unique_lock lock(mutex_);
   const auto has_work = [&] { return stopping_ || !tasks_.empty() || !active_.empty(); };
   while (models::Clock::now() < tick_until_ && !has_work()) {
     if (posted_.wait_for(lock, ticking_.every, has_work)) break;
     lock.unlock();
-    tick();
+    tick(on);
+    if (lost_) return false;
     lock.lock();
   }
   posted_.wait(lock, has_work);
   return !stopping_;
 }
 
-// A device that refuses is not asked again before its next step, which will say what is wrong.
-void EngineThread::tick() {
-  const Result<void> ticked = ticking_.tick();
+// A device that refuses is not asked again before its next step, which will say what is wrong. One
+// that never returns from it would keep everybody waiting: it counts as a step without a token.
+void EngineThread::tick(models::OnEngine on) {
+  const models::Working working(progress_, models::Phase::kDecode, {});
+  const Result<void> ticked = guarded(on, [this](models::OnEngine) { return ticking_.tick(); });
   if (ticked) return;
   log::warning("the device's clocks are not kept up: {}", ticked.error().what);
   tick_until_ = {};

@@ -68,9 +68,9 @@ class EngineThread {
  private:
   void post(Task task);
   void run();
-  bool wait_for_work();
+  bool wait_for_work(models::OnEngine on);
   Result<void> guarded(models::OnEngine on, const Call& call);
-  void tick();
+  void tick(models::OnEngine on);
   void run_tasks(models::OnEngine on);
   bool advance_all(models::OnEngine on);
 

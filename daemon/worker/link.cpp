@@ -16,11 +16,16 @@
 namespace hearth::worker {
 namespace {
 
-constexpr int kPollMs = 100;  // how soon the writer notices that the worker ends
+constexpr int kPollMs = 100;                     // how soon the writer notices that the worker ends
+constexpr std::size_t kJoinedBytes = 64 * 1024;  // of one token frame; the contract allows more
 
 std::string header_bytes(const FrameHeader& header) {
   const FrameHeaderBytes bytes = encode(header);
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::size_t bytes_in(const contract::Token& token) {
+  return token.text.size() + token.token_ids.size();
 }
 
 }  // namespace
@@ -113,6 +118,7 @@ bool Link::merge(Outgoing& frame) {
            other.token.answer == frame.token.answer && other.token.thinking == frame.token.thinking;
   });
   if (waiting == queue_.rend()) return false;
+  if (token && bytes_in(waiting->token) + bytes_in(frame.token) > kJoinedBytes) return false;
   if (token) {
     waiting->token.text += frame.token.text;
     waiting->token.token_ids += frame.token.token_ids;

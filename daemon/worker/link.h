@@ -3,8 +3,9 @@
 //
 // wait() and read() belong to one thread. The senders may be called by any: what the socket does
 // not take at once waits in a queue that one writer thread empties. While it waits, the pieces of
-// an answer's text grow together, those of its thoughts as well, and a request's older progress is
-// replaced; every other frame is kept as it is. A sender is never blocked by a slow broker.
+// an answer's text grow together, up to 64 KiB a frame, those of its thoughts as well, and a
+// request's older progress is replaced; every other frame is kept as it is. A sender is never
+// blocked by a slow broker.
 #pragma once
 
 #include <chrono>

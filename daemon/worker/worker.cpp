@@ -281,10 +281,4 @@ void Worker::device_lost(const Error& error) {
   settings_.on_device_lost();
 }
 
-// What is kept for later may be what another request lacks.
-void Worker::trim() {
-  const std::uint64_t bytes = settings_.engine.trim ? settings_.engine.trim() : 0;
-  log::warning("out of memory: pools gave {} MiB back", bytes >> 20);
-}
-
 }  // namespace hearth::worker

@@ -92,10 +92,12 @@ class Worker {
             models::WeightsFile* file);
   Result<contract::ModelLoaded> load_now(const models::Job& job, const ModelSource& source,
                                          const std::string& model_id, models::WeightsFile* file);
-  Result<void> warm_up(const std::string& model_id, const SharedModel& model);
+  // `waiting`, the calling thread's, is idle meanwhile: the engine's thread is watched for it.
+  Result<void> call_engine(models::Progress& waiting, const std::string& model_id,
+                           EngineThread::Call call);
   Result<contract::ModelLoaded> restore(const std::string& model_id, const SharedModel& model);
   void rest(std::uint32_t id, const std::string& model_id, SharedModel model);
-  Result<void> rest_now(const SharedModel& model);
+  Result<void> rest_now(const std::string& model_id, const SharedModel& model);
   template <class Call>
   auto guarded(Call call) -> decltype(call());
   void begin_job(std::uint32_t id, JobRequest request);

@@ -118,7 +118,8 @@ void Worker::load(const models::Job& job, const ModelSource& source, const std::
     loads_.erase(job.id);
   }
   if (!loaded && loaded.error().code == Code::kOutOfMemory)
-    static_cast<void>(engine_.call([this](models::OnEngine) { return trim(), Result<void>(); }));
+    static_cast<void>(call_engine(loading_, model_id,
+                                  [this](models::OnEngine) { return trim(), Result<void>(); }));
   if (loaded)
     link_.send(job.id, *loaded);
   else
@@ -150,7 +151,9 @@ Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const Mod
   }
   if (loaded.device_lost) device_lost(loaded.model.error());
   TRY(SharedModel model, std::move(loaded.model));
-  if (auto warmed = warm_up(model_id, model); !warmed) {
+  auto warmed =
+      call_engine(loading_, model_id, [model](models::OnEngine on) { return model->warm_up(on); });
+  if (!warmed) {
     engine_.drop(std::move(model), [] {});
     return std::move(warmed).error();
   }
@@ -161,18 +164,18 @@ Result<contract::ModelLoaded> Worker::load_now(const models::Job& job, const Mod
   return contract::ModelLoaded{model_id, resident_bytes, ms_since(start), false};
 }
 
-// The engine's thread does it, and is watched meanwhile.
-Result<void> Worker::warm_up(const std::string& model_id, const SharedModel& model) {
-  const models::Working waiting(loading_, models::Phase::kIdle, {});
-  return engine_.call([model](models::OnEngine on) { return model->warm_up(on); }, model_id);
+Result<void> Worker::call_engine(models::Progress& waiting, const std::string& model_id,
+                                 EngineThread::Call call) {
+  const models::Working idle(waiting, models::Phase::kIdle, {});
+  return engine_.call(std::move(call), model_id);
 }
 
 // Without room it rests on and may be asked again; whatever else goes wrong has spoilt it.
 Result<contract::ModelLoaded> Worker::restore(const std::string& model_id,
                                               const SharedModel& model) {
   const auto start = models::Clock::now();
-  auto restored =
-      engine_.call([model](models::OnEngine on) { return model->rests()->restore(on); }, model_id);
+  auto restored = call_engine(loading_, model_id,
+                              [model](models::OnEngine on) { return model->rests()->restore(on); });
   if (!restored && restored.error().code == Code::kOutOfMemory) return std::move(restored).error();
   SharedModel taken = models_.take_resting(model_id);
   if (!restored) {
@@ -205,7 +208,7 @@ void Worker::rest_model(std::uint32_t id, contract::RestModel message, Fds) {
 void Worker::rest(std::uint32_t id, const std::string& model_id, SharedModel model) {
   const models::Working working(imaging_, models::Phase::kLoad, model_id);
   if (model == nullptr) return link_.send(id, contract::ModelUnloaded{false, 0});
-  const Result<void> rested = rest_now(model);
+  const Result<void> rested = rest_now(model_id, model);
   if (rested) {
     const contract::ModelUnloaded reply{false, model->rests()->image_bytes()};
     if (models_.set_resting(model_id, model)) {
@@ -227,6 +230,16 @@ auto Worker::guarded(Call call) -> decltype(call()) {
     if (fault.device_lost) device_lost(fault.error);
     return std::move(fault.error);
   }
+}
+
+// What is kept for later may be what another request lacks. The pools are the library's: what they
+// throw must not end the step that asked for room.
+void Worker::trim() {
+  const auto trimmed = guarded([this]() -> Result<std::uint64_t> {
+    return settings_.engine.trim ? settings_.engine.trim() : 0;
+  });
+  if (!trimmed) return log::warning("out of memory: {}", trimmed.error().what);
+  log::warning("out of memory: pools gave {} MiB back", *trimmed >> 20);
 }
 
 // On the thread that looks at files: tokenisers take long to read, and prompts must not wait.
@@ -255,12 +268,13 @@ Result<std::shared_ptr<const models::TokenCounter>> Worker::counter_of(
   return made;
 }
 
-Result<void> Worker::rest_now(const SharedModel& model) {
+Result<void> Worker::rest_now(const std::string& model_id, const SharedModel& model) {
   models::Rests* const rests = model->rests();
   if (rests == nullptr) return fail(Code::kUnsupported, "this model cannot rest on this device");
   const auto start = models::Clock::now();
   TRY(const std::uint64_t copied_bytes, guarded([&] { return rests->keep_image(); }));
-  CHECK_OK(engine_.call([model](models::OnEngine on) { return model->rests()->rest(on); }));
+  CHECK_OK(call_engine(imaging_, model_id,
+                       [model](models::OnEngine on) { return model->rests()->rest(on); }));
   log::debug("{} MiB copied to rest, in {:.0f} ms", copied_bytes >> 20, ms_since(start));
   return {};
 }

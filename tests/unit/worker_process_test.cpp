@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <set>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -155,6 +156,28 @@ TEST(WorkerProcess, ItsBeatsShowWhereItHangs) {
   EXPECT_EQ(beats.back().phase, "decode");
   EXPECT_EQ(beats.back().model, "m");
   EXPECT_EQ(beats.back().steps, beats[beats.size() - 2].steps);
+}
+
+// The thread that loads waits for the engine's meanwhile: were it busy, too, the broker would hear
+// two numbers of steps by turns and take that for work.
+TEST(WorkerProcess, AModelThatHangsOnItsWayBackShowsAsOneThatDoesNotMove) {
+  Process worker;
+  worker.broker().attach_fake(1, "m", R"(, "image_bytes": 4096, "script": "!hang restore")");
+  ASSERT_TRUE(worker.broker().load(2, "m").loaded);
+  worker.broker().send(3, contract::RestModel{"m"});
+  ASSERT_TRUE(worker.broker().end_of(3).unloaded);
+  auto& beats = worker.broker().beats;
+  beats.clear();
+  worker.broker().send(4, contract::LoadModel{"m"});
+  worker.broker().read_until([&] { return !beats.empty() && beats.back().since_ms >= 2500; });
+  std::set<std::uint64_t> steps;
+  for (const contract::Beat& beat : beats) {
+    if (beat.since_ms < 500) continue;
+    EXPECT_EQ(beat.phase, "load");
+    EXPECT_EQ(beat.model, "m");
+    steps.insert(beat.steps);
+  }
+  EXPECT_EQ(steps.size(), 1U);
 }
 
 TEST(WorkerProcess, ItBeatsWhileNobodyWantsAnything) {

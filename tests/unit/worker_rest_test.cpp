@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "models/generate/fault.h"
 #include "tests/unit/worker_served_for_test.h"
 
 namespace hearth::worker {
@@ -143,6 +144,28 @@ TEST_F(Resting, OthersAreLoadedWhileAnImageIsMade) {
   EXPECT_EQ(broker.end_of(1).unloaded->image_bytes, 4096U);
 }
 
+// The pools of a device that is not well.
+class Trimming : public Served {
+ protected:
+  Trimming() : Served(failing()) {}
+
+ private:
+  static Settings failing() {
+    Settings settings;
+    settings.engine.trim = []() -> std::uint64_t { throw std::runtime_error("no pool"); };
+    return settings;
+  }
+};
+
+TEST_F(Trimming, ThatFailsEndsNothingButTheRequestThatLackedMemory) {
+  make_hot();
+  generate(1, "!full prefill word");
+  EXPECT_EQ(broker.end_of(1).code(), "out_of_memory");
+  generate(2, "word");
+  EXPECT_EQ(broker.end_of(2).generated->text, "word");
+  EXPECT_EQ(losses.load(), 0);
+}
+
 // A device that counts how often it is kept awake.
 struct Counting {
   std::shared_ptr<std::atomic<int>> ticks = std::make_shared<std::atomic<int>>(0);
@@ -212,6 +235,39 @@ TEST(Clocks, ADeviceThatRefusesIsNotAskedAgain) {
   *device.fails = false;
   engine.submit({"m", std::make_shared<Steps>()}, nullptr, nullptr, nullptr);
   wait_for([&] { return device.ticks->load() > 3; });
+}
+
+// Else nobody would notice that the next request is never begun.
+TEST(Clocks, ADeviceThatHangsShowsAsAStepThatDoesNotEnd) {
+  std::atomic<bool> hangs = true;
+  std::atomic<int> ticks = 0;
+  EngineThread engine([](const Error&) {}, {.tick = [&]() -> Result<void> {
+                                              ++ticks;
+                                              while (hangs) std::this_thread::yield();
+                                              return {};
+                                            },
+                                            .length = std::chrono::seconds(3600),
+                                            .every = std::chrono::milliseconds(1)});
+  engine.submit({"m", std::make_shared<Steps>()}, nullptr, nullptr, nullptr);
+  wait_for([&] { return ticks.load() == 1; });
+  EXPECT_EQ(engine.progress().phase(), models::Phase::kDecode);
+  hangs = false;
+  ASSERT_TRUE(engine.call([](models::OnEngine) { return Result<void>(); }));
+}
+
+TEST(Clocks, ADeviceThatIsLostMeanwhileEndsTheEngineWithAWord) {
+  std::atomic<int> losses = 0;
+  EngineThread engine([&](const Error& error) { losses += error.code == Code::kDeviceFailed; },
+                      {.tick = []() -> Result<void> {
+                         throw generate::DeviceLost("it left the bus", Code::kDeviceFailed);
+                       },
+                       .length = std::chrono::seconds(3600),
+                       .every = std::chrono::milliseconds(1)});
+  engine.submit({"m", std::make_shared<Steps>()}, nullptr, nullptr, nullptr);
+  wait_for([&] { return losses.load() == 1; });
+  const auto late = engine.call([](models::OnEngine) { return Result<void>(); });
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, Code::kWorkerLost);
 }
 
 TEST(Clocks, WorkIsTakenAtOnceWhileTheyAreKeptUp) {
