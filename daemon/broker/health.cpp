@@ -70,7 +70,7 @@ void add_device_reasons(Core& core, std::vector<std::string>& reasons) {
   if (core.now() - core.telemetry.device_at > kFresh) return;
   for (const std::string& reason : core.telemetry.device.throttled_by)
     if (reason != "unknown" && reason != "power_cap")
-      reasons.push_back(fmt::format("The device's clock is held down: {}.", reason));
+      reasons.push_back(fmt::format("The device's clock is held down: {}.", printable(reason)));
 }
 
 }  // namespace

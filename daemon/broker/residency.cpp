@@ -226,6 +226,12 @@ void advance_hot(Core& core, Model& model) {
   if (model.leaves_when_idle && is_given_up(model) && !model.pinned) unload(core, model);
 }
 
+// Nobody is leaving any more, or one fewer.
+void go_on(Core& core) {
+  for (Model* model : core.models.all()) advance(core, *model);
+  dispatch(core);
+}
+
 }  // namespace
 
 void hold(Model& model, ConnectionId client) {
@@ -317,8 +323,7 @@ void model_unloaded(Core& core, Model& model, const contract::ModelUnloaded& rep
   model.image_bytes = reply.image_bytes;
   model_left(core, model, freed_bytes);
   answer_unloaders(core, model, false);
-  for (Model* each : core.models.all()) advance(core, *each);  // some may wait for the room
-  dispatch(core);
+  go_on(core);  // some may wait for the room
 }
 
 void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
@@ -334,6 +339,7 @@ void model_call_failed(Core& core, const ModelCall& call, const Error& error) {
     model->image_bytes = 0;
     model_left(core, *model, 0);
     answer_unloaders(core, *model, true);
+    return go_on(core);  // who waits for the room must look elsewhere
   } else if (call.op == Op::kAttach) {
     model->stage = Stage::kDetached;
     model->recheck = true;

@@ -32,6 +32,7 @@ bool device_measured(Core& core, const contract::WorkerReady& again) {
 bool worker_ready(Core& core, const InFrame& frame) {
   auto ready = read_body<contract::WorkerReady>(frame);
   if (!ready) return false;
+  if (core.verdict) return true;  // too late: it is being ended
   if (core.supervisor.is_ready()) return device_measured(core, *ready);
   core.engine = *std::move(ready);
   core.engine_refusal.reset();
@@ -50,8 +51,8 @@ bool worker_refused(Core& core, const InFrame& frame) {
   const Error error = to_error(*message);
   log::event(log::Level::kError, core.supervisor.is_ready() ? "engine_reports" : "engine_refuses",
              {{"code", name_of(error.code)}}, "the engine {}: {}",
-             core.supervisor.is_ready() ? "reports" : "cannot start", error.what);
-  if (!error.hint.empty()) log::error("what to do: {}", error.hint);
+             core.supervisor.is_ready() ? "reports" : "cannot start", one_line(error.what));
+  if (!error.hint.empty()) log::error("what to do: {}", one_line(error.hint));
   if (core.supervisor.is_ready()) {
     observe_fault(core, error);
     return true;
@@ -73,7 +74,21 @@ bool caches_reported(Core& core, const InFrame& frame) {
   return true;
 }
 
+template <class... Messages>
+bool is_one_of(const InFrame& frame) {
+  return (... || (frame.type == Messages::kType && read_body<Messages>(frame)));
+}
+
+// Whether it can be said of a job. Most is passed on as it came, and a client gives its connection
+// up over what it cannot read.
+bool is_sound(const InFrame& frame) {
+  return is_one_of<contract::Token, contract::Progress, contract::InputsDone, contract::Computed,
+                   contract::Generated, contract::Encoded, contract::Error>(frame);
+}
+
+// The worker has no word about a job that it was not given yet.
 bool job_frame(Core& core, Job& job, InFrame frame) {
+  if (!job.running || !is_sound(frame)) return false;
   if (frame.type == contract::Computed::kType) {
     job_computed(core, job);
     return true;
