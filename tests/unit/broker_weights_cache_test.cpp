@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "daemon/broker/handover/format.h"
+#include "daemon/broker/handover/state.h"
 #include "tests/unit/broker_for_test.h"
 
 namespace hearth::broker {
@@ -225,6 +227,25 @@ TEST_F(Served, WhatIsNotRoundedHasNone) {
   EXPECT_FALSE(load(2, offer_as(1, "auto")));
   finish_load();
   EXPECT_FALSE(load(4, offer_as(3, "bfloat16")));
+}
+
+// The process after an upgrade may have been told to keep none.
+TEST_F(Served, AServiceWithoutAFolderForgetsTheFilesOfTheOneBefore) {
+  serve();
+  const std::string model = offer_as(1, "int8");
+  handover::Saver saver;
+  broker->save(saver);
+  handover::Loader loader(saver.bytes(), handover::kFormat, saver.descriptors());
+  loader.adopt_with([](Fd fd) { return std::make_shared<const Fd>(Fd(::dup(fd.release()))); });
+  const auto before = std::move(broker);
+  make_broker(Config{});
+  ASSERT_TRUE(broker->restore(loader));
+  broker->attach(client.id, client);
+  broker->resume();
+  EXPECT_FALSE(load(2, model));
+  finish_load();
+  report(model, "written");
+  EXPECT_EQ(files(), 0U);
 }
 
 TEST_F(Served, AWorkerThatSaysNonsenseKeepsNothing) {

@@ -54,8 +54,11 @@ void Broker::save(handover::Saver& saver) const {
 
 Result<void> Broker::restore(handover::Loader& loader) {
   CHECK_OK(handover::load_core(loader, core_));
-  // What is public, the configuration of this process says.
-  for (Model* model : core_.models.all()) model->is_public = false;
+  // What is public, and whether weights are kept on disk, the configuration of this process says.
+  for (Model* model : core_.models.all()) {
+    model->is_public = false;
+    if (core_.config.weights_cache == nullptr) model->weights_file.reset();
+  }
   return {};
 }
 
@@ -76,6 +79,7 @@ void Broker::resume() {
   dispatch(core_);
   if (core_.supervisor.is_ready() && !core_.verdict)
     core_.liveness.begin(core_.engine.device.kind == "cpu", core_.now());
+  if (core_.last_words) core_.liveness.expect_end(core_.now());
   ++core_.upgrades;
   log::info("{} goes on: {} connections, {} jobs, upgrade {}", core_.config.server,
             core_.clients.size(), core_.jobs.size(), core_.upgrades);
