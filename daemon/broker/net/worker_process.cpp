@@ -19,6 +19,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kSettle{50};
 constexpr std::chrono::milliseconds kUnkillable{2000};
+constexpr const char* kDoesNotGo = "it was ended and does not go";
 
 // libtorch's OpenMP threads sleep after a parallel region. By default they spin for milliseconds,
 // beside the threads that the engine decodes with, and take their cores away.
@@ -53,7 +54,9 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
       channel_.restore(std::move(saved.channel));
       serve();
     }
-    if ((reaped_ || stream_ended_) && !reported_) settle();
+    if (reported_) return;
+    if (reaped_ || stream_ended_) return settle();
+    if (how_ == kDoesNotGo) end();  // nobody else counts the time that is left to it
   }
   SavedLink save() { return {pid_, channel_.save(), how_, not_loaded_, reaped_, reported_}; }
   void send(OutFrame frame) { channel_.send(std::move(frame)); }
@@ -63,7 +66,7 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
   // One that the kernel does not let go, as happens inside a driver, counts as gone all the same.
   void end() {
     kill();
-    how_ = "it was ended and does not go";
+    how_ = kDoesNotGo;
     wait_to_report(kUnkillable);
   }
   // Nobody listens any more.
@@ -86,6 +89,7 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
     for (;;) {
       InFrame frame;
       const Result<void> got = co_await self->channel_.read(frame);
+      if (!got) self->note_end(got.error());
       if (!got) break;
       if (!self->reported_) self->broker_.receive_from_worker(std::move(frame));
     }
@@ -104,12 +108,18 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
     const pid_t ended = waitpid(pid_, &status, WNOHANG);
     // Asio may deliver an event that was meant for a descriptor closed just before.
     if (ended == 0) return await_its_end();
-    if (ended == pid_) how_ = describe_exit(status);
+    if (ended == pid_ && !broke_rules_) how_ = describe_exit(status);
     not_loaded_ = ended == pid_ && WIFEXITED(status) && WEXITSTATUS(status) == kNotLoaded;
     reaped_ = true;
     SystemError ignored;
     process_.close(ignored);
     settle();
+  }
+  // What it sent is no frame: its own exit, which follows, would hide that.
+  void note_end(const Error& error) {
+    if (error.code != Code::kBadRequest) return;
+    broke_rules_ = true;
+    how_ = "it sent bytes that make no sense: " + error.what;
   }
   void stream_ended() {
     stream_ended_ = true;
@@ -146,6 +156,7 @@ class WorkerProcess::Link : public std::enable_shared_from_this<Link> {
   bool reaped_ = false;
   bool stream_ended_ = false;
   bool reported_ = false;
+  bool broke_rules_ = false;
 };
 
 WorkerProcess::WorkerProcess(asio::io_context& loop, WorkerCommand command)
