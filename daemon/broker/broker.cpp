@@ -152,7 +152,13 @@ void Broker::end_engine_work(const Error& error) {
 void Broker::tick() {
   const InputWatch watch(core_, "tick");
   metrics_tick(core_);
-  if (auto running = core_.supervisor.tick(); !running) end_engine_work(running.error());
+  if (auto running = core_.supervisor.tick(); !running) {
+    // Of a process that is there those who wait hear when it has ended.
+    if (core_.supervisor.pid() != 0)
+      end_engine(core_, {running.error().what, std::nullopt});
+    else
+      end_engine_work(running.error());
+  }
   liveness_tick(core_);
   greetings_tick();
   offers_tick(core_);

@@ -17,6 +17,9 @@ std::set<Suspect> all_at_work(const Core& core) {
   std::set<Suspect> suspects;
   for (const auto& [id, job] : core.jobs)
     if (job.running) suspects.insert({job.model, Op::kGenerate});
+  // A prompt that is only counted is made ready like any other.
+  for (const auto& [id, count] : core.counts)
+    if (count.body.empty()) suspects.insert({count.model, Op::kGenerate});
   for (const auto& [id, call] : core.model_calls)
     if (!call.unload) suspects.insert({call.model, call.op});
   return suspects;
@@ -31,6 +34,12 @@ RestartBudget::Suspect blame(Core& core, const std::optional<Verdict>& verdict) 
   for (const auto& [model, op] : suspects)
     core.quarantine.died(model, op, models.size() == 1, core.now());
   return suspects.size() == 1 ? RestartBudget::Suspect(*suspects.begin()) : std::nullopt;
+}
+
+// An end that is a refused model's fault is never counted, not even when that model has been given
+// another try since.
+bool counts(const Core& core, const RestartBudget::Suspect& suspect, TimePoint now) {
+  return !suspect || !core.quarantine.refused(suspect->first, now);
 }
 
 Error device_gone(const std::string& words) {
@@ -79,7 +88,7 @@ bool engine_beat(Core& core, const InFrame& frame) {
 bool engine_last_words(Core& core, const InFrame& frame) {
   auto words = read_body<contract::LastWords>(frame);
   if (!words) return false;
-  log::error("the engine process ends itself ({}): {}", words->cause, printable(words->what));
+  log::error("the engine process ends itself ({}): {}", words->cause, one_line(words->what));
   core.last_words = *std::move(words);
   core.liveness.expect_end(core.now());
   return true;
@@ -90,10 +99,11 @@ Error engine_gone(Core& core, const std::string& how) {
   const auto verdict = std::exchange(core.verdict, std::nullopt);
   const auto words = std::exchange(core.last_words, std::nullopt);
   const bool was_ready = core.supervisor.is_ready();
-  const std::string why = verdict ? verdict->what : words ? printable(words->what) : how;
+  const std::string why = verdict ? verdict->what : words ? one_line(words->what) : how;
   const bool device_lost = words && words->cause == "device_lost";
   const RestartBudget::Suspect suspect = device_lost ? std::nullopt : blame(core, verdict);
-  if (was_ready && !device_lost) core.restarts.died(suspect, core.now());
+  if (was_ready && !device_lost && counts(core, suspect, core.now()))
+    core.restarts.died(suspect, core.now());
   if (device_lost) core.engine_refusal = device_gone(why);
   const bool refused = std::exchange(core.engine_refused, false) || device_lost;
   if (!refused) core.engine_refusal.reset();

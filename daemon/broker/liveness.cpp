@@ -7,7 +7,7 @@
 namespace hearth::broker {
 namespace {
 
-constexpr std::size_t kMostWorks = 64;  // more than an honest worker has threads and models for
+constexpr std::size_t kMostWorks = 256;  // more than an honest worker tells of within kMostGap
 
 Milliseconds passed(TimePoint from, TimePoint now) {
   const auto gap = std::chrono::duration_cast<Milliseconds>(now - from);
@@ -61,6 +61,9 @@ std::optional<Verdict> Liveness::beat(const contract::Beat& beat, const SilenceL
   if (auto verdict = outlives_farewell(now)) return verdict;
   silent_ = Milliseconds(0);
   seen_ = now;
+  // A worker that is never idle goes from model to model: what it left behind is no work.
+  if (works_.size() >= kMostWorks)
+    std::erase_if(works_, [&](const auto& entry) { return now - entry.second.last > kMostGap; });
   if (beat.phase == "idle" || works_.size() >= kMostWorks) works_.clear();
   if (beat.phase == "idle") return std::nullopt;
   const auto [at, is_new] = works_.try_emplace({beat.phase, beat.model});

@@ -35,9 +35,9 @@ bool climb(Core& core, const Model& model, bool retried) {
   }
   const bool evicted = make_more_room(core, model);
   if (evicted) ++core.ladder.evictions;
-  log::warning("{} ({}): the device lacks memory; {}, and it is tried once more",
-               printable(model.name), model.id,
-               evicted ? "an idle model leaves" : "no model is idle");
+  log::warning("{} ({}): the device lacks memory; {}", printable(model.name), model.id,
+               evicted ? "an idle model leaves before the next try"
+                       : "no model is idle that could leave before the next try");
   return true;
 }
 

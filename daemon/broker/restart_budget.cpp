@@ -15,7 +15,7 @@ bool RestartBudget::is_spent(std::uint32_t allowed, const Quarantine& quarantine
   if (allowed == 0) return false;
   const auto counts = [&](const End& end) {
     if (now - end.at > kWindow) return false;
-    return !end.suspect || quarantine.refused(end.suspect->first, now) != end.suspect->second;
+    return !end.suspect || !quarantine.refused(end.suspect->first, now);
   };
   return std::count_if(ends_.begin(), ends_.end(), counts) > static_cast<std::ptrdiff_t>(allowed);
 }

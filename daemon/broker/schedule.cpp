@@ -125,6 +125,7 @@ bool may_run(Core& core, JobId id) {
 // The job lacked memory. Whether it goes on.
 bool try_again(Core& core, Job& job) {
   const Model& model = *core.models.find(job.model);
+  if (job.cancelled || core.find_open(job.caller) == nullptr) return false;  // nobody wants it
   if (!climb(core, model, job.tried_again) || !may_wait_again(core, job)) return false;
   job.tried_again = true;
   ++core.ladder.retries;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -38,14 +40,13 @@ void Supervisor::gone(bool refused) {
   pid_ = 0;
   if (state_ == State::kStopped || state_ == State::kSuspended) return;
   ++lost_;
-  if (refused) {
+  if (state_ != State::kReady)
+    ++failed_starts_;
+  else if (timer_.now() - ready_at_ >= kHealthyAfter)
+    back_off_ = config_.restart_least;
+  if (refused) {  // however long it had worked before
     failed_starts_ = kFailuresToGiveUpHope;
     back_off_ = config_.restart_refused;
-  }
-  if (state_ == State::kReady) {
-    if (timer_.now() - ready_at_ >= kHealthyAfter) back_off_ = config_.restart_least;
-  } else {
-    ++failed_starts_;
   }
   retry_later();
 }
@@ -104,10 +105,13 @@ Result<void> Supervisor::tick() {
     return {};
   }
   deadline_ = TimePoint::max();
+  // A pause is over that was no sign of an engine that cannot start: who asks from now on waits.
+  if (state_ == State::kFailed && failed_starts_ < kFailuresToGiveUpHope)
+    state_ = State::kRestarting;
   if (pid_ == 0) return start();
-  log::error("the engine process was not ready in time and is ended");
-  worker_.kill();
-  return {};
+  return fail(Code::kWorkerLost,
+              fmt::format("it was not ready within {} s",
+                          std::chrono::duration<double>(config_.worker_start).count()));
 }
 
 std::string_view Supervisor::state_name() const {

@@ -175,6 +175,24 @@ TEST_F(EngineEndTest, LastWordsReachThoseWhoWait) {
   EXPECT_EQ(status(client, 11).worker_state, "ready");
 }
 
+TEST_F(EngineEndTest, AnEngineThatIsNotReadyInTimeIsEndedAndThatIsWhatIsSaid) {
+  broker->start();
+  offer(client, 1);
+  off_loop.run_all();
+  tick_after(seconds(60));
+  EXPECT_EQ(worker.kills, 1);
+  EXPECT_EQ(client.terminals(1), 0u);
+  contract::WorkerReady late;
+  late.device.kind = "cpu";
+  late.slots = 1;
+  from_worker(0, late);
+  EXPECT_EQ(worker.count<contract::AttachModel>(), 0u) << "nothing is given to one that ends";
+  lose_worker();
+  const auto error = client.answer<contract::Error>(1);
+  EXPECT_EQ(error.code, "worker_lost");
+  EXPECT_NE(error.what.find("not ready within 60 s"), std::string::npos) << error.what;
+}
+
 TEST_F(EngineEndTest, AnEngineThatSaysItEndsAndDoesNotIsEnded) {
   start_worker(1);
   const std::string model = hold_hot_model(client, 1);
@@ -222,6 +240,21 @@ TEST_F(EngineEndTest, ALostDeviceIsAnotherErrorAndTriedAgainSlowly) {
   EXPECT_EQ(worker.starts, starts + 1);
 }
 
+TEST_F(EngineEndTest, ADeviceThatIsLostAfterALongLifeIsTriedAgainSlowlyToo) {
+  start_worker(1);
+  for (int second = 0; second < 60; ++second) {
+    tick_after(seconds(1));
+    beat("idle", "", 0);
+  }
+  say_last_words("device_lost");
+  broker->worker_gone("it exited with status 70");
+  const int starts = worker.starts;
+  tick_after(seconds(29));
+  EXPECT_EQ(worker.starts, starts);
+  tick_after(seconds(1));
+  EXPECT_EQ(worker.starts, starts + 1);
+}
+
 TEST_F(EngineEndTest, AfterThreeEndsInTenMinutesTheFourthIsNotFollowedByAnother) {
   start_worker();
   for (std::uint32_t death = 1; death <= 3; ++death) {
@@ -240,6 +273,9 @@ TEST_F(EngineEndTest, AfterThreeEndsInTenMinutesTheFourthIsNotFollowedByAnother)
   EXPECT_EQ(worker.starts, starts);
   tick_after(minutes(1));
   EXPECT_EQ(worker.starts, starts + 1) << "after a long pause it is tried again";
+  EXPECT_EQ(status(client, 72).worker_state, "restarting");
+  send(client, 73, request_for(model));
+  EXPECT_EQ(client.terminals(73), 0u) << "it waits for the engine that starts";
 }
 
 TEST_F(EngineEndTest, EndsThatAreFarApartAreAlwaysFollowedByAnother) {
@@ -283,6 +319,52 @@ TEST_F(EngineEndTest, EndsOfAQuarantinedModelAloneDoNotCount) {
   EXPECT_TRUE(budget.is_spent(3, quarantine, now));
   EXPECT_FALSE(budget.is_spent(0, quarantine, now));
   EXPECT_FALSE(budget.is_spent(3, quarantine, now + minutes(11)));
+}
+
+// One poisoned model, offered again and again, and somebody else's ends beside it.
+TEST_F(EngineEndTest, EndsOfAModelThatWasRefusedDoNotCountWhenItIsTriedAgain) {
+  start_worker();
+  const std::string poison = hold_hot_model(client, 1, "poison");
+  for (std::uint32_t death = 0; death < 2; ++death) {
+    send(client, 10 + death, request_for(poison));
+    if (death > 0) {
+      recognise();
+      finish_load();
+    }
+    lose_worker();
+    come_back();
+  }
+  tick_after(Quarantine::kPatience);
+  contract::OfferModel again;  // for one more try
+  again.labels = {"model.safetensors"};
+  std::vector<Fd> fds;
+  fds.push_back(folder.open("poison"));
+  send(client, 20, again, std::move(fds));
+  off_loop.run_all();
+  recognise();
+  EXPECT_EQ(client.answer<contract::ModelOffered>(20).model, poison);
+  for (std::uint32_t death = 0; death < 2; ++death) {
+    crash(30 + 10 * death);
+    EXPECT_NE(status(client, 60 + death).worker_state, "failed") << death;
+    come_back();
+  }
+}
+
+TEST_F(EngineEndTest, ACountThatEndsTheEngineIsHeldAgainstItsModel) {
+  start_worker();
+  contract::CountTokens count;
+  count.model = hold_model(client, 1);
+  count.messages = request_for(count.model).messages;
+  for (std::uint32_t death = 0; death < 2; ++death) {
+    send(client, 10 + death, count);
+    if (death > 0) recognise();
+    ASSERT_EQ(worker.count<contract::CountTokens>(), 1u + death);
+    lose_worker();
+    EXPECT_EQ(client.error_code(10 + death), "worker_lost");
+    come_back();
+  }
+  send(client, 20, count);
+  EXPECT_EQ(client.error_code(20), "quarantined");
 }
 
 TEST_F(EngineEndTest, TheWatchdogIsPingedWhateverTheEngineDoes) {
