@@ -219,7 +219,11 @@ def start_stand_in(start_daemon, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("way", "reason"),
-    [("silent", "no sign of life"), ("garbage", "makes no sense"), ("header", "bytes that make no sense")],
+    [
+        ("silent", "no sign of life"),
+        ("garbage", "makes no sense"),
+        ("header", "bytes that make no sense"),
+    ],
 )
 def test_a_process_that_breaks_the_rules_is_replaced(start_stand_in, way, reason):
     daemon = start_stand_in(way)
