@@ -70,12 +70,22 @@ def dial(paths: Sequence[str], may_retry: bool) -> socket.socket:
                     raise
                 reason, hint = "overloaded: it takes no connections", hint or "Try again."
             elif isinstance(error, PermissionError):
-                hint = f"Join the group that owns the socket; `ls -l {path}` names it."
+                hint = _how_to_be_let_in(path)
             reasons.append(f"{path} ({reason})")
     raise errors.NotReachable(
         f"No hearth service answers at {' or at '.join(reasons)}.",
         f"{hint or _how_to_start(paths)} {_ELSEWHERE}",
     )
+
+
+def _how_to_be_let_in(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:  # its folder is closed to us
+        found = None
+    if found is not None and (found.st_gid == 0 or found.st_mode & 0o060 != 0o060):
+        return "It is another user's own service: `hearth up` starts one of yours."
+    return f"Join the group that owns the socket; `ls -l {path}` names it."
 
 
 def _how_to_start(paths: Sequence[str]) -> str:

@@ -309,6 +309,7 @@ CASES = [
     (service.check_socket, Fake(), DOWN, "warning", "hearth up"),
     (service.check_socket, Fake({SOCKET: "text"}), DOWN, "problem", "is no socket"),
     (service.check_socket, Fake({SOCKET: socket_file()}, closed=[SOCKET]), DOWN, "problem", "usermod -aG hearth"),
+    (service.check_socket, Fake({SOCKET: socket_file(0o700)}, closed=[SOCKET]), DOWN, "problem", "another user's own (mode 0700"),
     (service.check_answer, Fake(), seen(), "ok", f"hearthd {VERSION}"),
     (service.check_answer, Fake(), seen(server="hearthd 9.9.9"), "warning", "the service is 9.9.9"),
     (service.check_answer, Fake(), DOWN, "skipped", ""),

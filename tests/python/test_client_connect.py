@@ -1,6 +1,7 @@
 """How the client finds and greets the service."""
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -55,6 +56,16 @@ def test_all_places_are_tried_in_order(tmp_path, monkeypatch):
 def test_a_path_that_cannot_be_a_socket_is_not_reachable(path):
     with pytest.raises(errors.NotReachable):
         hearth.client.connect(path)
+
+
+def test_of_a_socket_for_its_owner_alone_no_group_is_named(service, monkeypatch):
+    def refused(_self, _path):
+        raise PermissionError(13, "Permission denied")
+
+    os.chmod(service.path, 0o700)
+    monkeypatch.setattr("socket.socket.connect", refused)
+    with pytest.raises(errors.NotReachable, match="another user's own service: `hearth up`"):
+        hearth.client.connect(service.path)
 
 
 def test_a_service_that_takes_connections_and_says_nothing_is_given_up_in_time(

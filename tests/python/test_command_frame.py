@@ -190,6 +190,16 @@ def test_a_missing_package_is_named_with_how_it_is_installed(command, monkeypatc
     assert code == 2 and "apt install python3-msgpack" in err and "hearthd" not in err
 
 
+def test_a_workflow_is_never_written_over(command, tmp_path):
+    node = {"class_type": "QwenVL", "inputs": {"model": "Qwen3-VL-2B-Instruct", "text": "What?"}}
+    (tmp_path / "flow.json").write_text(json.dumps({"1": node}))
+    (tmp_path / "link.json").symlink_to("flow.json")
+    for output in ("flow.json", "link.json"):
+        code, _, err = command("migrate", tmp_path / "flow.json", "-o", tmp_path / output)
+        assert code == 1 and "the workflow itself" in err
+    assert json.loads((tmp_path / "flow.json").read_text()) == {"1": node}
+
+
 def test_a_list_of_anything_is_no_workflow(command, tmp_path):
     (tmp_path / "flow.json").write_text('{"nodes": [5]}')
     code, _, err = command("migrate", tmp_path / "flow.json")

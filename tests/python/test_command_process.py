@@ -121,7 +121,17 @@ def test_a_service_that_ends_at_once_is_quoted(command, home, program):
 def test_an_engine_that_does_not_start_is_exit_code_5(command, home, program):
     words = ("up", "--program", program, "--socket", home / "run/hearth.sock", "--", "--broken")
     code, _, err = command(*words)
-    assert code == 5 and "the GPU is gone" in err
+    assert code == 5 and "The engine does not start: the GPU is gone." in err
+    assert "`hearth down` ends it" in err
+
+
+def test_only_what_this_start_wrote_is_quoted_from_the_log(command, home, program):
+    words = ("up", "--program", program, "--socket", home / "run/h.sock")
+    place = background.place_of(str(home / "run/h.sock"))
+    place.log.parent.mkdir(parents=True)
+    place.log.write_text("of an earlier start\n")
+    code, _, err = command(*words, "--", "--dies")
+    assert code == 1 and "no such device" in err and "of an earlier start" not in err
 
 
 def test_an_engine_that_takes_too_long_is_exit_code_6(command, home, program):

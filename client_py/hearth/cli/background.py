@@ -113,39 +113,61 @@ def wait_ready(
     process: subprocess.Popen[bytes] | None,
     limit_s: float,
     log: Path | None = None,
+    log_begin: int = 0,
 ) -> messages.StatusReport:
-    """Until the engine can take work. Raises with the log's last lines when the process has ended,
-    DeviceFailed when the engine cannot start, TimedOut when the time is over."""
+    """Until the engine can take work. Raises with the log's last lines, of those from `log_begin`
+    on, when the process has ended, DeviceFailed when the engine cannot start, TimedOut when the
+    time is over."""
     deadline = time.monotonic() + limit_s
-    report = None
+    report, unreachable = None, "nobody answers"
     while True:
         has_ended = process is not None and process.poll() is not None
-        with contextlib.suppress(errors.NotReachable), client.connect(socket) as service:
-            report = service.status()
+        try:
+            with client.connect(socket) as service:
+                report = service.status()
+        except errors.NotReachable as error:
+            unreachable = error.what.rstrip(".")
         if report is not None and report.worker_state == "ready":
             return report
         if process is not None and has_ended and report is None:
             raise errors.HearthError(
                 f"{PROGRAM} ended with exit code {process.returncode} before it was ready.",
-                tail(log),
+                tail(log, log_begin),
             )
         if report is not None and (report.worker_state == "failed" or report.health == "failed"):
-            why = "; ".join(report.health_reasons) or "the log says why"
-            said = tail(log)
-            setup = "Run `hearth setup`, which fetches libtorch.\n" if "libtorch" in said else ""
-            raise errors.DeviceFailed(f"The engine does not start: {why}.", setup + said or None)
+            why, said = _why_failed(report), tail(log, log_begin)
+            is_torch = "libtorch" in why + said
+            setup = "Run `hearth setup`, which fetches libtorch.\n" if is_torch else ""
+            raise errors.DeviceFailed(why, (setup + said).rstrip())
         if time.monotonic() > deadline:
-            state = f"the engine is {report.worker_state}" if report else "nobody answers"
-            raise errors.TimedOut(f"Not ready within {limit_s:.0f} s: {state}.", tail(log) or None)
+            state = f"the engine is {report.worker_state}" if report else unreachable
+            said = tail(log, log_begin)
+            raise errors.TimedOut(f"Not ready within {limit_s:.0f} s: {state}.", said or None)
         time.sleep(_POLL_S)
 
 
-def tail(log: Path | None) -> str:
-    """The last lines of a log, headed by its name."""
+def _why_failed(report: messages.StatusReport) -> str:
+    why = "; ".join(report.health_reasons).rstrip(".") or "the log says why"
+    first = "" if why.startswith("The engine") else "The engine does not start: "
+    return f"{first}{why}."
+
+
+def tail(log: Path | None, begin: int = 0) -> str:
+    """The last lines of a log, of those from a place on, headed by its name."""
     if log is None or not log.exists():
         return ""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-    return "\n".join([f"{log} ends with:", *(f"  {line}" for line in lines)])
+    raw = log.read_bytes()
+    since = raw[begin:] if begin <= len(raw) else raw  # it was begun anew
+    lines = since.decode(errors="replace").splitlines()[-_TAIL_LINES:]
+    return "\n".join([f"{log} says:", *(f"  {line}" for line in lines or ["(nothing)"])])
+
+
+def size_of(log: Path) -> int:
+    """Where what comes will begin."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
 
 
 def running(place: Place) -> int | None:
@@ -160,12 +182,18 @@ def running(place: Place) -> int | None:
 
 
 def peer_of(socket: str) -> int | None:
-    """Who listens there, as the kernel knows it: whoever called listen()."""
+    """Who listens there, as the kernel knows it: whoever called listen(). Raises Denied where this
+    user may not ask."""
     with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as dialled:
         dialled.settimeout(1.0)
         try:
             dialled.connect(socket)
             raw = dialled.getsockopt(sockets.SOL_SOCKET, sockets.SO_PEERCRED, 12)
+        except PermissionError as error:
+            raise errors.Denied(
+                f"You may not open {socket}, so who listens there cannot be known.",
+                f"Run it as the user whose service it is; `ls -l {socket}` names them.",
+            ) from error
         except OSError:
             return None
     return int(struct.unpack("3i", raw)[0]) or None

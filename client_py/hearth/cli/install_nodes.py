@@ -248,8 +248,9 @@ def _has_msgpack(python: str) -> bool:
             [python, "-c", "import msgpack"], capture_output=True, timeout=_LIMIT_S, cwd="/"
         )
     except (OSError, subprocess.TimeoutExpired) as error:
+        why = getattr(error, "strerror", None) or error
         raise errors.BadRequest(
-            f"{python} cannot be run: {error}.", "Name it with --python."
+            f"{python} cannot be run: {why}.", "Name another one with --python."
         ) from error
     return done.returncode == 0
 
@@ -265,7 +266,8 @@ def _print(one: dict[str, Any]) -> None:
     }[one["action"]]
     if one.get("was"):
         said += f"; it led to {one['was']}"
-    out.print(f"{said}. Restart ComfyUI.", markup=False)
+    is_changed = one["action"] not in ("kept", "absent")
+    out.print(f"{said}. Restart ComfyUI." if is_changed else f"{said}.", markup=False)
     if "python" not in one:
         return
     if one["python"] is None:

@@ -43,6 +43,10 @@ def run(options: argparse.Namespace) -> int:
             answers().print(f"{options.workflow}: nothing in it is to be converted.", markup=False)
         return 0
     output = options.output or options.workflow.with_suffix(".hearth.json")
+    if output.exists() and output.samefile(options.workflow):
+        raise errors.BadRequest(
+            f"{output} is the workflow itself, which stays as it is.", "Name another file with -o."
+        )
     # half a character, which JSON can say and UTF-8 cannot, is written as JSON says it
     text = json.dumps(made, ensure_ascii=False, indent=1) + "\n"
     output.write_text(text, encoding="utf-8", errors="backslashreplace")

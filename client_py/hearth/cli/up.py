@@ -42,6 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Starts it unless it runs."""
     try:
+        return _run(options)
+    except errors.DeviceFailed as error:
+        runs_on = "The service runs on without it: `hearth down` ends it."
+        raise error.reworded(error.what, f"{runs_on}\n{error.hint}".rstrip()) from error
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
         with client.connect(options.socket) as service:
             service.status()
         report = background.wait_ready(options.socket, None, options.timeout)
@@ -55,8 +63,9 @@ def run(options: argparse.Namespace) -> int:
         report = background.wait_ready(background.place_of(None).socket, None, options.timeout)
         return _told(options, True, "systemd", report)
     place = background.place_of(options.socket)
+    begin = background.size_of(place.log)
     process = background.start(background.find_program(options.program), place, options.arguments)
-    report = background.wait_ready(place.socket, process, options.timeout, place.log)
+    report = background.wait_ready(place.socket, process, options.timeout, place.log, begin)
     # else another `hearth up` was faster
     started = background.peer_of(place.socket) in (None, process.pid) and process.poll() is None
     if started:

@@ -87,6 +87,15 @@ class Machine:
         except KeyError:
             return str(gid)
 
+    def user_name(self, uid: int) -> str:
+        """The same of a user."""
+        import pwd
+
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return str(uid)
+
     def read(self, path: str) -> str | None:
         """A file's text; None where it is not there or not for us."""
         try:

@@ -22,7 +22,13 @@ def check_socket(machine: Machine, seen: Seen) -> Finding:
         return Finding(PROBLEM, f"{seen.socket} is no socket", f"Remove it: rm {seen.socket}")
     mode = f"{state.mode & 0o777:04o}"
     group = machine.group_name(state.gid)
-    if not machine.may(seen.socket, writing=True):
+    is_open = machine.may(seen.socket, writing=True)
+    if not is_open and (state.gid == 0 or state.mode & 0o060 != 0o060):
+        return Finding(
+            PROBLEM, f"it is another user's own (mode {mode}, user {machine.user_name(state.uid)})",
+            "`hearth up` starts a service of yours; or name another's socket in HEARTH_SOCKET",
+        )  # fmt: skip
+    if not is_open:
         return Finding(
             PROBLEM, f"you may not open it (mode {mode}, group {group})",
             f"sudo usermod -aG {group} $USER, then log in again (or: newgrp {group})",
@@ -33,8 +39,8 @@ def check_socket(machine: Machine, seen: Seen) -> Finding:
 def check_answer(machine: Machine, seen: Seen) -> Finding:
     """Whether somebody answers, and is of our age."""
     if seen.report is None:
-        if machine.state(seen.socket) is None:
-            return Finding(SKIPPED, "not known: no service")
+        if machine.state(seen.socket) is None or not machine.may(seen.socket, writing=True):
+            return Finding(SKIPPED, "not known: no service that you may ask")
         listener = machine.listener(seen.socket) if seen.is_silent else None
         if listener is not None:
             return _silent(machine, listener)
