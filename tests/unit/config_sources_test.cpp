@@ -124,7 +124,7 @@ TEST_F(ConfigSources, AllProblemsOfAllSourcesAreToldAtOnce) {
             "HEARTH_SERVER_DRIAN: no setting has this variable; did you mean HEARTH_SERVER_DRAIN?");
   EXPECT_EQ(found[3],
             "HEARTH_LOG_LEVEL: log.level takes one of debug, info, warning, error, not 'loud'");
-  EXPECT_EQ(found[4], "--slots: engine.slots is 0, which is not from 1 to 1024");
+  EXPECT_EQ(found[4], "--slots: engine.slots is 0, which is not from 1 to 16");
   EXPECT_EQ(found[5], "--model: a model's name has 1 to 128 printable bytes and no = in it");
   EXPECT_EQ(found[6], folder + "/conf.d/b.toml:2: model.q.pin needs model.q.path");
 }

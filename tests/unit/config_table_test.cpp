@@ -11,6 +11,7 @@
 #include "daemon/config/document.h"
 #include "daemon/config/nearest.h"
 #include "daemon/config/sources.h"
+#include "models/kernels/products.h"
 
 namespace hearth::config {
 namespace {
@@ -31,6 +32,11 @@ TEST(ConfigTable, EveryDefaultIsOfItsTypeAndInItsRange) {
     const ValueOrFault read = read_value(row, row.usual);
     EXPECT_EQ(read.fault, "") << row.key;
   }
+}
+
+TEST(ConfigTable, NoMoreSlotsAreOfferedThanAStepOfAModelHasRows) {
+  for (const Row& row : kTable)
+    if (row.key == "engine.slots") EXPECT_EQ(row.most, std::to_string(HEARTH_MAX_ROWS));
 }
 
 TEST(ConfigTable, KeysVariablesAndOptionsAreDifferent) {
