@@ -1,4 +1,5 @@
 // The table of settings: every row makes sense, and what is written from it is current.
+#include <algorithm>
 #include <fstream>
 #include <random>
 #include <set>
@@ -35,8 +36,8 @@ TEST(ConfigTable, EveryDefaultIsOfItsTypeAndInItsRange) {
 }
 
 TEST(ConfigTable, NoMoreSlotsAreOfferedThanAStepOfAModelHasRows) {
-  for (const Row& row : kTable)
-    if (row.key == "engine.slots") EXPECT_EQ(row.most, std::to_string(HEARTH_MAX_ROWS));
+  const auto is_slots = [](const Row& row) { return row.key == "engine.slots"; };
+  EXPECT_EQ(std::ranges::find_if(kTable, is_slots)->most, std::to_string(HEARTH_MAX_ROWS));
 }
 
 TEST(ConfigTable, KeysVariablesAndOptionsAreDifferent) {

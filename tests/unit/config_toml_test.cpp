@@ -139,8 +139,8 @@ TEST(ConfigToml, TextsAreBoundedAndPrintable) {
 
 TEST(ConfigToml, BordersAreAllowedAndWhatIsBeyondIsNot) {
   const auto is_right = [](const std::string& text) { return problems_of(text).empty(); };
-  for (const char* right : {"slots = 1", "slots = 16", "restart_pause = '100ms'",
-                            "restart_pause = '1h'", "memory = 0"})
+  for (const char* right :
+       {"slots = 1", "slots = 16", "restart_pause = '100ms'", "restart_pause = '1h'", "memory = 0"})
     EXPECT_TRUE(is_right(std::string("[engine]\n") + right)) << right;
   for (const char* wrong : {"slots = 0", "slots = 17", "restart_pause = '99ms'",
                             "restart_pause = 3601", "memory = -1", "slots = 99999999999999999999"})
