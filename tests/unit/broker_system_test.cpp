@@ -174,6 +174,18 @@ TEST_F(WorkerProcessTest, OneWhoseChildKeepsTheLinkIsNoticed) {
   ASSERT_TRUE(run_until(loop, [&] { return is_lost(); }));
 }
 
+// Else nobody would count the time that is left to it.
+TEST_F(WorkerProcessTest, OneThatDidNotGoBeforeAnUpgradeIsEndedAfterIt) {
+  std::vector<SavedLink> saved = start("exec sleep 1000").save();
+  ASSERT_EQ(saved.size(), 1u);
+  saved[0].channel.stream.fd = ::dup(saved[0].channel.stream.fd);
+  saved[0].how = "it was ended and does not go";
+  WorkerProcess next(loop, WorkerCommand{});
+  next.report_to(*broker);
+  next.resume(std::move(saved));
+  EXPECT_TRUE(run_until(loop, [&] { return is_lost(); }));
+}
+
 TEST_F(WorkerProcessTest, SignalsDoNotReachItFromTheTerminal) {
   const WorkerProcess& running = start("exec sleep 1000");
   ASSERT_TRUE(running.is_running());
