@@ -144,6 +144,15 @@ def test_closed_streams_are_no_tracebacks(service, closed):
     assert b"Traceback" not in done.stderr
 
 
+def test_a_current_folder_that_is_gone_is_told(tmp_path, monkeypatch, command):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    code, _, err = command("install-nodes", "x")
+    assert code == 1 and err == "hearth: The current folder: No such file or directory.\n"
+    assert "cannot be looked at" not in command("doctor")[1]
+
+
 def test_an_error_that_nobody_reads_has_its_exit_code_all_the_same(tmp_path):
     env = {**os.environ, "HEARTH_SOCKET": str(tmp_path / "none")}
     with open("/dev/full", "wb") as full:

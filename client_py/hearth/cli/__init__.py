@@ -224,8 +224,10 @@ def tell(error: Exception, as_json: bool) -> int:
     """An error in words, or as JSON; both go to stderr."""
     from .. import errors
 
-    if isinstance(error, OSError):  # a file of the user's, or standard output
-        where = error.filename or "The output cannot be written"
+    if isinstance(error, OSError):  # a file of the user's, or one without a name
+        is_folder = isinstance(error, FileNotFoundError)
+        nameless = "The current folder" if is_folder else "The output cannot be written"
+        where = error.filename or nameless
         error = errors.BadRequest(f"{where}: {error.strerror or error}.", "")
     if not isinstance(error, errors.HearthError):
         raise error

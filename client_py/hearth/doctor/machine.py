@@ -54,8 +54,11 @@ class Machine:
 
     @property
     def cwd(self) -> str:
-        """Where this command was called."""
-        return os.getcwd()
+        """Where this command was called; / where that is gone."""
+        try:
+            return os.getcwd()
+        except OSError:
+            return "/"
 
     def link(self, path: str) -> str:
         """Where a link leads; "" where there is none."""
