@@ -295,10 +295,12 @@ def _hello() -> messages.Hello:
 
 
 def _program() -> str:
-    """What this process is called: ComfyUI's main.py, hearth, …"""
+    """What this process is called: ComfyUI, by the folder of its main.py, hearth, …"""
     path = sys.argv[0] if sys.argv and sys.argv[0] else "python"
     folder, name = os.path.split(path)
-    return os.path.basename(folder) if name == "__main__.py" else name[:64]
+    if name in ("main.py", "__main__.py"):
+        name = os.path.basename(os.path.abspath(folder)) or name
+    return name[:64]
 
 
 _instance_of_process: dict[int, str] = {}

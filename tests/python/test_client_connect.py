@@ -11,6 +11,7 @@ import pytest
 import hearth.client
 import server as fake
 from hearth import errors, messages
+from hearth.version import VERSION
 from server import silent
 
 CONNECT_LIMIT_S = 3.0  # ten times the time-out of connect()
@@ -171,3 +172,26 @@ def test_the_greeting_says_who_we_are(client, service):
     )
     assert "hearth 0.1.0" in hello.client and len(hello.instance) == 32
     assert client.welcome.server == "test"
+
+
+@pytest.mark.parametrize(
+    ("started_as", "name"),
+    [
+        ("main.py", "ComfyUI"),
+        ("/srv/b/main.py", "b"),
+        ("/main.py", "main.py"),
+        ("/usr/lib/hearth/__main__.py", "hearth"),
+        ("/usr/bin/caption-all", "caption-all"),
+        ("", "python"),
+    ],
+)
+def test_a_program_is_called_by_its_name_or_by_its_folders(
+    service, tmp_path, monkeypatch, started_as, name
+):
+    (tmp_path / "ComfyUI").mkdir()
+    monkeypatch.chdir(tmp_path / "ComfyUI")
+    monkeypatch.setattr("sys.argv", [started_as])
+    said = []
+    service.on[messages.Hello] = lambda *heard: (said.append(heard[2].client), fake.welcome(*heard))
+    hearth.client.connect(service.path).close()
+    assert said == [f"{name} (hearth {VERSION})"]
