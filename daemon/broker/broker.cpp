@@ -7,6 +7,7 @@
 
 #include "daemon/broker/ending.h"
 #include "daemon/broker/engine_end.h"
+#include "daemon/broker/examination.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/heartbeat.h"
 #include "daemon/broker/idle.h"

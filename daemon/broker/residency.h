@@ -3,7 +3,8 @@
 // A model that its last holder gave up leaves memory. One whose holders only disconnected stays hot
 // for their return, until another needs the room; so does one that is held and idle (room.h). What
 // leaves for another rests in pinned memory if there is room for it (warm.h). Public models stay
-// known whatever happens.
+// known whatever happens. What the engine answers, model_calls.h takes; who waits, model_waiters.h
+// answers.
 //
 // Every function may end requests and remove the model it is given when nobody needs it any more.
 #pragma once
@@ -14,14 +15,6 @@ namespace hearth::broker {
 
 // Takes the next step that somebody wants for this model, if the worker is ready for one.
 void advance(Core& core, Model& model);
-
-// Frames of the worker that answer a ModelCall. `error` frames come through model_call_failed.
-void model_attached(Core& core, Model& model, const contract::ModelOffered& reply);
-void model_loaded(Core& core, Model& model, const contract::ModelLoaded& reply);
-void model_unloaded(Core& core, Model& model, const contract::ModelUnloaded& reply);
-void model_call_failed(Core& core, const ModelCall& call, const Error& error);
-// Tells everybody who waits for the model how its loading goes.
-void show_loading(Core& core, const Model& model, const contract::Progress& progress);
 
 // `client` holds nothing any more; its pending requests about models are forgotten.
 void release_models_of(Core& core, ConnectionId client);
@@ -41,10 +34,6 @@ void models_meet_worker(Core& core);
 void models_lose_worker(Core& core, const Error& error);
 // It has been let go, and another follows: who waits goes on waiting.
 void models_leave_worker(Core& core);
-
-// Ends examinations of files that take too long.
-void examinations_tick(Core& core);
-Error files_do_not_answer(const Core& core);
 
 // Errors: quarantined, when this model has ended the engine process too often.
 Result<void> check_quarantine(Core& core, const Model& model);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "daemon/broker/counts.h"
+#include "daemon/broker/examination.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handlers/reports.h"
 #include "daemon/broker/observe.h"

@@ -5,6 +5,8 @@
 #include "daemon/broker/counts.h"
 #include "daemon/broker/engine_end.h"
 #include "daemon/broker/handlers/handlers.h"
+#include "daemon/broker/model_calls.h"
+#include "daemon/broker/model_waiters.h"
 #include "daemon/broker/observe.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
