@@ -41,11 +41,6 @@ class EngineEndTest : public BrokerTest {
     words.what = "cudaMemcpyAsync: an illegal memory access was encountered";
     from_worker(0, words);
   }
-  void lose_worker() { broker->worker_gone("it was ended by Killed"); }
-  void come_back() {
-    tick_after(seconds(5));
-    worker_is_ready();
-  }
   // A model of its own each time, so that nobody is banned.
   void crash(std::uint32_t request_id) {
     const std::string name = "model-" + std::to_string(request_id);

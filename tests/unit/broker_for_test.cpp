@@ -211,6 +211,28 @@ std::string BrokerTest::hold_hot_model(FakeClient& client, std::uint32_t request
   return model;
 }
 
+void BrokerTest::load(FakeClient& client, std::uint32_t request_id, const std::string& model) {
+  contract::LoadModel message;
+  message.model = model;
+  send(client, request_id, message);
+}
+
+void BrokerTest::unload(FakeClient& client, std::uint32_t request_id, const std::string& model) {
+  contract::UnloadModel message;
+  message.model = model;
+  send(client, request_id, message);
+}
+
+contract::ModelList BrokerTest::list_models(FakeClient& client, std::uint32_t request_id) {
+  send(client, request_id, contract::ListModels{});
+  return client.answer<contract::ModelList>(request_id);
+}
+
+void BrokerTest::come_back() {
+  tick_after(Milliseconds(5000));
+  worker_is_ready();
+}
+
 contract::Generate BrokerTest::request_for(const std::string& model) {
   contract::Generate message;
   message.model = model;

@@ -162,6 +162,14 @@ class BrokerTest : public testing::Test {
   std::string hold_hot_model(FakeClient& client, std::uint32_t request_id,
                              const std::string& file = "a");
 
+  void load(FakeClient& client, std::uint32_t request_id, const std::string& model);
+  void unload(FakeClient& client, std::uint32_t request_id, const std::string& model);
+  contract::ModelList list_models(FakeClient& client, std::uint32_t request_id);
+
+  void lose_worker() { broker->worker_gone("it was ended by Killed"); }
+  // The back-off passes and a new process reports.
+  void come_back();
+
   static contract::Generate request_for(const std::string& model);
   void add_picture(contract::Generate& message, ArenaId arena, std::uint64_t offset = 4096);
   static contract::Generated generated(const std::string& text);

@@ -10,20 +10,6 @@ namespace {
 
 class ModelsTest : public BrokerTest {
  protected:
-  void load(FakeClient& client, std::uint32_t request_id, const std::string& model) {
-    contract::LoadModel message;
-    message.model = model;
-    send(client, request_id, message);
-  }
-  void unload(FakeClient& client, std::uint32_t request_id, const std::string& model) {
-    contract::UnloadModel message;
-    message.model = model;
-    send(client, request_id, message);
-  }
-  contract::ModelList list(FakeClient& client, std::uint32_t request_id) {
-    send(client, request_id, contract::ListModels{});
-    return client.answer<contract::ModelList>(request_id);
-  }
   void offer_fd(FakeClient& client, std::uint32_t request_id, Fd fd,
                 std::vector<std::string> labels = {"config.json"}) {
     contract::OfferModel message;
@@ -127,7 +113,7 @@ TEST_F(ModelsTest, EqualFilesGiveAnEqualIdAndOneCopy) {
   offer_fd(b, 1, folder.open("w"));
   EXPECT_EQ(worker.count<contract::AttachModel>(), 1u);
   EXPECT_EQ(a.answer<contract::ModelOffered>(1).model, b.answer<contract::ModelOffered>(1).model);
-  EXPECT_EQ(list(a, 2).models.at(0).holders, 2u);
+  EXPECT_EQ(list_models(a, 2).models.at(0).holders, 2u);
   contract::OfferModel other;
   other.labels = {"config.json"};
   other.dtype = "float32";
@@ -180,8 +166,8 @@ TEST_F(ModelsTest, AModelIsUsableOnlyByThoseWhoOfferedIt) {
   EXPECT_EQ(b.error_code(2), "unknown_model");
   unload(b, 3, model);
   EXPECT_EQ(b.error_code(3), "unknown_model");
-  EXPECT_TRUE(list(b, 4).models.empty());
-  EXPECT_EQ(list(a, 4).models.size(), 1u);
+  EXPECT_TRUE(list_models(b, 4).models.empty());
+  EXPECT_EQ(list_models(a, 4).models.size(), 1u);
 }
 
 TEST_F(ModelsTest, RefusalByTheWorkerReachesTheClientAndFreesTheFiles) {
@@ -291,7 +277,7 @@ TEST_F(ModelsTest, StatusFitsAFrameHoweverManyModelsThereAre) {
   for (std::size_t i = 0; i < 3; ++i)
     EXPECT_NE(report.models[i].name.find("own"), std::string::npos) << i;
   EXPECT_EQ(report.clients.at(0).connection, client.id);
-  EXPECT_EQ(list(other, 2).models.size(), 512u);
+  EXPECT_EQ(list_models(other, 2).models.size(), 512u);
 }
 
 TEST_F(ModelsTest, SeveralWhoWaitShareOneLoad) {
@@ -314,8 +300,8 @@ TEST_F(ModelsTest, SeveralWhoWaitShareOneLoad) {
   b.answer<contract::ModelLoaded>(2);
   load(a, 3, model);
   EXPECT_EQ(a.answer<contract::ModelLoaded>(3).load_ms, 0.0);
-  EXPECT_EQ(list(a, 4).models.at(0).loads, 1u);
-  EXPECT_EQ(list(a, 5).models.at(0).state, "hot");
+  EXPECT_EQ(list_models(a, 4).models.at(0).loads, 1u);
+  EXPECT_EQ(list_models(a, 5).models.at(0).state, "hot");
 }
 
 TEST_F(ModelsTest, LoadingIsShownToThoseWhoWaitForIt) {
@@ -446,66 +432,6 @@ TEST_F(ModelsTest, IdleModelThatNobodyHoldsMakesRoomForAnother) {
   EXPECT_EQ(worker.count<contract::LoadModel>(), 3u);
   from_worker(worker.last<contract::LoadModel>().request_id, full);
   EXPECT_EQ(client.error_code(2), "out_of_memory");
-}
-
-TEST_F(ModelsTest, PublicModelsAreListedFirstAndUsableByName) {
-  folder.write("config.json", "{}");
-  folder.write("model.safetensors", "x");
-  folder.write("notes.md", "not a model file");
-  ASSERT_TRUE(broker->publish({"ember", folder.path()}));
-  FakeClient client;
-  connect(client);
-  start_worker();
-  ASSERT_EQ(worker.count<contract::AttachModel>(), 1u);  // recognised before anybody asks
-  EXPECT_EQ(worker.last<contract::AttachModel>().fds.size(), 2u);
-  recognise();
-  const auto models = list(client, 1).models;
-  ASSERT_EQ(models.size(), 1u);
-  EXPECT_TRUE(models[0].is_public);
-  EXPECT_EQ(models[0].family, "hearth_fake");
-  send(client, 2, request_for("ember"));
-  finish_load();
-  const auto job = worker.last<contract::Generate>();
-  EXPECT_EQ(contract::unpack<contract::Generate>(bytes_of(job.body))->model, models[0].model);
-  from_worker(job.request_id, generated("done"));
-  unload(client, 3, "ember");
-  finish_unload();
-  EXPECT_EQ(list(client, 4).models.at(0).state, "cold");
-}
-
-TEST_F(ModelsTest, APublicModelHasItsPublicNameWhateverAClientCallsIt) {
-  folder.write("config.json", "{}");
-  folder.write("model.safetensors", "x");
-  ASSERT_TRUE(broker->publish({"first", folder.path()}));
-  // As after an upgrade: known, and published anew by the configuration of the next program.
-  for (Model* model : const_cast<Core&>(broker->core()).models.all()) model->is_public = false;
-  ASSERT_TRUE(broker->publish({"second", folder.path()}));
-  FakeClient client;
-  connect(client);
-  EXPECT_EQ(list(client, 1).models.at(0).name, "second");
-}
-
-TEST(Models, WhoGoesThroughAllMayComeToOneThatWasErased) {
-  Models models;
-  ExaminedFiles files;
-  for (const char* key : {"a", "b"}) {
-    files.identity = files.model_id = key;
-    ASSERT_TRUE(models.add(files, key));
-  }
-  const std::vector<Model*> all = models.all();
-  ASSERT_EQ(all.size(), 2u);
-  models.erase(all[1]->id);
-  EXPECT_EQ(models.find(all[1]->id), nullptr);
-  EXPECT_TRUE(all[1]->is_disposable());  // ASan would tell
-  models.drop_erased();
-  EXPECT_EQ(models.all().size(), 1u);
-}
-
-TEST_F(ModelsTest, FoldersThatCannotBePublishedAreNamed) {
-  EXPECT_FALSE(broker->publish({"x", folder.path() + "/missing"}));
-  const auto empty = broker->publish({"x", folder.path()});
-  ASSERT_FALSE(empty);
-  EXPECT_NE(empty.error().what.find(folder.path()), std::string::npos);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The engine process: started, lost, restarted, quarantined; and the end of the service.
+// The engine process: started, lost, restarted; and the end of the service.
 #include "tests/unit/broker_for_test.h"
 
 namespace hearth::broker {
@@ -7,30 +7,6 @@ namespace {
 class WorkerTest : public BrokerTest {
  protected:
   void SetUp() override { connect(client); }
-  void lose_worker() { broker->worker_gone("it was ended by Killed"); }
-  // The back-off passes and a new process reports.
-  void come_back() {
-    tick_after(Milliseconds(5000));
-    worker_is_ready();
-  }
-  // Offers a file that lies in the folder.
-  void offer_again(std::uint32_t request_id, const std::string& file) {
-    contract::OfferModel message;
-    message.labels = {"model.safetensors"};
-    std::vector<Fd> fds;
-    fds.push_back(folder.open(file));
-    send(client, request_id, message, std::move(fds));
-    off_loop.run_all();
-  }
-  // A request loads the model in the new worker, runs, and the worker ends.
-  void crash_with(std::uint32_t request_id, const std::string& model) {
-    send(client, request_id, request_for(model));
-    recognise();
-    finish_load();
-    ASSERT_EQ(client.terminals(request_id), 0u);
-    lose_worker();
-    come_back();
-  }
   void refuse_to_start(const std::string& what) {
     contract::Error refusal;
     refusal.code = "unsupported";
@@ -38,11 +14,6 @@ class WorkerTest : public BrokerTest {
     refusal.hint = "Update the driver.";
     from_worker(0, refusal);
     broker->worker_gone("it exited with status 2");
-  }
-  void load(std::uint32_t request_id, const std::string& model) {
-    contract::LoadModel message;
-    message.model = model;
-    send(client, request_id, message);
   }
   FakeClient client;
 };
@@ -68,7 +39,7 @@ TEST_F(WorkerTest, EveryOpenJobEndsWithARetryableError) {
   send(client, 10, request_for(model));  // runs
   send(client, 11, request_for(model));  // waits for the slot
   const std::string cold = hold_model(client, 3, "b");
-  load(12, cold);
+  load(client, 12, cold);
   offer(client, 13, "c");
   off_loop.run_all();
   lose_worker();
@@ -193,183 +164,6 @@ TEST_F(WorkerTest, WorkerThatAnswersAnotherQuestionIsEnded) {
   reply.model = contract::unpack<contract::AttachModel>(bytes_of(asked.body))->model;
   from_worker(asked.request_id, reply);
   EXPECT_EQ(worker.kills, 1);
-}
-
-TEST_F(WorkerTest, ModelThatEndsTheWorkerTwiceIsRefusedUntilOfferedAgain) {
-  start_worker();
-  const std::string model = hold_hot_model(client, 1);
-  send(client, 10, request_for(model));
-  lose_worker();
-  come_back();
-  send(client, 11, request_for(model));
-  recognise();
-  finish_load();
-  lose_worker();
-  come_back();
-  send(client, 12, request_for(model));
-  const auto error = client.answer<contract::Error>(12);
-  EXPECT_EQ(error.code, "quarantined");
-  EXPECT_FALSE(error.retryable);
-  EXPECT_NE(error.what.find("generating"), std::string::npos);
-  load(13, model);
-  EXPECT_EQ(client.error_code(13), "quarantined");
-
-  tick_after(Milliseconds(5000));
-  offer_again(14, "a");
-  recognise();
-  EXPECT_EQ(client.answer<contract::ModelOffered>(14).model, model);
-  send(client, 15, request_for(model));
-  finish_load();
-  EXPECT_EQ(client.terminals(15), 0u);
-}
-
-TEST_F(WorkerTest, TheQuarantineIsListedAndClearedByAdministrators) {
-  start_worker();
-  const std::string model = hold_model(client, 1);
-  crash_with(10, model);
-  EXPECT_TRUE(status(client, 60).quarantined.empty());
-  crash_with(11, model);
-  timer.pass(std::chrono::minutes(3));
-  const auto listed = status(client, 61).quarantined;
-  ASSERT_EQ(listed.size(), 1u);
-  EXPECT_EQ(listed[0].model, model);
-  EXPECT_EQ(listed[0].name, "a");
-  EXPECT_EQ(listed[0].operation, "generate");
-  EXPECT_EQ(listed[0].deaths, 2u);
-  EXPECT_GT(listed[0].left_ms, 6 * 60'000u);
-  EXPECT_LT(listed[0].left_ms, 7 * 60'000u);
-  load(12, model);
-  EXPECT_EQ(client.error_code(12), "quarantined");
-  FakeClient root;
-  connect(root, true, 0);
-  contract::ClearQuarantine clear;
-  clear.model = "another";
-  send(root, 1, clear);
-  EXPECT_NE(root.answer<contract::Done>(1).text.find("Nothing"), std::string::npos);
-  clear.model = "a";  // its name
-  send(root, 2, clear);
-  EXPECT_EQ(root.answer<contract::Done>(2).text, "1 model has another chance.");
-  EXPECT_TRUE(status(client, 62).quarantined.empty());
-  load(13, model);
-  EXPECT_EQ(client.terminals(13), 0u);
-  lose_worker();
-  come_back();
-  crash_with(14, model);
-  crash_with(15, model);
-  send(root, 3, contract::ClearQuarantine{});
-  EXPECT_EQ(root.answer<contract::Done>(3).text, "1 model has another chance.");
-  timer.pass(Quarantine::kTerm);
-  EXPECT_TRUE(status(client, 63).quarantined.empty());
-}
-
-TEST_F(WorkerTest, AnAnswerInBetweenClearsTheSuspicion) {
-  start_worker();
-  const std::string model = hold_hot_model(client, 1);
-  for (const std::uint32_t id : {10u, 20u, 30u}) {
-    send(client, id, request_for(model));
-    lose_worker();
-    come_back();
-    send(client, id + 1, request_for(model));
-    recognise();
-    finish_load();
-    from_worker(worker.last<contract::Generate>().request_id, generated("fine"));
-    client.answer<contract::Generated>(id + 1);
-  }
-}
-
-TEST_F(WorkerTest, ManyJobsInOneDeathCountAsOne) {
-  start_worker(4);
-  const std::string model = hold_hot_model(client, 1);
-  for (const std::uint32_t id : {10u, 11u, 12u}) send(client, id, request_for(model));
-  lose_worker();
-  come_back();
-  send(client, 20, request_for(model));
-  EXPECT_EQ(client.terminals(20), 0u);
-}
-
-TEST_F(WorkerTest, ModelThatEndsTheWorkerWhileLoadingIsRefusedToo) {
-  start_worker();
-  const std::string model = hold_model(client, 1);
-  for (const std::uint32_t id : {10u, 11u}) {
-    load(id, model);
-    if (id == 11u) recognise();
-    lose_worker();
-    come_back();
-  }
-  load(12, model);
-  EXPECT_EQ(client.error_code(12), "quarantined");
-}
-
-TEST_F(WorkerTest, OffersBeforeEveryUseDoNotClearTheSuspicion) {
-  start_worker();
-  const std::string model = hold_model(client, 1);
-  crash_with(10, model);
-  offer_again(11, "a");
-  recognise();
-  EXPECT_EQ(client.answer<contract::ModelOffered>(11).model, model);
-  send(client, 12, request_for(model));
-  finish_load();
-  lose_worker();
-  come_back();
-  offer_again(13, "a");  // five seconds after the last death
-  const auto error = client.answer<contract::Error>(13);
-  EXPECT_EQ(error.code, "quarantined");
-  EXPECT_NE(error.hint.find("10 s"), std::string::npos);
-}
-
-TEST_F(WorkerTest, OfferAfterAWhileGivesOneMoreTry) {
-  start_worker();
-  const std::string model = hold_model(client, 1);
-  crash_with(10, model);
-  crash_with(11, model);
-  tick_after(Milliseconds(5000));
-  offer_again(12, "a");
-  recognise();
-  client.answer<contract::ModelOffered>(12);
-  send(client, 13, request_for(model));
-  finish_load();
-  lose_worker();
-  come_back();
-  send(client, 14, request_for(model));
-  EXPECT_EQ(client.error_code(14), "quarantined");
-}
-
-TEST_F(WorkerTest, ModelThatDiesWhileExaminedIsRefusedAtItsThirdOffer) {
-  start_worker();
-  offer(client, 1);
-  off_loop.run_all();
-  for (const std::uint32_t id : {2u, 3u}) {
-    lose_worker();
-    come_back();
-    offer_again(id, "a");
-  }
-  EXPECT_EQ(worker.count<contract::AttachModel>(), 2u);
-  EXPECT_EQ(client.error_code(3), "quarantined");
-  EXPECT_EQ(broker->core().models.open_files(), 0u);
-}
-
-TEST_F(WorkerTest, TwoDeathsBesideACrashingModelDoNotBanAnother) {
-  start_worker();
-  const std::string good = hold_model(client, 1, "good");
-  const std::string bad = hold_model(client, 2, "bad");
-  for (const std::uint32_t id : {10u, 20u}) {
-    for (const std::string& model : {good, bad}) {
-      send(client, id + (model == bad ? 1 : 0), request_for(model));
-      recognise();
-      finish_load();
-    }
-    ASSERT_EQ(broker->core().running, 2u);
-    lose_worker();
-    come_back();
-  }
-  send(client, 30, request_for(good));
-  EXPECT_EQ(client.terminals(30), 0u);
-  recognise();
-  finish_load();
-  from_worker(worker.last<contract::Generate>().request_id, generated("fine"));
-  crash_with(31, bad);
-  send(client, 32, request_for(bad));
-  EXPECT_EQ(client.error_code(32), "quarantined");
 }
 
 TEST_F(WorkerTest, ReasonOfAnEngineThatCannotStartReachesThoseWhoWait) {
