@@ -1,6 +1,6 @@
 // Every metric of the service, declared once: name, type, labels, buckets, meaning. docs/metrics.md
-// is compared with this table by a test. To add one: a value here, its row in the .cpp, its line in
-// the document, and the place where the number comes from.
+// is compared with this table by a test. To add one: its line in metrics.def, its line in the
+// document, its curve in docs/grafana.json, and the place where the number comes from.
 #pragma once
 
 #include <cstdint>
@@ -10,45 +10,9 @@
 namespace hearth::broker {
 
 enum class Metric : std::uint8_t {
-  kBuildInfo,
-  kStartTime,
-  kUpgrades,
-  kHealthLevel,
-  kRequests,
-  kPhaseSeconds,
-  kFirstTokenSeconds,
-  kTokenGapSeconds,
-  kPromptTokens,
-  kCachedPromptTokens,
-  kGeneratedTokens,
-  kRunning,
-  kSlots,
-  kQueueDepth,
-  kModels,
-  kModelLoads,
-  kEvictions,
-  kConnections,
-  kClientBytes,
-  kDeviceMemoryBytes,
-  kPinnedMemoryBytes,
-  kDeviceClock,
-  kDeviceMemoryClock,
-  kDevicePower,
-  kDevicePowerLimit,
-  kDeviceTemperature,
-  kDeviceThrottled,
-  kWorkerRestarts,
-  kShmSegments,
-  kShmBytes,
-  kShmOrphans,
-  kCacheBytes,
-  kCacheHits,
-  kCacheMisses,
-  kProtocolErrors,
-  kLoopStalls,
-  kLoopStallSeconds,
-  kProcessBytes,
-  kProcessDescriptors,
+#define METRIC(metric, ...) metric,
+#include "daemon/broker/metrics.def"
+#undef METRIC
   kEnd
 };
 
