@@ -8,7 +8,8 @@
 // 4. It fails with a table of who holds what.
 //
 // Told by the code out_of_memory; of a request, the engine says besides whether room would help
-// (its `retryable`): one that is too large by itself moves nobody. Each rung is logged and counted.
+// (its `retryable`): one that is too large by itself moves nobody. Each rung is logged and counted
+// (hearth_memory_ladder_total).
 #pragma once
 
 #include <cstdint>

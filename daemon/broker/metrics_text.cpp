@@ -50,6 +50,13 @@ void add_service(Core& core, MetricSet& set) {
     set.add(counted, {}, 0);  // shown before the first, too
 }
 
+void add_ladder(const LadderCounts& ladder, MetricSet& set) {
+  set.set(Metric::kMemoryLadder, {"lack"}, real(ladder.lacks));
+  set.set(Metric::kMemoryLadder, {"evict"}, real(ladder.evictions));
+  set.set(Metric::kMemoryLadder, {"retry"}, real(ladder.retries));
+  set.set(Metric::kMemoryLadder, {"fail"}, real(ladder.failures));
+}
+
 std::string_view name_of(Priority priority) {
   if (priority == Priority::kInteractive) return "interactive";
   return priority == Priority::kBatch ? "batch" : "maintenance";
@@ -186,6 +193,7 @@ std::string metrics_text(Core& core) {
   add_queue(core, set);
   add_models(core, set);
   add_memory(core, set);
+  add_ladder(core.ladder, set);
   add_device(core.telemetry.device, set);
   add_clients(core, set);
   add_shared_memory(core, set);

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "daemon/broker/memory_cost.h"
+#include "daemon/broker/observe.h"
 #include "daemon/broker/room.h"
 #include "tests/unit/broker_for_test.h"
 
@@ -310,6 +311,11 @@ TEST_F(MemoryTest,
   EXPECT_EQ(counts.evictions, 1u);
   EXPECT_EQ(counts.retries, 1u);
   EXPECT_EQ(counts.failures, 1u);
+  const std::string text = metrics_text(const_cast<Core&>(broker->core()));
+  for (const char* sample : {"{rung=\"lack\"} 2\n", "{rung=\"evict\"} 1\n", "{rung=\"retry\"} 1\n",
+                             "{rung=\"fail\"} 1\n"})
+    EXPECT_NE(text.find(std::string("hearth_memory_ladder_total") + sample), std::string::npos)
+        << sample;
 }
 
 TEST_F(MemoryTest, ADryRunSaysWhoWouldLeaveAndChangesNothing) {
