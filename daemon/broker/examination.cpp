@@ -6,6 +6,7 @@
 
 #include "daemon/broker/model_waiters.h"
 #include "daemon/broker/residency.h"
+#include "shm/base/log.h"
 
 namespace hearth::broker {
 namespace {
@@ -43,7 +44,7 @@ void examine_again(Core& core, Model& model) {
     auto examined = std::make_shared<Result<ExaminedFiles>>(examine(fds, labels, numerics));
     return [&core, id, n, examined] { end_examination(core, id, n, *examined); };
   };
-  model.ticket = core.off_loop.run(OffLoop::Lane::kFiles, std::move(work));
+  model.ticket = core.off_loop.run(OffLoop::Lane::kClientFiles, std::move(work));
   model.examine_deadline = core.now() + (model.ticket == 0 ? Milliseconds(0) : core.config.examine);
   core.timer.wake_at(model.examine_deadline);
 }
@@ -68,6 +69,8 @@ void examinations_tick(Core& core) {
       continue;
     }
     core.off_loop.abandon(model->ticket);
+    log::event(log::Level::kWarning, "files_silent", {{"model", model->name}, {"id", model->id}},
+               "files of {} ({}) do not answer", printable(model->name), model->id);
     leave_examination(*model);
     model->examine_soon = false;
     end_waiting(core, *model, files_do_not_answer(core));

@@ -217,7 +217,7 @@ void metrics_tick(Core& core) {
         auto result = std::make_shared<Result<void>>(write_file(path, text));
         return [&core, result] { metrics_written(core, *result); };
       };
-      telemetry.metrics_writing = core.off_loop.run(OffLoop::Lane::kFiles, std::move(work));
+      telemetry.metrics_writing = core.off_loop.run(OffLoop::Lane::kOwnFiles, std::move(work));
     }
   }
   core.timer.wake_at(telemetry.metrics_due);

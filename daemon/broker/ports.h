@@ -66,13 +66,14 @@ class TimerPort {
 };
 
 // System calls that can block for long (fallocate) or, on a hostile descriptor, for ever (fstat,
-// close) run on threads of their own.
+// close) run on threads of their own: one lane for shared memory, one for files that clients name,
+// one for the service's own (settings, metrics.file, kept weights), which so wait for no client's.
 class OffLoop {
  public:
   using Ticket = std::uint64_t;
   using Continuation = std::function<void()>;
   using Work = std::function<Continuation()>;
-  enum class Lane { kMemory, kFiles };
+  enum class Lane { kMemory, kClientFiles, kOwnFiles };
 
   virtual ~OffLoop() = default;
   // Runs `work` on the lane's thread, then what it returns on the loop. 0: the lane takes no more.

@@ -70,7 +70,7 @@ Result<void> begin_reload(Core& core, Caller caller, bool apply) {
     return fail(Code::kBadRequest, "The service was started without a configuration.");
   if (core.reload) return fail(Code::kBusy, "The configuration is being read already.");
   const auto ticket = core.off_loop.run(
-      OffLoop::Lane::kFiles, [&core, sources = core.config.sources]() -> OffLoop::Continuation {
+      OffLoop::Lane::kOwnFiles, [&core, sources = core.config.sources]() -> OffLoop::Continuation {
         auto loaded = std::make_shared<const config::Loaded>(config::load(*sources));
         return [&core, loaded] { finish(core, *loaded); };
       });

@@ -46,7 +46,7 @@ bool weights_cached(Core& core, const InFrame& frame) {
       if (Model* known = core.models.find(id)) known->weights_file = next;
     };
   };
-  core.off_loop.run(OffLoop::Lane::kFiles, std::move(work));  // refused: the file is gone
+  core.off_loop.run(OffLoop::Lane::kOwnFiles, std::move(work));  // refused: the file is gone
   return true;
 }
 

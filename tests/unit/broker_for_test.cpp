@@ -25,8 +25,9 @@ std::vector<OutFrame> FakeWorkerPort::of_type(std::uint8_t type) const {
   return frames;
 }
 
-OffLoop::Ticket FakeOffLoop::run(Lane, Work work) {
+OffLoop::Ticket FakeOffLoop::run(Lane lane, Work work) {
   if (refuses) return 0;
+  last_lane = lane;
   waiting.emplace_back(++last_ticket, std::move(work));
   return last_ticket;
 }

@@ -61,6 +61,7 @@ class FakeOffLoop : public OffLoop {
 
   std::deque<std::pair<Ticket, Work>> waiting;
   Ticket last_ticket = 0;
+  Lane last_lane = Lane::kMemory;
   int abandoned = 0;
   int adopted = 0;
   bool refuses = false;

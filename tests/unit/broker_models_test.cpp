@@ -26,6 +26,7 @@ TEST_F(ModelsTest, OfferIsExaminedThenRecognisedThenAnswered) {
   connect(client);
   start_worker();
   offer(client, 1);
+  EXPECT_EQ(off_loop.last_lane, OffLoop::Lane::kClientFiles);
   EXPECT_EQ(worker.count<contract::AttachModel>(), 0u);
   off_loop.run_all();
   ASSERT_EQ(worker.count<contract::AttachModel>(), 1u);

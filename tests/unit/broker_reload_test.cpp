@@ -182,6 +182,7 @@ TEST_F(BrokerReload, PlacesAndPeopleAreShownToAdministratorsOnly) {
 
 TEST_F(BrokerReload, ASecondReloadWaitsForTheFirst) {
   send(admin, 1, contract::ReloadConfig{});
+  EXPECT_EQ(off_loop.last_lane, OffLoop::Lane::kOwnFiles) << "no client's file is in its way";
   send(admin, 2, contract::ReloadConfig{});
   EXPECT_EQ(admin.error_code(2), "busy");
   off_loop.run_all();

@@ -79,43 +79,85 @@ std::ptrdiff_t threads_of_this_process() {
                        std::filesystem::directory_iterator());
 }
 
-TEST(OffLoopThreadsTest, StuckWorkIsLeftBehindUntilTooMuchIsStuck) {
-  asio::io_context loop;
-  std::promise<void> release;
-  const std::shared_future<void> released = release.get_future().share();
-  OffLoopThreads threads(loop);
-  bool ended_late = false;
-  for (int i = 0; i < OffLoopThreads::kMaxStuck; ++i) {
-    std::promise<void> begin;
-    const auto stuck = threads.run(OffLoop::Lane::kFiles, [&, released] {
-      begin.set_value();
-      released.wait();
-      return [&] { ended_late = true; };
-    });
-    ASSERT_NE(stuck, 0u);
-    begin.get_future().wait();
-    bool goes_on = false;
-    const auto next = threads.run(OffLoop::Lane::kFiles, [&] { return [&] { goes_on = true; }; });
-    EXPECT_NE(next, 0u);
-    threads.abandon(stuck);
-    EXPECT_TRUE(run_until(loop, [&] { return goes_on; })) << i;
+// Work that begins and does not end until it is released.
+class Stuck {
+ public:
+  explicit Stuck(OffLoopThreads& threads) : threads_(threads) {}
+  ~Stuck() { release(); }
+  void release() {
+    if (!std::exchange(is_released_, true)) release_.set_value();
   }
-  const auto nothing = [] { return OffLoop::Continuation(); };
-  EXPECT_EQ(threads.run(OffLoop::Lane::kFiles, nothing), 0u);
-  std::promise<void> begin;
-  const auto last = threads.run(OffLoop::Lane::kMemory, [&, released] {
-    begin.set_value();
-    released.wait();
-    return [&] { ended_late = true; };
-  });
-  EXPECT_NE(last, 0u);
-  begin.get_future().wait();
+  // `begun` is ready when a thread is at it.
+  OffLoop::Ticket add(OffLoop::Lane lane, std::future<void>& begun) {
+    const auto begin = std::make_shared<std::promise<void>>();
+    begun = begin->get_future();
+    return threads_.run(lane, [this, begin, released = released_] {
+      begin->set_value();
+      released.wait();
+      return [this] { ended_late = true; };
+    });
+  }
+  OffLoop::Ticket begin(OffLoop::Lane lane) {
+    std::future<void> begun;
+    const auto ticket = add(lane, begun);
+    EXPECT_NE(ticket, 0u);
+    begun.wait();
+    return ticket;
+  }
+  bool ended_late = false;
+
+ private:
+  OffLoopThreads& threads_;
+  std::promise<void> release_;
+  std::shared_future<void> released_ = release_.get_future().share();
+  bool is_released_ = false;
+};
+
+OffLoop::Continuation nothing() {
+  return {};
+}
+
+TEST(OffLoopThreadsTest, StuckWorkIsLeftBehindUntilTooMuchIsStuck) {
+  constexpr auto kLane = OffLoop::Lane::kClientFiles;
+  asio::io_context loop;
+  OffLoopThreads threads(loop);
+  Stuck stuck(threads);
+  OffLoop::Ticket ticket = stuck.begin(kLane);
+  for (int i = 0; i < OffLoopThreads::kMaxStuck; ++i) {
+    bool goes_on = false;
+    EXPECT_NE(threads.run(kLane, [&] { return [&] { goes_on = true; }; }), 0u);
+    std::future<void> begun;
+    const auto next = stuck.add(kLane, begun);
+    EXPECT_EQ(threads.stuck(), i);
+    threads.abandon(ticket);
+    EXPECT_TRUE(run_until(loop, [&] { return goes_on; })) << i;
+    begun.wait();
+    ticket = next;
+  }
+  EXPECT_EQ(threads.stuck(), OffLoopThreads::kMaxStuck);
+  EXPECT_EQ(threads.run(kLane, nothing), 0u);
   const auto n_threads = threads_of_this_process();
-  threads.abandon(last);
+  threads.abandon(ticket);
   EXPECT_LE(threads_of_this_process(), n_threads) << "no further one in its place";
-  release.set_value();
-  EXPECT_TRUE(run_until(loop, [&] { return threads.run(OffLoop::Lane::kFiles, nothing) != 0; }));
-  EXPECT_FALSE(ended_late);
+  stuck.release();
+  EXPECT_TRUE(run_until(loop, [&] { return threads.run(kLane, nothing) != 0; }));
+  EXPECT_TRUE(run_until(loop, [&] { return threads.is_idle(); }));
+  EXPECT_EQ(threads.stuck(), 0);
+  EXPECT_FALSE(stuck.ended_late);
+}
+
+TEST(OffLoopThreadsTest, FilesOfClientsKeepNobodyFromTheServicesOwn) {
+  asio::io_context loop;
+  OffLoopThreads threads(loop);
+  Stuck stuck(threads);
+  for (int i = 0; i < OffLoopThreads::kMaxStuck; ++i)
+    threads.abandon(stuck.begin(OffLoop::Lane::kClientFiles));
+  for (const auto lane : {OffLoop::Lane::kOwnFiles, OffLoop::Lane::kMemory}) {
+    bool is_read = false;
+    EXPECT_NE(threads.run(lane, [&] { return [&] { is_read = true; }; }), 0u);
+    EXPECT_TRUE(run_until(loop, [&] { return is_read; }));
+  }
+  EXPECT_FALSE(threads.is_idle());
 }
 
 TEST(OffLoopThreadsTest, AdoptedDescriptorsAreClosedElsewhere) {

@@ -8,6 +8,7 @@
 #include "daemon/broker/observe.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/room.h"
+#include "shm/base/log.h"
 
 namespace hearth::broker {
 namespace {
@@ -82,6 +83,17 @@ OffLoop::Work examine_offer(Core& core, Caller caller, std::shared_ptr<const Off
   };
 }
 
+// For whoever looks for what holds up an upgrade.
+void log_silence(const Client& client) {
+  log::event(log::Level::kWarning, "files_silent",
+             {{"connection", client.id},
+              {"client", client.name},
+              {"pid", client.peer.pid},
+              {"uid", client.peer.uid}},
+             "model files of {} (pid {}, uid {}) do not answer", printable(client.name),
+             client.peer.pid, client.peer.uid);
+}
+
 Model* usable_model(Core& core, Client& client, Caller caller, const std::string& name) {
   Model* model = core.models.find_for(client.id, name);
   if (model == nullptr) {
@@ -131,7 +143,7 @@ void handle(Core& core, Client& client, Request request, const contract::OfferMo
     return core.refuse(client, request.caller.request_id, allowed.error());
   const Caller caller = core.open(client, request.caller.request_id, RequestKind::kOffer);
   const OffLoop::Ticket ticket =
-      core.off_loop.run(OffLoop::Lane::kFiles, examine_offer(core, caller, offer));
+      core.off_loop.run(OffLoop::Lane::kClientFiles, examine_offer(core, caller, offer));
   if (ticket == 0)
     return core.fail(caller, fail(Code::kBusy, "Too many files of clients do not answer."));
   OpenRequest& open = *core.find_open(caller);
@@ -154,6 +166,7 @@ void offers_tick(Core& core) {
   }
   for (const auto& [caller, ticket] : late) {
     core.off_loop.abandon(ticket);
+    log_silence(core.clients.at(caller.connection));
     core.fail(caller, files_do_not_answer(core));
   }
 }

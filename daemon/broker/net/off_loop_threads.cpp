@@ -5,9 +5,16 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
 namespace hearth::broker {
+namespace {
+
+constexpr std::array kLanes = {OffLoop::Lane::kMemory, OffLoop::Lane::kClientFiles,
+                               OffLoop::Lane::kOwnFiles};
+
+}  // namespace
 
 struct OffLoopThreads::Shared {
   struct Task {
@@ -19,6 +26,7 @@ struct OffLoopThreads::Shared {
     bool is_busy = false;
     Ticket running = 0;       // of what keeps it busy
     unsigned generation = 0;  // threads of earlier ones are stuck
+    int stuck = 0;            // and so many of them still are
 
     bool take(Ticket ticket, Task& into) {
       const auto found = std::find_if(tasks.begin(), tasks.end(),
@@ -38,21 +46,23 @@ struct OffLoopThreads::Shared {
     queue(lane).tasks.push_back(std::move(task));
     wake.notify_all();
   }
+  int stuck() const {
+    return std::accumulate(queues.begin(), queues.end(), 0,
+                           [](int sum, const Queue& queue) { return sum + queue.stuck; });
+  }
 
   asio::io_context& loop;
   std::mutex mutex;
   std::condition_variable wake;
-  std::array<Queue, 2> queues;
+  std::array<Queue, kLanes.size()> queues;
   OffLoopThreads* owner = nullptr;  // null: ended
   int threads = 0;
-  int stuck = 0;
 };
 
 OffLoopThreads::OffLoopThreads(asio::io_context& loop) : shared_(std::make_shared<Shared>(loop)) {
   const std::lock_guard lock(shared_->mutex);
   shared_->owner = this;
-  start_thread(Lane::kMemory, 0);
-  start_thread(Lane::kFiles, 0);
+  for (const Lane lane : kLanes) start_thread(lane, 0);
 }
 
 OffLoopThreads::~OffLoopThreads() {
@@ -60,7 +70,7 @@ OffLoopThreads::~OffLoopThreads() {
   shared_->owner = nullptr;
   shared_->wake.notify_all();
   shared_->wake.wait_for(lock, std::chrono::seconds(1),
-                         [&] { return shared_->threads <= shared_->stuck; });
+                         [&] { return shared_->threads <= shared_->stuck(); });
 }
 
 void OffLoopThreads::start_thread(Lane lane, unsigned generation) {
@@ -96,7 +106,7 @@ void OffLoopThreads::serve(std::shared_ptr<Shared> shared, Lane lane, unsigned g
                [owner = shared->owner, ticket = task.ticket,
                 continuation = std::move(continuation)] { owner->finish(ticket, continuation); });
   }
-  if (queue.generation != generation) --shared->stuck;
+  if (queue.generation != generation) --queue.stuck;
   --shared->threads;
   shared->wake.notify_all();
 }
@@ -104,7 +114,7 @@ void OffLoopThreads::serve(std::shared_ptr<Shared> shared, Lane lane, unsigned g
 OffLoop::Ticket OffLoopThreads::run(Lane lane, Work work) {
   {
     const std::lock_guard lock(shared_->mutex);
-    if (lane == Lane::kFiles && shared_->stuck >= kMaxStuck) return 0;
+    if (shared_->queue(lane).stuck >= kMaxStuck) return 0;
   }
   const Ticket ticket = ++last_ticket_;
   expected_.insert(ticket);
@@ -120,12 +130,12 @@ void OffLoopThreads::abandon(Ticket ticket) {
   if (expected_.erase(ticket) == 0) return;
   Shared::Task dropped;  // may close descriptors, which takes the lock
   const std::lock_guard lock(shared_->mutex);
-  for (const Lane lane : {Lane::kMemory, Lane::kFiles}) {
+  for (const Lane lane : kLanes) {
     Shared::Queue& queue = shared_->queue(lane);
     // What waits behind something stuck, a close perhaps, was abandoned for its sake.
     if (queue.running != ticket && !queue.take(ticket, dropped)) continue;
-    if (!queue.is_busy || shared_->stuck >= kMaxStuck) continue;
-    ++shared_->stuck;
+    if (!queue.is_busy || queue.stuck >= kMaxStuck) continue;
+    ++queue.stuck;
     queue.is_busy = false;
     queue.running = 0;
     start_thread(lane, ++queue.generation);
@@ -135,16 +145,21 @@ void OffLoopThreads::abandon(Ticket ticket) {
 bool OffLoopThreads::is_idle() const {
   const std::lock_guard lock(shared_->mutex);
   const auto& queues = shared_->queues;
-  return expected_.empty() && shared_->stuck == 0 &&
+  return expected_.empty() && shared_->stuck() == 0 &&
          std::all_of(queues.begin(), queues.end(), [](const Shared::Queue& queue) {
            return queue.tasks.empty() && !queue.is_busy;
          });
 }
 
+int OffLoopThreads::stuck() const {
+  const std::lock_guard lock(shared_->mutex);
+  return shared_->stuck();
+}
+
 SharedFd OffLoopThreads::adopt(Fd fd) {
   const auto close_elsewhere = [shared = shared_](const Fd* owned) {
     const std::shared_ptr<const Fd> last(owned);  // closes when the task is destroyed
-    shared->push(Lane::kFiles, {0, [last] { return Continuation(); }});
+    shared->push(Lane::kClientFiles, {0, [last] { return Continuation(); }});
   };
   return SharedFd(new Fd(std::move(fd)), close_elsewhere);
 }

@@ -1,7 +1,8 @@
-// The threads for system calls that can block: one for shared memory, one for clients' files.
+// The threads for system calls that can block, one for each lane.
 //
-// A thread that a hostile file system holds fast is left behind and replaced, at most kMaxStuck
-// times at once; after that no client's files are looked at until one of them returns.
+// A thread that a hostile file system holds fast is left behind and replaced, at most kMaxStuck of
+// a lane at once; after that its lane takes no more until one of them returns. The other lanes go
+// on.
 #pragma once
 
 #include <set>
@@ -21,6 +22,9 @@ class OffLoopThreads : public OffLoop {
   SharedFd adopt(Fd fd) override;
   // Nothing is waiting or under way, stuck threads included, and every continuation has run.
   bool is_idle() const;
+  // Threads that are left behind and have not returned yet, of all lanes. While there are any, the
+  // process must not execve(): that waits for them, be they ever so stuck.
+  int stuck() const;
 
   static constexpr int kMaxStuck = 8;
 

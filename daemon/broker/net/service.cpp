@@ -183,8 +183,22 @@ asio::awaitable<void> Service::upgrade() {
   broker_.upgrade_failed(error);
 }
 
+// execve(2) ends all other threads and waits for that. Not even SIGKILL ends one whose call a FUSE
+// server, or a hard NFS mount, has taken and does not answer: the whole service would hang with it,
+// and only that server could let it go on.
+Error held_fast(int threads) {
+  return fail(Code::kBusy,
+              fmt::format("{} wait{} for files of a file system that does not answer, and the new "
+                          "program would wait with {}.",
+                          threads == 1 ? "A thread" : fmt::format("{} threads", threads),
+                          threads == 1 ? "s" : "", threads == 1 ? "it" : "them"),
+              "The log says whose files they are (files_silent). End the server of their file "
+              "system, or `umount -f` it; then ask again.");
+}
+
 // Returns only when this process was not replaced.
 asio::awaitable<Error> Service::be_replaced() {
+  if (const int stuck = off_loop_.stuck(); stuck > 0) co_return held_fast(stuck);
   const auto successor = co_await ask_successor(loop_, options_.program, options_.arguments);
   if (!successor) co_return successor.error();
   const auto fits =
