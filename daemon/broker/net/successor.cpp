@@ -1,8 +1,10 @@
 #include "daemon/broker/net/successor.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -17,6 +19,8 @@ namespace hearth::broker {
 namespace {
 
 constexpr std::size_t kMostAnswerBytes = 512;
+constexpr std::chrono::milliseconds kFirstLook{1};
+constexpr std::chrono::milliseconds kLastLook{500};
 
 Error unfit(std::string what) {
   return fail(Code::kVersion, std::move(what),
@@ -44,6 +48,30 @@ asio::awaitable<std::string> hear_out(asio::posix::stream_descriptor& link,
   co_return said;
 }
 
+// The status of a process that was killed, once it is gone; none when the kernel holds it for
+// longer than `patience`. Looked for now and then: a pidfd would be awaited as well, but may not be
+// had when descriptors have run out, and then the process would stay unburied.
+asio::awaitable<std::optional<int>> bury(asio::io_context& loop, pid_t pid,
+                                         std::chrono::seconds patience) {
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  asio::steady_timer timer(loop);
+  std::chrono::milliseconds step = kFirstLook;
+  int status = 0;
+  while (::waitpid(pid, &status, WNOHANG) == 0) {
+    if (std::chrono::steady_clock::now() >= deadline) co_return std::nullopt;
+    timer.expires_after(step);
+    co_await timer.async_wait(asio::use_awaitable);
+    step = std::min(2 * step, kLastLook);
+  }
+  co_return status;
+}
+
+// However long it takes. (Awaited in the condition of a loop, gcc 12 gives it a broken frame.)
+asio::awaitable<void> bury_later(asio::io_context& loop, pid_t pid) {
+  std::optional<int> status;
+  while (!status) status = co_await bury(loop, pid, kSuccessorPatience);
+}
+
 }  // namespace
 
 asio::awaitable<Result<handover::Program>> ask_successor(asio::io_context& loop,
@@ -69,14 +97,20 @@ asio::awaitable<Result<handover::Program>> ask_successor(asio::io_context& loop,
   });
   const std::string said = co_await hear_out(link, deadline);
   ::kill(*child, SIGKILL);  // it has said all it had to
-  int status = 0;
-  ::waitpid(*child, &status, 0);
+  const std::optional<int> status = co_await bury(loop, *child, kSuccessorPatience);
+  if (!status) {
+    asio::co_spawn(loop, bury_later(loop, *child), asio::detached);
+    co_return fail(Code::kTimedOut,
+                   fmt::format("{} has been killed and does not end: the kernel holds process {}.",
+                               program, *child),
+                   "Do the files that it reads answer? Then ask for the upgrade again.");
+  }
   if (is_late)
     co_return fail(Code::kTimedOut, fmt::format("{} has not answered within {} s.", program,
                                                 kSuccessorPatience.count()));
   if (said.empty())
     co_return unfit(
-        fmt::format("{} does not pass its own check: {}.", program, describe_exit(status)));
+        fmt::format("{} does not pass its own check: {}.", program, describe_exit(*status)));
   co_return handover::from_line(said);
 }
 

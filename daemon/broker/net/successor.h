@@ -10,10 +10,11 @@
 
 namespace hearth::broker {
 
-// How long a program may take to look at its configuration and answer.
+// How long a program may take to look at its configuration and answer, and then to be gone.
 inline constexpr std::chrono::seconds kSuccessorPatience{2};
 
-// Runs `program` in a process of its own, with `arguments`, to ask it. Nothing of ours is touched.
+// Runs `program` in a process of its own, with `arguments`, to ask it. Nothing of ours is touched,
+// and the loop is never kept: one that the kernel does not let go is left to itself until it does.
 // Errors: version, when it does not start, fails, or cannot take over; timed_out.
 asio::awaitable<Result<handover::Program>> ask_successor(asio::io_context& loop,
                                                          std::string program,
