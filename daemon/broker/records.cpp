@@ -25,14 +25,42 @@ std::size_t packed_bytes(const contract::RequestRecord& record) {
 }  // namespace
 
 void Records::add(contract::RequestRecord record) {
-  const std::size_t added_bytes = packed_bytes(record);
   const std::uint64_t number = record.request;
-  if (!records_.emplace(number, std::move(record)).second) return;
-  bytes_ += added_bytes;
-  while (records_.size() > kMost || bytes_ > kMostBytes) {
-    bytes_ -= packed_bytes(records_.begin()->second);
-    records_.erase(records_.begin());
-  }
+  const auto [added, is_new] = records_.emplace(number, std::move(record));
+  if (!is_new) return;
+  count(number, added->second);
+  while (records_.size() > kMost || bytes_ > kMostBytes) drop_one();
+}
+
+void Records::count(std::uint64_t number, const contract::RequestRecord& record) {
+  const std::size_t n_bytes = packed_bytes(record);
+  User& user = users_[record.uid];
+  user.numbers.insert(number);
+  user.bytes += n_bytes;
+  bytes_ += n_bytes;
+}
+
+void Records::count_again() {
+  users_.clear();
+  bytes_ = 0;
+  for (const auto& [number, record] : records_) count(number, record);
+}
+
+void Records::drop_one() {
+  // Of users who have as much, the one with the oldest record.
+  const auto rank = [](const auto& entry) {
+    return std::pair(entry.second.bytes, ~*entry.second.numbers.begin());
+  };
+  const auto user =
+      std::max_element(users_.begin(), users_.end(),
+                       [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  const auto oldest = records_.find(*user->second.numbers.begin());
+  const std::size_t n_bytes = packed_bytes(oldest->second);
+  bytes_ -= n_bytes;
+  user->second.bytes -= n_bytes;
+  user->second.numbers.erase(oldest->first);
+  if (user->second.numbers.empty()) users_.erase(user);
+  records_.erase(oldest);
 }
 
 contract::RequestList Records::page(std::uint64_t before, std::uint32_t limit,

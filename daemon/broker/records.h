@@ -9,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include <sys/types.h>
@@ -22,6 +23,8 @@ struct Access;
 }
 
 // A ring by number of request: at most kMost, and fewer where their texts together are very long.
+// When it is full, the oldest record of the user who has most of it goes; so among n users, who has
+// less than 1/n of all bytes loses nothing, whatever the others do.
 class Records {
  public:
   static constexpr std::size_t kMost = 4096;
@@ -39,7 +42,17 @@ class Records {
 
  private:
   friend struct handover::Access;
+  struct User {
+    std::set<std::uint64_t> numbers;  // never empty
+    std::size_t bytes = 0;
+  };
+
+  void count(std::uint64_t number, const contract::RequestRecord& record);
+  void count_again();  // users and bytes, of records that were loaded
+  void drop_one();
+
   std::map<std::uint64_t, contract::RequestRecord> records_;
+  std::map<uid_t, User> users_;
   std::size_t bytes_ = 0;  // of packed records, at most
 };
 

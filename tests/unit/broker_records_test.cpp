@@ -1,7 +1,11 @@
 // The rings: what is kept, for whom, and how much of it fits into a reply.
 
+#include <algorithm>
+
 #include <gtest/gtest.h>
 
+#include "daemon/broker/handover/fields.h"
+#include "daemon/broker/handover/format.h"
 #include "daemon/broker/records.h"
 #include "shm/frame.h"
 
@@ -78,6 +82,56 @@ TEST(RecordsTest, TheOldestLeaveWhenThereAreMoreThan4096) {
   Records records;
   for (std::uint64_t number = 1; number <= Records::kMost + 10; ++number)
     records.add(record(number));
+  EXPECT_EQ(records.all().size(), Records::kMost);
+  EXPECT_EQ(records.all().begin()->first, 11u);
+}
+
+TEST(RecordsTest, OneUsersFloodPushesNobodyElsesOut) {
+  Records records;
+  std::uint64_t number = 0;
+  const std::size_t share = Records::kMost / 3;
+  for (std::size_t i = 0; i < share; ++i)
+    for (const uid_t user : {1001, 1002}) records.add(record(++number, user));
+  for (std::size_t i = 0; i < 3 * Records::kMost; ++i) records.add(record(++number, 1000));
+  EXPECT_EQ(records.all().size(), Records::kMost);
+  const auto of = [&](uid_t user) {
+    return std::count_if(records.all().begin(), records.all().end(),
+                         [&](const auto& each) { return each.second.uid == user; });
+  };
+  EXPECT_EQ(of(1001), static_cast<std::ptrdiff_t>(share));
+  EXPECT_EQ(of(1002), static_cast<std::ptrdiff_t>(share));
+  EXPECT_EQ(records.all().begin()->first, 1u);
+  EXPECT_EQ(numbers(records.page(0, 1, 1000)), Numbers{number}) << "the latest of its own";
+}
+
+TEST(RecordsTest, WhatAUserHasOfTheRingIsKnownAfterAnUpgrade) {
+  Records before;
+  std::uint64_t number = 0;
+  while (number < 100) before.add(record(++number, 1001));
+  while (number < Records::kMost) before.add(record(++number, 1000));
+  handover::Saver saver;
+  saver.value(before);
+  handover::Loader loader(saver.bytes(), handover::kFormat, {});
+  Records after;
+  loader.value(after);
+  ASSERT_TRUE(loader.result()) << loader.result().error().what;
+  EXPECT_EQ(after.all(), before.all());
+  while (number < 3 * Records::kMost) after.add(record(++number, 1000));
+  EXPECT_EQ(after.all().size(), Records::kMost);
+  EXPECT_EQ(after.page(0, 256, 1001).requests.size(), 100u);
+}
+
+TEST(RecordsTest, LongOnesOfOneUserPushNobodyElsesOut) {
+  Records records;
+  records.add(record(1, 1001));
+  for (std::uint64_t number = 2; number <= Records::kMost; ++number) records.add(longest(number));
+  EXPECT_EQ(numbers(records.page(0, 256, 1001)), Numbers{1});
+}
+
+TEST(RecordsTest, OfManyUsersWithOneEachTheOldestLeaves) {
+  Records records;
+  for (std::uint64_t number = 1; number <= Records::kMost + 10; ++number)
+    records.add(record(number, static_cast<uid_t>(number)));
   EXPECT_EQ(records.all().size(), Records::kMost);
   EXPECT_EQ(records.all().begin()->first, 11u);
 }

@@ -323,8 +323,9 @@ struct Access {
     HANDOVER(archive, at_ms, code, what, model, client);
   }
   static void list(auto& archive, Is<Records> auto& value) {
-    auto& [records, bytes] = value;
+    auto& [records, users, bytes] = value;  // users: of the records
     HANDOVER(archive, records, bytes);
+    if constexpr (std::remove_reference_t<decltype(archive)>::kLoads) value.count_again();
   }
   static void list(auto& archive, Is<ErrorLog::Entry> auto& value) {
     auto& [user, error] = value;
