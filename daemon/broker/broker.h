@@ -52,7 +52,7 @@ class Broker {
   // Another process goes on with what this one saves: restore() before anything else, publish()
   // what is to be public, attach() the client of every connection, then resume() in place of
   // start(). Nothing may be under way off the loop when a broker is saved. Errors: internal.
-  void save(handover::Saver& saver) const;
+  void save(handover::Saver& saver);
   Result<void> restore(handover::Loader& loader);
   void attach(ConnectionId client, ClientPort& port);
   void resume();

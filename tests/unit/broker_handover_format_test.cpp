@@ -50,6 +50,17 @@ TEST(HandoverFormat, AStateArrivesWithItsDescriptorsNumbersAndCannotBeChanged) {
   EXPECT_EQ(state->format, kFormat);
 }
 
+TEST(HandoverFormat, AStateOverTheBoundIsRefusedWithWhatMakesItLarge) {
+  constexpr std::size_t kBytes = kMostStateBytes + 1;
+  void* const nothing = ::mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(nothing, MAP_FAILED);
+  const auto memfd = write_state({static_cast<const char*>(nothing), kBytes}, {});
+  ::munmap(nothing, kBytes);
+  ASSERT_FALSE(memfd);
+  EXPECT_EQ(memfd.error().code, Code::kBusy);
+  EXPECT_NE(memfd.error().what.find("requests that are open"), std::string::npos);
+}
+
 TEST(HandoverFormat, WhatIsNoStateIsRefused) {
   const std::string good = bytes_in(*write_state("some bytes", {7}));
   EXPECT_TRUE(read_state(memfd_of(good).get()));

@@ -440,6 +440,26 @@ TEST_F(HandoverRecord, ABrokerWhoseEngineHasNotStartedIsRestoredToo) {
   EXPECT_EQ(after->core().supervisor.state(), before.core().supervisor.state());
 }
 
+TEST_F(HandoverRecord, OfALargeResultCacheTheLatestAnswersGoAlong) {
+  constexpr std::uint64_t kAnswerBytes = 1 << 20;
+  constexpr std::uint64_t kAnswers = handover::kMostResultBytes / kAnswerBytes + 8;
+  Config config = HandoverTest::config();
+  config.result_cache_bytes = std::uint64_t{1} << 40;
+  World before(config);
+  start_work(before);
+  const auto key = [](std::uint64_t n) { return ResultCache::Key{1000, "model", "word", n}; };
+  auto& results = const_cast<Core&>(before.core()).results;
+  for (std::uint64_t n = 0; n < kAnswers; ++n) results.keep(key(n), std::string(kAnswerBytes, 'a'));
+  const std::unique_ptr<World> after = restored(before, config);
+  const auto& kept = after->core().results;
+  EXPECT_LE(kept.bytes(), handover::kMostResultBytes);
+  EXPECT_GT(kept.bytes(), handover::kMostResultBytes - 2 * kAnswerBytes);
+  EXPECT_EQ(kept.use().budget_bytes, config.result_cache_bytes);
+  EXPECT_NE(const_cast<Core&>(after->core()).results.find(key(kAnswers - 1)), nullptr);
+  results.keep(key(kAnswers), std::string(2 * handover::kMostResultBytes, 'a'));
+  EXPECT_NE(results.find(key(kAnswers)), nullptr) << "the budget is as it was";
+}
+
 TEST_F(HandoverRecord, AStateCanBeRecordedForLaterVersions) {
   const char* path = std::getenv("HEARTH_RECORD");
   if (path == nullptr) GTEST_SKIP() << "nothing is to be recorded";

@@ -125,8 +125,12 @@ Result<void> check_succession(const Program& writer, const Program& next) {
 
 Result<Fd> write_state(std::string_view bytes, const std::vector<int>& descriptors) {
   if (bytes.size() > kMostStateBytes)
-    return fail(Code::kBusy, fmt::format("The state has {} MB, over {}.", bytes.size() >> 20,
-                                         kMostStateBytes >> 20));
+    return fail(Code::kBusy,
+                fmt::format("The state has {} MiB, over {}: requests that are open, and answers "
+                            "that nobody reads.",
+                            bytes.size() >> 20, kMostStateBytes >> 20),
+                "`hearth jobs` and `hearth status` show whose they are. Ask for the upgrade again "
+                "when they have ended, or end them with `hearth clients kick`.");
   Fd memfd(::memfd_create("hearth-state", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memfd) return cannot("memfd_create");
   Header header;

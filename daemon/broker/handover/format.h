@@ -46,6 +46,13 @@ struct State {
   std::string bytes;
 };
 
+// What a state may have, for the loop serves nobody while it is written and read. What users make
+// it grow by: requests that are open, at most a frame (1 MiB) each and as many as their quotas let
+// there be; what waits to be sent on a connection, over 4 MiB of which nothing more is read from
+// it; half a frame that has come in (1 MiB); of answers kept, 32 MiB for keys (recent.h) and 64 MiB
+// of results (state.h); 16 MiB of records. So one user of the default quotas comes near it only
+// with 512 prompts of a frame's size on 128 connections that do not read, and the next minute, when
+// they have been answered or ended, it is far away again.
 inline constexpr std::uint64_t kMostStateBytes = std::uint64_t{1} << 30;
 
 // A sealed memfd. Errors: busy, when the state is larger than kMostStateBytes; out_of_memory.

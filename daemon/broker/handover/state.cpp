@@ -1,5 +1,7 @@
 #include "daemon/broker/handover/state.h"
 
+#include <algorithm>
+
 #include "daemon/broker/broker.h"
 #include "daemon/broker/handlers/handlers.h"
 #include "daemon/broker/handover/fields.h"
@@ -35,8 +37,10 @@ void check_references(Loader& loader, Core& core) {
 
 }  // namespace
 
-void save_core(Saver& saver, const Core& core) {
+void save_core(Saver& saver, Core& core) {
+  core.results.set_budget(std::min(core.config.result_cache_bytes, kMostResultBytes));
   saver.value(core);
+  core.results.set_budget(core.config.result_cache_bytes);  // should this process go on
 }
 
 Result<void> load_core(Loader& loader, Core& core) {
@@ -48,7 +52,7 @@ Result<void> load_core(Loader& loader, Core& core) {
 
 }  // namespace handover
 
-void Broker::save(handover::Saver& saver) const {
+void Broker::save(handover::Saver& saver) {
   handover::save_core(saver, core_);
 }
 
