@@ -218,7 +218,7 @@ bool Broker::is_healthy() {
          !core_.liveness.is_overdue(core_.now());
 }
 
-std::string Broker::status_line() const {
+std::string Broker::status_line() {
   return hearth::broker::status_line(core_);
 }
 

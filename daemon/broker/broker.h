@@ -46,8 +46,8 @@ class Broker {
   // For a watchdog that asks from the loop: whether the engine is looked after as it should be. An
   // engine that hangs is the broker's business and no reason to end the broker.
   bool is_healthy();
-  // What the service does, in one line for people.
-  std::string status_line() const;
+  // How the service is and what it does, in one line for people.
+  std::string status_line();
 
   // Another process goes on with what this one saves: restore() before anything else, publish()
   // what is to be public, attach() the client of every connection, then resume() in place of

@@ -91,6 +91,17 @@ std::string_view name_of(HealthLevel level) {
   return "failed";
 }
 
+std::vector<std::string> faults_of(Core& core) {
+  std::vector<std::string> faults;
+  const Supervisor::State state = core.supervisor.state();
+  const bool is_away_on_purpose =
+      state == Supervisor::State::kStopped || state == Supervisor::State::kSuspended;
+  if (!core.supervisor.is_ready() && !is_away_on_purpose)
+    faults.push_back(cut(engine_reason(core), kMostReasonBytes));
+  add_device_reasons(core, faults);
+  return faults;
+}
+
 Health health_of(Core& core) {
   Health health;
   health.level = level_of(core);

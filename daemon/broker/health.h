@@ -18,5 +18,7 @@ struct Health {
 
 std::string_view name_of(HealthLevel level);  // as in status_report
 Health health_of(Core& core);
+// Of the reasons, those that are about what engine and device do unasked, and name nobody's models.
+std::vector<std::string> faults_of(Core& core);
 
 }  // namespace hearth::broker

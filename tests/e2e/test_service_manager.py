@@ -64,12 +64,12 @@ def told(manager, tmp_path, monkeypatch):
 
 
 def test_status_follows_what_the_service_does(told, manager, model):
-    wait_until(lambda: any(x.startswith("STATUS=ready on ") for x in manager.listen()))
+    wait_until(lambda: any(x.startswith("STATUS=GPU_OK on cpu ") for x in manager.listen()))
     assert manager.listen().count("READY=1") == 1
     before = len(manager.listen())
     with told.connect() as client:
         client.load(client.offer_model(model))
-        manager.await_line(lambda line: "1 model loaded, 0 requests running" in line, before)
+        manager.await_line(lambda x: x.startswith("STATUS=LOADED on") and ": 1 model," in x, before)
 
 
 def test_a_stopped_loop_is_not_pinged_for_and_a_running_one_is(told, manager):
@@ -117,4 +117,4 @@ def test_stopping_is_said_with_the_time_it_may_take(told, manager):
     name, _, value = lines[at + 1].partition("=")
     assert name == "EXTEND_TIMEOUT_USEC"
     assert int(value) > 1_500_000
-    assert lines[at + 2].startswith("STATUS=stopping")
+    assert lines[at + 2].startswith("STATUS=") and ", stopping: " in lines[at + 2]

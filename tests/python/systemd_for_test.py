@@ -28,7 +28,7 @@ class Home:
         self.played.mkdir()
         (self.played / "systemctl").write_text(MANAGER)
         (self.played / "systemctl").chmod(0o755)
-        self.status("ready on cpu (test): 0 models loaded")
+        self.status("GPU_OK on cpu (test): 0 models")
 
     def status(self, text):
         (self.played / "status").write_text(text + "\n")

@@ -29,7 +29,7 @@ def test_a_user_gets_programs_units_and_a_running_service_without_root(home):
         "--user enable --quiet hearthd.socket hearthd.service",
         "--user restart hearthd.socket hearthd.service",
     ]
-    assert "ready on cpu (test)" in done.stdout
+    assert "GPU_OK on cpu (test)" in done.stdout
     assert f"uninstall --user --prefix {home.home}/.local" in done.stdout
 
 
@@ -75,7 +75,7 @@ def test_nothing_outside_our_folders_goes_from_a_home_that_is_named_hearth(tmp_p
 
 
 def test_an_engine_that_cannot_start_is_said_with_its_reason(home):
-    home.status("the engine cannot start: libtorch 2.11.0 is not here")
+    home.status("FAILED: The engine does not start: libtorch 2.11.0 is not here")
     done = install(home, "--user")
     assert done.returncode == 1
     assert "libtorch 2.11.0 is not here" in done.stderr
