@@ -33,7 +33,7 @@ class RestartBudget {
 
  private:
   friend struct handover::Access;
-  static constexpr std::size_t kMostEnds = 256;
+  static constexpr std::size_t kMostEnds = 256;  // over the largest budget (daemon/config/table.h)
 
   struct End {
     TimePoint at;

@@ -190,7 +190,7 @@ inline constexpr std::array kTable = {
         .type = Type::kInteger,
         .usual = "3",
         .least = "0",
-        .most = "1000000",
+        .most = "255",
         .takes_effect = TakesEffect::kLive,
         .help = "How often the engine may end within ten minutes and be started again; then it "
                 "rests for ten minutes. Ends that are a quarantined model's fault do not count. "

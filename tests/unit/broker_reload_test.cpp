@@ -100,7 +100,7 @@ TEST_F(BrokerReload, WithAnyProblemNothingChanges) {
   ASSERT_EQ(report.problems.size(), 1u);
   EXPECT_EQ(report.problems[0], folder.path() +
                                     "/hearth.toml:5:9: engine.slots is 0, which is not "
-                                    "from 1 to 1024");
+                                    "from 1 to 16");
   EXPECT_EQ(config().drain, Config{}.drain);
   EXPECT_TRUE(config().admins.empty());
 }
@@ -249,7 +249,7 @@ TEST_F(BrokerReload, AStormOfGoodAndBadFilesIsNeverAppliedInHalves) {
         {"faults.decode", "\"" + std::to_string(1 + below(59)) + "s\""},
         {"quota.default.arenas", std::to_string(1 + below(99))},
         {"cache.results", "\"" + std::to_string(1 + below(99)) + "MiB\""},
-        {"engine.slots", std::to_string(1 + below(99))}};
+        {"engine.slots", std::to_string(1 + below(16))}};
     std::string text;
     for (auto entry = said.begin(); entry != said.end();) {
       if (below(4) == 0) {

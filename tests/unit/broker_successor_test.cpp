@@ -57,6 +57,12 @@ TEST_F(SuccessorTest, OneThatEndsWithoutAWordIsUnfitWithItsStatus) {
       << answer->error().what;
 }
 
+TEST_F(SuccessorTest, OneThatDoesNotStopTalkingIsHeardNoFurther) {
+  ask("while echo 'hearthd hearthd hearthd hearthd'; do :; done >&3");
+  ASSERT_FALSE(*answer);
+  EXPECT_EQ(answer->error().code, Code::kVersion) << answer->error().what;
+}
+
 // The parent of a process that another one traces cannot wait for its end before that one has: as
 // with one that the kernel holds.
 class Tracer {
