@@ -15,8 +15,11 @@ LIMIT_S = 60
 
 
 def pytest_configure():
-    """Ctrl-C works here and in what we start, although a background job of a shell ignores it."""
+    """What we start can be ended, although a background job of a shell ignores Ctrl-C, and one
+    under nohup the end of its terminal. That ends nothing here."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # unlike ignoring, not inherited
 
 
 @pytest.fixture

@@ -167,9 +167,12 @@ def test_a_signal_ends_a_command_in_good_order(service, number):
     paths = os.pathsep.join(part for part in sys.path if part)
     env = {**os.environ, "PYTHONPATH": paths}
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=env) as process:
-        wait_until(lambda: service.peers and service.peer.messages_of(messages.Drain))
-        process.send_signal(number)
-        said = process.stderr.read()
+        try:
+            wait_until(lambda: service.peers and service.peer.messages_of(messages.Drain))
+            process.send_signal(number)
+            said = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
     assert process.returncode == 128 + number and b"Traceback" not in said
 
 
