@@ -173,7 +173,7 @@ def test_another_user_is_refused_and_told_whom_to_ask(open_folder):
         os.waitpid(child, 0)
         with open(said, "rb") as pipe:
             words = pipe.read().decode()
-        assert "group" in words and str(daemon.socket) in words
+        assert "another user's own service: `hearth up`" in words and str(daemon.socket) in words
         with daemon.connect() as client:
             assert len(client.status().clients) == 1
     finally:
