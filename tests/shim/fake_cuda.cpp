@@ -1,8 +1,9 @@
 #include "tests/shim/fake_cuda.h"
 
-#include <cstdlib>
+#include <cstddef>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <set>
 #include <utility>
 
@@ -41,29 +42,33 @@ CUresult driver(const char* name) {
   return static_cast<CUresult>(answer(name));
 }
 
-// A handle of something that is open until close().
-template <class Handle>
-Handle open_handle() {
+// What is open, by its address. A process that must end leaves some of it to its end, which fail()
+// stands for.
+std::map<void*, std::unique_ptr<std::byte[]>> things;
+
+void* open_thing(std::size_t bytes) {
   ++fake.open;
-  return reinterpret_cast<Handle>(std::malloc(1));
+  auto memory = std::make_unique_for_overwrite<std::byte[]>(bytes);
+  void* const address = memory.get();
+  things.emplace(address, std::move(memory));
+  return address;
 }
-template <class Handle>
-void close_handle(Handle handle) {
+void close_thing(void* address) {
   --fake.open;
-  std::free(reinterpret_cast<void*>(handle));
+  things.erase(address);
 }
 
 template <class Handle>
 cudaError_t make(const char* name, Handle* into) {
   const cudaError_t error = runtime(name);
-  if (error == cudaSuccess) *into = open_handle<Handle>();
+  if (error == cudaSuccess) *into = static_cast<Handle>(open_thing(1));
   return error;
 }
 
 // What is destroyed is gone, whatever the call says, as in the real runtime.
 template <class Handle>
 cudaError_t destroy(const char* name, Handle handle) {
-  close_handle(handle);
+  close_thing(handle);
   return runtime(name);
 }
 
@@ -77,6 +82,7 @@ void FakeCuda::fail(int at, int with, bool for_good) {
   names.clear();
   last_error = 0;
   open = 0;
+  things.clear();
   mapped.clear();
 }
 
@@ -93,6 +99,7 @@ using hearth::shim::kChunkBytes;
 using hearth::shim::kTouched;
 using hearth::shim::make;
 using hearth::shim::mapped;
+using hearth::shim::open_thing;
 using hearth::shim::runtime;
 
 // The table of kernels, which nothing here calls: the device layer stands alone.
@@ -159,8 +166,7 @@ namespace {
 cudaError_t allocate(const char* name, void** memory, std::size_t bytes) {
   const cudaError_t error = runtime(name);
   if (error != cudaSuccess) return error;
-  ++fake.open;
-  *memory = std::malloc(bytes);
+  *memory = open_thing(bytes);
   return error;
 }
 
