@@ -152,8 +152,13 @@ ArenaId BrokerTest::grant_arena(FakeClient& client, std::uint32_t request_id,
 
 void BrokerTest::offer(FakeClient& client, std::uint32_t request_id, const std::string& file) {
   folder.write(file, "weights of " + file);
+  offer_file(client, request_id, file, file);
+}
+
+void BrokerTest::offer_file(FakeClient& client, std::uint32_t request_id, const std::string& file,
+                            const std::string& name) {
   contract::OfferModel message;
-  message.name = file;
+  message.name = name;
   message.labels = {"model.safetensors"};
   std::vector<Fd> fds;
   fds.push_back(folder.open(file));
@@ -193,11 +198,7 @@ std::string BrokerTest::hold_model(FakeClient& client, std::uint32_t request_id,
 
 std::string BrokerTest::hold_same_model(FakeClient& client, std::uint32_t request_id,
                                         const std::string& file) {
-  contract::OfferModel message;
-  message.labels = {"model.safetensors"};
-  std::vector<Fd> fds;
-  fds.push_back(folder.open(file));
-  send(client, request_id, message, std::move(fds));
+  offer_file(client, request_id, file);
   off_loop.run_all();
   return client.answer<contract::ModelOffered>(request_id).model;
 }

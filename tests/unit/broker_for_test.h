@@ -150,6 +150,9 @@ class BrokerTest : public testing::Test {
 
   // Sends an offer of one file; the worker has not been asked yet when files are unexamined.
   void offer(FakeClient& client, std::uint32_t request_id, const std::string& file = "a");
+  // The same of a file that lies in the folder already.
+  void offer_file(FakeClient& client, std::uint32_t request_id, const std::string& file,
+                  const std::string& name = {});
   // The worker recognises what it was last asked to attach.
   void recognise();
   void finish_load();

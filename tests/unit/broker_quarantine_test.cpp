@@ -7,13 +7,8 @@ namespace {
 class QuarantineTest : public BrokerTest {
  protected:
   void SetUp() override { connect(client); }
-  // Offers a file that lies in the folder.
   void offer_again(std::uint32_t request_id, const std::string& file) {
-    contract::OfferModel message;
-    message.labels = {"model.safetensors"};
-    std::vector<Fd> fds;
-    fds.push_back(folder.open(file));
-    send(client, request_id, message, std::move(fds));
+    offer_file(client, request_id, file);
     off_loop.run_all();
   }
   // A request loads the model in the new worker, runs, and the worker ends.
