@@ -15,18 +15,6 @@ constexpr std::size_t kMostReasons = 16;
 constexpr std::size_t kMostReasonBytes = 1024;
 constexpr std::chrono::seconds kFresh{60};
 
-HealthLevel level_of(Core& core) {
-  if (core.supervisor.state() == Supervisor::State::kFailed) return HealthLevel::kFailed;
-  if (!core.supervisor.is_ready()) return HealthLevel::kListening;
-  HealthLevel level = HealthLevel::kGpuOk;
-  for (const Model* model : core.models.all()) {
-    if (model->stage != Stage::kHot) continue;
-    if (model->answered) return HealthLevel::kWarm;
-    level = HealthLevel::kLoaded;
-  }
-  return level;
-}
-
 std::string engine_reason(const Core& core) {
   const std::string why =
       core.engine_refusal
@@ -89,6 +77,18 @@ std::string_view name_of(HealthLevel level) {
       return "warm";
   }
   return "failed";
+}
+
+HealthLevel level_of(Core& core) {
+  if (core.supervisor.state() == Supervisor::State::kFailed) return HealthLevel::kFailed;
+  if (!core.supervisor.is_ready()) return HealthLevel::kListening;
+  HealthLevel level = HealthLevel::kGpuOk;
+  for (const Model* model : core.models.all()) {
+    if (model->stage != Stage::kHot) continue;
+    if (model->answered) return HealthLevel::kWarm;
+    level = HealthLevel::kLoaded;
+  }
+  return level;
 }
 
 std::vector<std::string> faults_of(Core& core) {

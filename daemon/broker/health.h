@@ -17,7 +17,8 @@ struct Health {
 };
 
 std::string_view name_of(HealthLevel level);  // as in status_report
-Health health_of(Core& core);
+HealthLevel level_of(Core& core);
+Health health_of(Core& core);  // and why it is no better
 // Of the reasons, those that are about what engine and device do unasked, and name nobody's models.
 std::vector<std::string> faults_of(Core& core);
 

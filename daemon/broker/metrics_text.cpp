@@ -40,7 +40,7 @@ void add_service(Core& core, MetricSet& set) {
            std::string(contract::kSchemaHash)},
           1);
   set.set(Metric::kStartTime, {}, started_at(core));
-  set.set(Metric::kHealthLevel, {}, real(static_cast<int>(health_of(core).level)));
+  set.set(Metric::kHealthLevel, {}, real(static_cast<int>(level_of(core))));
   set.set(Metric::kUpgrades, {}, core.upgrades);
   set.set(Metric::kRunning, {}, core.running);
   set.set(Metric::kSlots, {}, core.engine.slots);

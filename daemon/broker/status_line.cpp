@@ -14,7 +14,7 @@ namespace {
 
 // "WARM on cuda (NVIDIA H200), draining"
 std::string level_device_and_mode(Core& core) {
-  std::string words(name_of(health_of(core).level));
+  std::string words(name_of(level_of(core)));
   for (char& c : words) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
   if (core.supervisor.is_ready())
     words += fmt::format(" on {} ({})", core.engine.device.kind, core.engine.device.name);
