@@ -67,15 +67,19 @@ struct Device {
 // them again. Written and read by a load; which weights it is for, only the load can tell.
 struct WeightsFile {
   enum class Outcome {
-    kUnused,   // nothing is rounded, or it could not be written
-    kRead,     // the weights are from it
-    kWritten,  // it holds them, whole
-    kDamaged   // it held something else; the load has failed and can be tried without it
+    kUnused,    // nothing is rounded
+    kRead,      // the weights are from it
+    kWritten,   // it holds them, whole
+    kDamaged,   // it held something else; the load has failed and can be tried without it
+    kTooLarge,  // it would be larger than most_bytes
+    kDiskFull,  // it would leave less than keep_free of the disk
+    kFailed     // it could not be written
   };
   std::shared_ptr<const Fd> fd;
-  bool writes = false;  // it is empty, and to be written
+  bool writes = false;                          // it is empty, and to be written
+  std::uint64_t most_bytes = 0, keep_free = 0;  // of a file that is written
   Outcome outcome = Outcome::kUnused;
-  std::uint64_t nbytes = 0;  // kWritten: its size
+  std::uint64_t nbytes = 0;  // its size, or what it would have been
 };
 
 struct LoadOptions {

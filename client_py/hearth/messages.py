@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Mapping, TypeVar
 
 PROTOCOL_VERSION = 2
 OLDEST_PROTOCOL_VERSION = 2
-SCHEMA_HASH = "e5f31c94ac1e4b4a"
+SCHEMA_HASH = "31ae2f12ece7e0ff"
 
 S = TypeVar("S", bound="Struct")
 
@@ -2694,30 +2694,36 @@ class WeightsCache(Struct):
 
     model: id
     writes: true: the file is empty and to be written; false: it holds them
+    most_bytes: of a file that is written
+    keep_free: bytes of the disk that it has to leave free
     """
 
     NAME = "weights_cache"
     TYPE = 79
     KIND = "link"
-    REQUIRED = ("model", "writes")
-    __slots__ = ("model", "writes")
+    REQUIRED = ("model", "writes", "most_bytes", "keep_free")
+    __slots__ = ("model", "writes", "most_bytes", "keep_free")
 
     def __init__(
         self,
         *,
         model: str,
         writes: bool,
+        most_bytes: int,
+        keep_free: int,
     ) -> None:
         self.model = model
         self.writes = writes
+        self.most_bytes = most_bytes
+        self.keep_free = keep_free
 
 
 class WeightsCached(Struct):
     """From the worker: what became of the file of weights_cache. Follows load_model's answer.
 
     model: id
-    outcome: damaged: what it held was not what was written, or of other weights, and the model's own files were read
-    nbytes: written: size of the file
+    outcome: failed: it could not be written; damaged: what it held was not what was written, or of other weights, and the model's own files were read
+    nbytes: size of the file, or what it would have been if too_large, disk_full or failed
     """
 
     NAME = "weights_cached"

@@ -13,14 +13,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 namespace hearth::broker {
 namespace {
 
 constexpr std::string_view kSuffix = ".weights";
 constexpr std::size_t kKeyDigits = 40;
-constexpr std::uint64_t kFreeShare = 10;  // of the disk a tenth stays free
 
 struct Found {
   std::string name;
@@ -64,11 +62,6 @@ std::uint64_t sum_of(const std::vector<Found>& files) {
 
 bool was_used_before(const Found& a, const Found& b) {
   return std::pair(a.used.tv_sec, a.used.tv_nsec) < std::pair(b.used.tv_sec, b.used.tv_nsec);
-}
-
-bool has_room(int folder) {
-  struct statvfs disk {};
-  return ::fstatvfs(folder, &disk) == 0 && disk.f_bavail >= disk.f_blocks / kFreeShare;
 }
 
 }  // namespace
@@ -120,7 +113,6 @@ std::optional<WeightsCache::File> WeightsCache::find(const std::string& key) con
     ::futimens(fd.get(), nullptr);  // or it counts as not used for longer than it was
     return File{key, std::make_shared<const Fd>(std::move(fd)), false};
   }
-  if (!has_room(folder_.get())) return std::nullopt;
   Fd made = new_file();
   if (!made) return std::nullopt;
   return File{key, std::make_shared<const Fd>(std::move(made)), true};

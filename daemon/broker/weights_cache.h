@@ -40,8 +40,8 @@ class WeightsCache {
   // Another bound from here on; what is over it goes when the next file is kept.
   void set_most_bytes(std::uint64_t most_bytes) const { most_bytes_ = most_bytes; }
 
-  // The file of this key, which counts as used now, or an empty one to write. None where the disk
-  // is nine tenths full, or the folder is gone.
+  // The file of this key, which counts as used now, or an empty one to write. None where the folder
+  // is gone.
   std::optional<File> find(const std::string& key) const;
   // Names a file that was written. The ones that were not used for longest are removed for it.
   // Errors: out_of_memory when it alone is larger than what all may take; internal.

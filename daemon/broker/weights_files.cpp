@@ -1,5 +1,8 @@
 #include "daemon/broker/weights_files.h"
 
+#include <fmt/format.h>
+
+#include "daemon/config/amounts.h"
 #include "shm/base/log.h"
 
 namespace hearth::broker {
@@ -19,6 +22,28 @@ std::optional<WeightsCache::File> settle(const WeightsCache& cache, const Weight
   return cache.find(file.key);
 }
 
+// Why the model will be rounded again at its next load.
+void warn_of_refusal(const Core& core, const Model& model, const contract::WeightsCached& message) {
+  const auto words = [](std::uint64_t bytes) {
+    return config::size_text(static_cast<std::int64_t>(bytes));
+  };
+  const config::Settings& settings = core.config.settings;
+  std::string reason;
+  if (message.outcome == "too_large")
+    reason =
+        fmt::format("all may take {}. Raise --cache-size.", words(settings.size("cache.size")));
+  if (message.outcome == "disk_full")
+    reason = fmt::format(
+        "the disk would have less than {} free. Make room on it, lower "
+        "--cache-keep-free, or name a folder on another disk with --cache-dir.",
+        words(settings.size("cache.keep_free")));
+  if (message.outcome == "failed")
+    reason = "writing them to the disk failed. It may be full, or be failing.";
+  if (!reason.empty())
+    log::warning("{} MiB of rounded weights of {} are not kept: {}", message.nbytes >> 20,
+                 printable(model.name), reason);
+}
+
 }  // namespace
 
 void send_weights_file(Core& core, const Model& model) {
@@ -26,6 +51,8 @@ void send_weights_file(Core& core, const Model& model) {
   contract::WeightsCache message;
   message.model = model.id;
   message.writes = model.weights_file->writes;
+  message.most_bytes = core.config.settings.size("cache.size");
+  message.keep_free = core.config.settings.size("cache.keep_free");
   core.worker.send(make_frame(0, message, {model.weights_file->fd}));
 }
 
@@ -34,6 +61,7 @@ bool weights_cached(Core& core, const InFrame& frame) {
   if (!message) return false;
   Model* model = core.models.find(message->model);
   if (model == nullptr || !model->weights_file) return true;
+  warn_of_refusal(core, *model, *message);
   const bool is_written = message->outcome == "written" && model->weights_file->writes;
   if (!is_written && message->outcome != "damaged") return true;
   log::info("rounded weights of {}: {}", printable(model->name),

@@ -240,6 +240,13 @@ inline constexpr std::array kTable = {
         .usual = "64GiB",
         .takes_effect = TakesEffect::kNextLoad,
         .help = "What rounded weights may take on disk."},
+    Row{.key = "cache.keep_free",
+        .option = "--cache-keep-free",
+        .type = Type::kSize,
+        .usual = "10GiB",
+        .takes_effect = TakesEffect::kNextLoad,
+        .help = "What rounded weights leave free of the disk that they are on. Those that would "
+                "leave less are not kept, and the log says so."},
 
     Row{.key = "log.level",
         .option = "--log-level",

@@ -28,7 +28,8 @@ models::LoadOptions options_for(const ModelSource& source, const Settings& setti
 }
 
 std::string_view word_for(models::WeightsFile::Outcome outcome) {
-  constexpr std::string_view kWords[] = {"unused", "read", "written", "damaged"};
+  constexpr std::string_view kWords[] = {"unused",    "read",      "written", "damaged",
+                                         "too_large", "disk_full", "failed"};
   return kWords[static_cast<std::size_t>(outcome)];
 }
 
@@ -91,6 +92,8 @@ void Worker::weights_cache(std::uint32_t, contract::WeightsCache message, Fds fd
   auto file = std::make_shared<models::WeightsFile>();
   file->fd = std::make_shared<const Fd>(std::move(fds.front()));
   file->writes = message.writes;
+  file->most_bytes = message.most_bytes;
+  file->keep_free = message.keep_free;
   weights_file_ = {std::move(message.model), std::move(file)};
 }
 

@@ -1,5 +1,7 @@
 #include "models/weights/weights.h"
 
+#include <optional>
+
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -23,13 +25,15 @@ Result<void> read_kept(const files::WeightIndex& index, const Plan& plan,
   return read;
 }
 
-constexpr std::uint64_t kFreeShare = 10;  // of the disk a tenth stays free
-
-bool has_room(int fd, std::uint64_t bytes) {
+// Why so much is not written to it.
+std::optional<Outcome> refusal(const models::WeightsFile& file, std::uint64_t bytes) {
+  if (bytes > file.most_bytes) return Outcome::kTooLarge;
   struct statvfs disk {};
-  if (::fstatvfs(fd, &disk) != 0) return false;
-  if (disk.f_blocks == 0) return true;  // a file system without a size, such as a memfd's
-  return disk.f_bavail >= disk.f_blocks / kFreeShare + bytes / disk.f_frsize;
+  if (::fstatvfs(file.fd->get(), &disk) != 0) return Outcome::kFailed;
+  if (disk.f_blocks == 0) return std::nullopt;  // a file system without a size, such as a memfd's
+  const std::uint64_t free = disk.f_bavail * disk.f_frsize;
+  if (free < bytes || free - bytes < file.keep_free) return Outcome::kDiskFull;
+  return std::nullopt;
 }
 
 // A file that was not written to its end gives its disk back: it has no name to be found by.
@@ -49,13 +53,18 @@ class Unfinished {
 Result<void> read_and_keep(const files::WeightIndex& index, const Plan& plan,
                            const models::LoadOptions& options, Arena& arena) {
   models::WeightsFile& file = *options.weights_file;
-  if (!has_room(file.fd->get(), plan.bytes)) return read_placements(index, plan, options, arena);
+  file.nbytes = plan.bytes;
+  if (const auto refused = refusal(file, plan.bytes)) {
+    file.outcome = *refused;
+    return read_placements(index, plan, options, arena);
+  }
   const Unfinished unfinished(file);
   KeptArena kept(arena, file.fd->get(), plan.bytes);
   CHECK_OK(read_placements(index, plan, options, kept));
   CHECK_OK(index.check_unchanged());  // or the file would outlive what it was made of
-  file.nbytes = kept.finish(fingerprint_of(index, plan));
-  if (file.nbytes > 0) file.outcome = Outcome::kWritten;
+  const std::uint64_t written = kept.finish(fingerprint_of(index, plan));
+  file.outcome = written > 0 ? Outcome::kWritten : Outcome::kFailed;
+  if (written > 0) file.nbytes = written;
   return {};
 }
 

@@ -1281,6 +1281,8 @@ struct Fields<WeightsCache> {
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);
     visit(Rule{.name = "writes", .required = true}, m.writes);
+    visit(Rule{.name = "most_bytes", .required = true}, m.most_bytes);
+    visit(Rule{.name = "keep_free", .required = true}, m.keep_free);
   }
 };
 
@@ -1288,7 +1290,7 @@ template <>
 struct Fields<WeightsCached> {
   static constexpr std::string_view kName = "weights_cached";
   static constexpr bool kOpen = false;
-  static constexpr std::string_view outcome_choices[] = {"read", "written", "damaged", "unused"};
+  static constexpr std::string_view outcome_choices[] = {"read", "written", "damaged", "unused", "too_large", "disk_full", "failed"};
   template <class M, class Visit>
   static void each(M& m, Visit&& visit) {
     visit(Rule{.name = "model", .required = true, .max_bytes = 64}, m.model);

@@ -18,7 +18,7 @@ namespace hearth::contract {
 
 inline constexpr std::uint32_t kProtocolVersion = 2;
 inline constexpr std::uint32_t kOldestProtocolVersion = 2;
-inline constexpr std::string_view kSchemaHash = "e5f31c94ac1e4b4a";
+inline constexpr std::string_view kSchemaHash = "31ae2f12ece7e0ff";
 
 // Who may send a message and what may follow it: see messages.toml.
 enum class Kind { kUnknown, kConnection, kRequest, kEvent, kReply, kLink };
@@ -963,6 +963,8 @@ struct WeightsCache {
   static constexpr std::uint8_t kType = 79;
   std::string model;  // id
   bool writes = false;  // true: the file is empty and to be written; false: it holds them
+  std::uint64_t most_bytes = 0;  // of a file that is written
+  std::uint64_t keep_free = 0;  // bytes of the disk that it has to leave free
   friend bool operator==(const WeightsCache&, const WeightsCache&) = default;
 };
 
@@ -970,8 +972,8 @@ struct WeightsCache {
 struct WeightsCached {
   static constexpr std::uint8_t kType = 80;
   std::string model;  // id
-  std::string outcome;  // damaged: what it held was not what was written, or of other weights, and the model's own files were read
-  std::uint64_t nbytes = 0;  // written: size of the file
+  std::string outcome;  // failed: it could not be written; damaged: what it held was not what was written, or of other weights, and the model's own files were read
+  std::uint64_t nbytes = 0;  // size of the file, or what it would have been if too_large, disk_full or failed
   friend bool operator==(const WeightsCached&, const WeightsCached&) = default;
 };
 

@@ -20,7 +20,12 @@ def cache(tmp_path):
 
 @pytest.fixture
 def start(start_daemon, cache):
-    return lambda *more: start_daemon("--cache-dir", cache, *more)
+    """Starts a service that keeps weights there, however full the disk is."""
+
+    def start(*more, keep_free="0"):
+        return start_daemon("--cache-dir", cache, "--cache-keep-free", keep_free, *more)
+
+    return start
 
 
 def kept(cache):
@@ -105,4 +110,12 @@ def test_a_limit_is_kept(start, cache):
     with daemon.connect() as client:
         ids_of(client)
         wait_until(lambda: "--cache-size" in daemon.log_tail(), 10, "a remark")
+    assert kept(cache) == []
+
+
+def test_a_disk_that_is_nearly_full_is_left_alone(start, cache):
+    daemon = start(keep_free="1000TiB")
+    with daemon.connect() as client:
+        assert ids_of(client) == ids_of(client)
+        wait_until(lambda: "less than 1000TiB free" in daemon.log_tail(), 10, "a remark")
     assert kept(cache) == []

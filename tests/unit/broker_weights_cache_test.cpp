@@ -248,6 +248,23 @@ TEST_F(Served, AServiceWithoutAFolderForgetsTheFilesOfTheOneBefore) {
   EXPECT_EQ(files(), 0U);
 }
 
+// A disk that is full now may have room at the next load.
+TEST_F(Served, AFileThatWasNotWrittenIsOfferedAgain) {
+  serve();
+  const std::string model = offer_as(1, "int8");
+  const auto first = load(2, model);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->most_bytes, std::uint64_t{64} << 30);
+  EXPECT_EQ(first->keep_free, std::uint64_t{10} << 30);
+  finish_load();
+  for (const char* outcome : {"too_large", "disk_full", "failed"}) report(model, outcome);
+  EXPECT_EQ(files(), 0U);
+  leave(3, model);
+  const auto second = load(5, offer_as(4, "int8"));
+  ASSERT_TRUE(second);
+  EXPECT_TRUE(second->writes);
+}
+
 TEST_F(Served, AWorkerThatSaysNonsenseKeepsNothing) {
   serve();
   const std::string model = offer_as(1, "int8");

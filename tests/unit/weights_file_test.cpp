@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -48,15 +49,16 @@ class WatchedArena : public Arena {
 struct Kept : testing::Test {
   const Checkpoint checkpoint = make_checkpoint(kShape);
   const files::WeightIndex index = must(files::WeightIndex::read(checkpoint.files));
-  const std::shared_ptr<const Fd> fd = std::make_shared<const Fd>(models::memory_file(""));
+  std::shared_ptr<const Fd> fd = std::make_shared<const Fd>(models::memory_file(""));
   models::WeightsFile file;
+  std::uint64_t most_bytes = 1 << 30, keep_free = 0;
 
   struct Loaded {
     Result<std::shared_ptr<const Weights>> weights;
     const WatchedArena* arena;
   };
   Loaded load_with(const Plan& plan, bool writes, const std::atomic<bool>* cancelled = nullptr) {
-    file = {fd, writes};
+    file = {fd, writes, most_bytes, keep_free};
     models::LoadOptions options;
     options.device.threads = 4;
     options.weights_file = &file;
@@ -167,8 +169,31 @@ TEST_F(Kept, AFullDiskKeepsNothingAndTheLoadGoesOn) {
   const Loaded loaded = load_with(plan, true);
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
   EXPECT_TRUE(loaded.weights);
-  EXPECT_EQ(file.outcome, Outcome::kUnused);
+  EXPECT_EQ(file.outcome, Outcome::kFailed);
   EXPECT_FALSE(load_with(plan, false).weights);
+}
+
+TEST_F(Kept, WhatWouldBeTooLargeIsNotBegun) {
+  const Plan plan = plan_of(index, checkpoint, "int8");
+  most_bytes = plan.bytes - 1;
+  EXPECT_TRUE(load_with(plan, true).weights);
+  EXPECT_EQ(file.outcome, Outcome::kTooLarge);
+  EXPECT_EQ(file.nbytes, plan.bytes);
+  EXPECT_EQ(size(), 0U);
+}
+
+TEST_F(Kept, WhatWouldLeaveTooLittleOfTheDiskIsNotBegun) {
+  const Plan plan = plan_of(index, checkpoint, "int8");
+  fd = std::make_shared<const Fd>(::open(::testing::TempDir().c_str(), O_TMPFILE | O_RDWR, 0600));
+  ASSERT_TRUE(*fd);
+  keep_free = std::uint64_t{1} << 62;
+  EXPECT_TRUE(load_with(plan, true).weights);
+  EXPECT_EQ(file.outcome, Outcome::kDiskFull);
+  EXPECT_EQ(file.nbytes, plan.bytes);
+  EXPECT_EQ(size(), 0U);
+  keep_free = 0;
+  EXPECT_TRUE(load_with(plan, true).weights);
+  EXPECT_EQ(file.outcome, Outcome::kWritten);
 }
 
 TEST_F(Kept, ReadingCanBeCancelledAndTheFileIsNotBlamed) {
