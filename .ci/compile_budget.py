@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Which sources pull in too much: a heavy file is a heavy header that escaped its folder.
 
-compile_budget.py BUILD_DIR MEGABYTES    fails and names every source whose includes add up to more
+compile_budget.py MEGABYTES BUILD_DIR…    fails and names every source whose includes add up to more
 
 Counts the bytes of all files that a source includes, from Ninja's record of dependencies: the same
 on every machine, however busy. Seconds (from Ninja's log) are shown beside it and decide nothing.
@@ -40,18 +40,23 @@ def seconds(build: Path) -> dict[str, float]:
     return {row[3]: (int(row[1]) - int(row[0])) / 1000 for row in rows if len(row) == 5}
 
 
-def main() -> int:
-    build, limit = Path(sys.argv[1]), float(sys.argv[2])
+def is_within(build: Path, limit: float) -> bool:
+    """Prints what is over the limit, else what took longest."""
     sizes, took = included_megabytes(build), seconds(build)
     if not sizes:
         print(f"{build}: nothing was compiled, so nothing was checked")
-        return 1
+        return False
     heavy = sorted((target for target in sizes if sizes[target] > limit), key=sizes.__getitem__)
     for target in heavy or sorted(sizes, key=lambda target: -took.get(target, 0.0))[:3]:
-        print(f"  {sizes[target]:5.1f} MB {took.get(target, 0.0):5.1f} s  {target}")
+        print(f"  {sizes[target]:5.1f} MB {took.get(target, 0.0):5.1f} s  {build}/{target}")
     if heavy:
         print(f"The files above include more than {limit:g} MB of source text.")
-    return 1 if heavy else 0
+    return not heavy
+
+
+def main() -> int:
+    limit, builds = float(sys.argv[1]), [Path(build) for build in sys.argv[2:]]
+    return 0 if builds and all([is_within(build, limit) for build in builds]) else 1
 
 
 if __name__ == "__main__":
