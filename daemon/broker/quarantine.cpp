@@ -27,8 +27,8 @@ std::string_view word_of(Op op) {
 }
 
 void Quarantine::died(const std::string& model, Op op, bool is_only_suspect, TimePoint now) {
+  std::erase_if(records_, [now](const auto& entry) { return now - entry.second.last > kTerm; });
   Record& record = records_[{model, op}];
-  if (now - record.last > kTerm) record.half_deaths = 0;
   record.last = now;
   record.half_deaths += is_only_suspect ? 2 : 1;
 }

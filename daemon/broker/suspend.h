@@ -5,7 +5,6 @@
 // pinned memory ends with it: models are cold afterwards, none rests. Jobs that still run then are
 // put back to the queue if their callers have got nothing of them, else they end with worker_lost.
 // Resuming starts the engine again, which serves what waits.
-// Kept over an upgrade: the phase, once it is kAsleep; before that it would be asked for again.
 #pragma once
 
 #include <vector>

@@ -28,7 +28,7 @@ namespace {
 
 constexpr auto kMeasuringLimit = std::chrono::milliseconds(100);
 constexpr int kMostArchitectures = 32;
-constexpr std::string_view kCpuHint = "Or compute on the CPU: start hearth with --device cpu.";
+constexpr std::string_view kCpuHint = "With --device cpu hearth computes on the CPU.";
 
 Engine cpu_engine(std::uint32_t threads) {
   Engine engine;
@@ -54,7 +54,7 @@ Result<void> open_libtorch_cuda() {
   if (::dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr) return {};
   return fail(
       Code::kUnsupported,
-      fmt::format("there is a GPU, but libtorch's CUDA part cannot be opened: {}", ::dlerror()),
+      fmt::format("there is a GPU, but libtorch's CUDA part cannot be opened: {}.", ::dlerror()),
       "Install libtorch whole, with its nvidia packages: hearth setup --for cuda. " +
           std::string(kCpuHint));
 }
@@ -64,7 +64,7 @@ Result<void> check_driver(const engine::Driver& driver) {
   const long built_for = at::detail::getCUDAHooks().versionCUDART();
   if (driver.cuda_version / 1000 >= built_for / 1000) return {};
   return fail(Code::kUnsupported,
-              fmt::format("the NVIDIA driver runs CUDA up to {}, this libtorch was built for {}",
+              fmt::format("the NVIDIA driver runs CUDA up to {}, this libtorch was built for {}.",
                           version_text(driver.cuda_version), version_text(built_for)),
               "Update the NVIDIA driver (CUDA 13 needs r580), or build with a libtorch for the "
               "older CUDA (HEARTH_TORCH_DIR). " +
@@ -128,7 +128,7 @@ Result<Engine> cuda_engine(const engine::Driver& driver, std::uint32_t threads) 
   CHECK_OK(open_libtorch_cuda());
   CHECK_OK(check_driver(driver));
   if (!at::detail::getCUDAHooks().hasCUDA())
-    return fail(Code::kUnsupported, fmt::format("libtorch cannot use {}", driver.device_name),
+    return fail(Code::kUnsupported, fmt::format("libtorch cannot use {}.", driver.device_name),
                 std::string(kCpuHint));
   Engine engine = cpu_engine(threads);
   describe_device(driver, engine.device);
@@ -163,7 +163,7 @@ Result<Engine> open_engine(std::string_view wanted, std::uint32_t threads) {
   const std::string_view why =
       driver ? "the NVIDIA driver shows no GPU" : "there is no NVIDIA driver on this machine";
   if (wanted == "cuda")
-    return fail(Code::kUnsupported, fmt::format("no GPU: {}", why), std::string(kCpuHint));
+    return fail(Code::kUnsupported, fmt::format("no GPU: {}.", why), std::string(kCpuHint));
   Engine engine = cpu_engine(threads);
   engine.remarks.push_back(fmt::format("{}: computing on {} with {} threads", why,
                                        engine.device.name, engine.device.threads));

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.screen import Screen
 
 from hearth import messages
 from hearth.cli import status, top, top_view
@@ -164,6 +165,20 @@ def test_counters_of_another_boot_are_not_compared():
 )  # fmt: skip
 def test_rows_are_sorted_by_what_was_asked_for(sort, first):
     assert top_view.sorted_rows(top_view.rows_of(LOOK, BEFORE), sort)[0].client == first
+
+
+@pytest.mark.parametrize("width, height", [(100, 24), (100, 14), (40, 24)])
+def test_more_rows_than_fit_are_counted_and_the_keys_stay(width, height):
+    look = Look(1.0, report(clients=[]), [JOBS[3]] * 60)
+    page = Screen(top_view.screen(look, None, View(with_keys=True)))
+    console = Console(width=width, height=height, color_system=None)
+    text = "\n".join(
+        "".join(part.text for part in line).rstrip() for line in console.render_lines(page)
+    ).rstrip()
+    assert len(text.splitlines()) <= height
+    assert "q quit" in text
+    assert f"\n{60 - text.count('gone.py')} more\n" in text
+    assert text.count("gone.py") > 1
 
 
 def test_keys_change_the_view_and_nothing_else(service, client):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -99,17 +99,39 @@ def sorted_rows(rows: list[Row], sort: str) -> list[Row]:
 
 
 def screen(now: Look, before: Look | None, view: View) -> RenderableType:
-    """All of it, from top to bottom."""
-    parts: list[RenderableType] = [_title(now.status), *_devices(now.status), Text()]
+    """All of it, from top to bottom; with keys, as many rows as the screen holds."""
+    head: list[RenderableType] = [_title(now.status), *_devices(now.status), Text()]
     if view.gone:
         text = f"The service does not answer since {view.gone}; asking again every second."
-        parts.append(Text(text, "bold red"))
-    parts.append(_table(sorted_rows(rows_of(now, before), view.sort), view.sort))
-    if view.with_keys:
-        paused = "PAUSED   " if view.paused else ""
-        keys = f"{paused}{_KEYS}   sorted by {view.sort}, every {view.interval_s:g} s"
-        parts += [Text(), Text(keys, "dim")]
-    return Group(*parts)
+        head.append(Text(text, "bold red"))
+    rows = sorted_rows(rows_of(now, before), view.sort)
+    if not view.with_keys:
+        return Group(*head, _table(rows, view.sort))
+    paused = "PAUSED   " if view.paused else ""
+    keys = f"{paused}{_KEYS}   sorted by {view.sort}, every {view.interval_s:g} s"
+    return _Page(Group(*head), rows, view.sort, Group(Text(), Text(keys, "dim")))
+
+
+@dataclass(frozen=True)
+class _Page:
+    """As high as the screen at most: rows between what is there however many they are."""
+
+    head: Group
+    rows: list[Row]
+    sort: str
+    foot: Group
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        others = (self.head, _table([], self.sort), self.foot)
+        heights = [len(console.render_lines(part, options.reset_height())) for part in others]
+        shown, room = self.rows, options.max_height - sum(heights)
+        if len(shown) > room:
+            shown = shown[: max(room - 1, 0)]
+        yield self.head
+        yield _table(shown, self.sort)
+        if left := len(self.rows) - len(shown):
+            yield Text(f"{left} more", "dim")
+        yield self.foot
 
 
 def _job_row(job: messages.JobEntry, now: Look, before: Look | None) -> Row:
