@@ -12,6 +12,8 @@ from nodes_for_test import TESTS, FakeComfy, asked, make, outputs
 torch = pytest.importorskip("torch")
 Image = pytest.importorskip("PIL.Image")
 
+from hearthd_for_test import make_fake_model  # noqa: E402
+
 NODE = "HearthBatchCaption"
 SUMMARY, CAPTIONS, PATHS = range(3)
 
@@ -135,6 +137,62 @@ def test_a_picture_that_the_service_refuses_is_named_and_the_rest_goes_on(comfy,
     service.on[messages.Generate] = refuse_one
     outcome = comfy.run({"1": make(NODE, folder=str(folder))})
     assert "11 captioned" in outcome.text("1") and "p02.png: 70000 tokens." in outcome.text("1")
+
+
+NO_TEXT = "The answer ended within its thoughts, so there is no text."
+
+
+def thinks_too_long(peer, frame, request):
+    """As a model that always thinks does, for pictures that are less than 18 wide."""
+    if request.messages[0].content[0].tensor.shape[1] >= 18 or request.thinking_tokens:
+        return widths(peer, frame, request)
+    fields = {"thinking": "Hm …", "stop_reason": "max_tokens", "warnings": [NO_TEXT]}
+    return peer.send(scripted.generated(" ", **fields), frame.request_id)
+
+
+def test_an_answer_without_text_is_no_caption(comfy, service, folder):
+    service.on[messages.Generate] = thinks_too_long
+    node = make(NODE, folder=str(folder), prefix="tok, ")
+    shown = comfy.run({"1": node}).text("1")
+    assert shown.startswith(f"{folder}: 2 captioned, 0 had a text already, 10 not captioned:")
+    assert "\np09.png: the answer has no text\n" in shown
+    assert f"\nNote for 10 pictures (p00.png, p01.png, p02.png, …): {NO_TEXT}" in shown
+    assert texts(folder) == {"p10.txt": "tok, 18 wide", "p11.txt": "tok, 19 wide"}
+    outcome = comfy.run({"1": make(NODE, folder=str(folder), thinking_tokens=200)})
+    assert "10 captioned, 2 had a text already" in outcome.text("1")
+    assert {request.thinking_tokens for request in asked(service)[12:]} == {200}
+
+
+def test_an_answer_without_text_leaves_the_text_that_is_there(comfy, service, folder):
+    (folder / "p03.txt").write_text("mine")
+    service.on[messages.Generate] = thinks_too_long
+    comfy.run({"1": make(NODE, folder=str(folder), existing="overwrite")})
+    assert texts(folder)["p03.txt"] == "mine" and len(texts(folder)) == 3
+
+
+def test_captions_that_were_cut_and_warnings_are_told_once_with_their_pictures(
+    comfy, service, folder
+):
+    def cut(peer, frame, request):
+        width = request.messages[0].content[0].tensor.shape[1]
+        fields = {"stop_reason": "max_tokens"} if width < 10 else {}
+        warnings = ["Seen small."] if width in (8, 12, 13, 14) else []
+        peer.send(scripted.generated("a", warnings=warnings, **fields), frame.request_id)
+
+    service.on[messages.Generate] = cut
+    lines = comfy.run({"1": make(NODE, folder=str(folder))}).text("1").splitlines()
+    assert lines[0] == f"{folder}: 12 captioned, 0 had a text already"
+    assert sorted(lines[1:]) == [
+        "Note for 4 pictures (p00.png, p04.png, p05.png, …): Seen small.",
+        "Note for p00.png, p01.png: cut at max_tokens (64): raise it, or ask for less.",
+    ]
+
+
+def test_what_is_to_be_known_of_the_model_is_told(comfy, service, folder):
+    make_fake_model(comfy.base / "models/LLM/bare")
+    (comfy.base / "models/LLM/bare/tokenizer.json").unlink()
+    shown = comfy.run({"1": make(NODE, folder=str(folder), model="LLM/bare")}).text("1")
+    assert "Note: The folder bare has no tokenizer of its own" in shown
 
 
 def test_an_error_that_meets_all_of_them_ends_the_run(comfy, service, folder):
