@@ -8,6 +8,7 @@ of two. docs/diagnostics.md says what each cause means.
 from __future__ import annotations
 
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -68,7 +69,8 @@ def explain(record: Record, history: Iterable[Record]) -> Explanation:
 
 def alike_to(record: Record, others: Iterable[Record]) -> list[Record]:
     """Answered requests of the same model, kind and size."""
-    return [other for other in others if _is_plain(other) and _likeness(other) == _likeness(record)]
+    wanted = _likeness(record)
+    return [other for other in others if _is_plain(other) and _likeness(other) == wanted]
 
 
 def pick(word: str, records: Sequence[Record]) -> Record | None:
@@ -78,7 +80,8 @@ def pick(word: str, records: Sequence[Record]) -> Record | None:
         return max(ended, key=lambda record: record.request, default=None)
     if word == "slow":
         answered = [record for record in ended if _is_plain(record)]
-        return max(answered, key=lambda record: _slowness(record, answered), default=None)
+        slowness = _slownesses(answered)
+        return max(answered, key=lambda record: slowness[record.request], default=None)
     return next((record for record in records if str(record.request) == word), None)
 
 
@@ -161,13 +164,35 @@ def _verdict(record: Record, usual_ms: float | None) -> str:
     return "fast" if total_ms < _FAST * usual_ms else "usual"
 
 
-def _slowness(record: Record, records: Sequence[Record]) -> tuple[float, float]:
-    alike = alike_to(record, (other for other in records if other.request != record.request))
-    total_ms = record.receipt.total_ms
-    usual_ms = _median(alike, lambda other: other.receipt.total_ms)
-    if usual_ms is None or len(alike) < LEAST_ALIKE or total_ms - usual_ms <= _NOTICED_MS:
+def _slownesses(records: Iterable[Record]) -> dict[int, tuple[float, float]]:
+    """By request: how many times what is usual it took, and its milliseconds. Sorts each kind once:
+    comparing all with all would take a minute for as many as the service keeps."""
+    kinds: dict[tuple[str, str, str, int, int], list[Record]] = {}
+    for record in records:
+        kinds.setdefault(_likeness(record), []).append(record)
+    found: dict[int, tuple[float, float]] = {}
+    for alike in kinds.values():
+        ordered = sorted(record.receipt.total_ms for record in alike)
+        for record in alike:
+            found[record.request] = _slowness(record.receipt.total_ms, ordered)
+    return found
+
+
+def _slowness(total_ms: float, ordered: Sequence[float]) -> tuple[float, float]:
+    """Against the others of `ordered`, the sorted milliseconds of its kind, its own among them."""
+    if len(ordered) <= LEAST_ALIKE:
+        return 1.0, total_ms
+    usual_ms = _median_of_others(ordered, bisect_left(ordered, total_ms))
+    if total_ms - usual_ms <= _NOTICED_MS:
         return 1.0, total_ms
     return total_ms / max(usual_ms, 0.001), total_ms
+
+
+def _median_of_others(ordered: Sequence[float], own: int) -> float:
+    """The median of sorted values but the one at `own`."""
+    count = len(ordered) - 1
+    middle = [place + (place >= own) for place in ((count - 1) // 2, count // 2)]
+    return (ordered[middle[0]] + ordered[middle[1]]) / 2
 
 
 # --- causes ---
@@ -289,10 +314,8 @@ def _company(record: Record, alike: Sequence[Record], others: Sequence[Record]) 
     """Who shared the engine with it."""
     began, ended = _working(record)
     beside = [other for other in others if _works_within(other, began, ended)]
-    everybody = [*others, record]
-    usual = _median(
-        alike, lambda one: sum(_works_within(o, *_working(one)) for o in everybody if o is not one)
-    )
+    work = _Work([*others, record])
+    usual = _median(alike, work.beside)
     if not beside or (usual is not None and len(beside) <= usual):
         return []
     text = f"it shared the engine with {_named(beside)}"
@@ -306,11 +329,32 @@ def _working(record: Record) -> tuple[float, float]:
     return began, max(began, record.at_ms + receipt.total_ms)
 
 
+def _has_worked(record: Record) -> bool:
+    """Whether the engine computed anything for it."""
+    began, ended = _working(record)
+    return record.kind != "load" and not record.receipt.replayed and began < ended
+
+
 def _works_within(record: Record, began: float, ended: float) -> bool:
-    if record.kind == "load" or record.receipt.replayed:
-        return False
     own_began, own_ended = _working(record)
-    return own_began < ended and began < own_ended
+    return _has_worked(record) and own_began < ended and began < own_ended
+
+
+class _Work:
+    """When the engine was at each of many requests. Sorted, so that asking for each of them who was
+    beside it does not compare all with all."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        spans = [_working(record) for record in records if _has_worked(record)]
+        self._begun = sorted(began for began, _ in spans)
+        self._ended = sorted(ended for _, ended in spans)
+
+    def beside(self, record: Record) -> int:
+        """How many others shared the engine with one of them."""
+        began, ended = _working(record)
+        # all that began before its end, but those that had ended before it began
+        count = bisect_left(self._begun, ended) - bisect_right(self._ended, began)
+        return count - _has_worked(record)
 
 
 def _named(records: Sequence[Record]) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
+import statistics
+import sys
 
 import pytest
 
@@ -173,6 +177,76 @@ def test_the_slowest_of_its_kind_is_picked_not_the_longest():
     assert explain.pick("last", records).request == 39
     assert explain.pick("3", records).request == 3
     assert explain.pick("4711", records) is None and explain.pick("last", []) is None
+
+
+@contextlib.contextmanager
+def calls_at_most(most: int):
+    """Counts calls instead of seconds; what exceeds them ends at once."""
+    count = 0
+
+    def counted(_frame, event, _of):
+        nonlocal count
+        count += event in ("call", "c_call")
+        if count > most:
+            sys.setprofile(None)
+            raise AssertionError(f"more than {most} calls")
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def test_as_many_alike_as_the_service_keeps_are_not_compared_all_with_all():
+    records = history(4096)
+    slow = record(5000, preprocess_ms=900.0, vision_ms=900.0, prefill_ms=900.0, decode_ms=9000.0)
+    with calls_at_most(500 * len(records)):  # all with all: 4096 times as many as there are
+        assert explain.pick("slow", [slow, *records]) is slow
+        found = explain.explain(slow, [slow, *records])
+    assert (found.verdict, found.alike) == ("slow", 4096)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_slowest_is_the_one_that_comparing_all_with_all_finds(seed):
+    dice = random.Random(seed)
+    records = [
+        record(
+            number, name=dice.choice("AB"), total_ms=dice.choice([100.0, 130.0, 9000.0 / number])
+        )
+        for number in range(1, 30)
+    ]  # fmt: skip
+
+    def slowness(one):
+        alike = [o.receipt.total_ms for o in records if o is not one and o.name == one.name]
+        total_ms, usual_ms = one.receipt.total_ms, statistics.median(alike)
+        return (total_ms / usual_ms if total_ms - usual_ms > 20 else 1.0, total_ms)
+
+    assert explain.pick("slow", records) is max(records, key=slowness)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_company_is_counted_as_comparing_all_with_all_does(seed):
+    dice = random.Random(seed)
+    records = [
+        record(
+            number, kind=dice.choice(["generate", "generate", "load"]),
+            queue_ms=dice.choice([0.0, 5e3]), total_ms=dice.choice([0.0, 5e3, 10e3, 35e3]),
+            replayed=dice.random() < 0.2,
+        )
+        for number in range(1, 40)
+    ]  # fmt: skip
+    work = explain._Work(records)
+    for one in records:
+        within = [o for o in records if explain._works_within(o, *explain._working(one))]
+        assert work.beside(one) == len([o for o in within if o is not one])
+
+
+def test_who_only_waited_shared_the_engine_with_nobody():
+    slow = record(20, decode_ms=30_000.0)
+    waited = [record(n, code="cancelled", total_ms=5000.0, queue_ms=5000.0) for n in (21, 22)]
+    assert "shared the engine" not in causes_of(slow, [*history(), *waited])
 
 
 def test_the_fields_are_json():
