@@ -113,3 +113,26 @@ def test_a_change_is_told_with_its_size(capsys):
     _show({"hearth_a_total": 1.0, "hearth_b": 2.0}, {"hearth_a_total": 4.0, "hearth_b": 2.0}, False)
     out = capsys.readouterr().out
     assert "hearth_a_total 4  (+3)" in out and "hearth_b" not in out
+
+
+def test_large_counts_keep_their_last_digits(capsys):
+    from hearth.cli.metrics import _show
+
+    before = {
+        "hearth_tokens_total": 12345678.0,
+        "hearth_bytes_total": 0.0,
+        "hearth_s_sum": 1234567.5,
+    }
+    now = {
+        "hearth_tokens_total": 12345681.0,
+        "hearth_bytes_total": 7654321.0,
+        "hearth_s_sum": 1234567.7,
+    }
+    _show(before, now, False)
+    out = capsys.readouterr().out
+    assert "hearth_tokens_total 12345681  (+3)" in out
+    assert "hearth_bytes_total 7654321  (+7654321)" in out
+    assert "hearth_s_sum 1234567.7  (+0.2)" in out
+    _show({"hearth_a": 0.0, "hearth_b": 5.0}, {"hearth_a": float("inf"), "hearth_b": 2.0}, False)
+    out = capsys.readouterr().out
+    assert "hearth_a inf  (+inf)" in out and "hearth_b 2  (-3)" in out

@@ -57,8 +57,19 @@ def _show(before: dict[str, float], now: dict[str, float], as_json: bool) -> Non
         print_json(dict(changed))
         return
     for name, value in changed.items():
-        grown = f"  ({value - before[name]:+g})" if name in before else ""
-        answers().print(f"{time.strftime('%H:%M:%S')}  {name} {value:g}{grown}", markup=False)
+        grown = f"  ({_digits(_difference(before[name], value), '+')})" if name in before else ""
+        shown = f"{name} {_digits(value)}{grown}"
+        answers().print(f"{time.strftime('%H:%M:%S')}  {shown}", markup=False)
+
+
+def _difference(before: float, now: float) -> float:
+    """To a billionth: below that, sums of seconds have nothing but what rounding left."""
+    return round(now - before, 9)
+
+
+def _digits(value: float, sign: str = "") -> str:
+    """All that tell something: of a count, every one. sign: "+" marks what is not negative."""
+    return f"{value:{sign}.0f}" if value.is_integer() else f"{value:{sign}.12g}"
 
 
 _NOISE = {"hearth_start_time_seconds", "hearth_process_resident_bytes"}
