@@ -286,7 +286,7 @@ def test_two_pictures_do_not_share_a_text(comfy, service, folder):
 
 def test_the_cache_holds_until_a_picture_comes_or_a_text_goes(comfy, service, folder):
     node = {"1": make(NODE, folder=str(folder))}
-    comfy.run(node)  # its texts change what there is to do
+    comfy.run(node)
     assert comfy.run(node).cached == []
     assert comfy.run(node).cached == ["1"]
     (folder / "p03.txt").unlink()
@@ -298,3 +298,34 @@ def test_the_cache_holds_until_a_picture_comes_or_a_text_goes(comfy, service, fo
     Image.new("RGB", (9, 9)).save(folder / "new.png")
     assert comfy.run(node).cached == []
     assert len(texts(folder)) == 13
+
+
+def test_texts_that_were_all_deleted_are_written_again(comfy, service, folder):
+    node = {"1": make(NODE, folder=str(folder))}
+    for _ in range(2):
+        assert comfy.run(node).cached == []
+        assert len(texts(folder)) == 12
+        for path in folder.glob("*.txt"):
+            path.unlink()
+
+
+def test_a_picture_without_text_is_tried_again_with_every_run(comfy, service, folder):
+    (folder / "p03.png").write_bytes(b"no picture")
+    node = {"1": make(NODE, folder=str(folder))}
+    for _ in range(3):
+        outcome = comfy.run(node)
+        assert outcome.cached == [] and "p03.png: " in outcome.text("1")
+    assert len(asked(service)) == 11
+
+
+@pytest.mark.parametrize("linked", ["folder", "recursive", "output_folder", "existing"])
+def test_what_comes_by_a_link_is_not_known_before_the_run(comfy, folder, linked):
+    """ComfyUI hands over None for it. All pictures have their texts, so nothing else is to do."""
+    for picture in folder.glob("*.png"):
+        picture.with_suffix(".txt").write_text("mine")
+    cls = comfy.nodes[NODE]
+    state = getattr(cls, "fingerprint_inputs", None) or cls.IS_CHANGED
+    given = {"folder": str(folder), "output_folder": "", "recursive": False, "existing": "skip"}
+    assert state(**given) == state(**given)
+    print_ = state(**{**given, linked: None})
+    assert print_ != print_

@@ -123,8 +123,9 @@ def write(job: Job, text: str) -> None:
         raise
 
 
-def state_of(folder: Path, output: Path | None, recursive: bool, looks_at_texts: bool) -> str:
-    """Changes when a picture comes, goes or changes; `looks_at_texts`: or a text file does."""
+def state_of(folder: Path, output: Path | None, recursive: bool, skips: bool) -> str | None:
+    """Changes when a picture comes, goes or changes. `skips`, where pictures with a text are passed
+    over: or a text changes; None while a picture has no text, so that there is work to do."""
     try:
         jobs, _ = jobs_in(folder, output, recursive)
     except errors.BadRequest as error:
@@ -133,7 +134,9 @@ def state_of(folder: Path, output: Path | None, recursive: bool, looks_at_texts:
 
     seen = hashlib.sha256()
     for job in jobs:
-        text = _version(job.text) if looks_at_texts else ""
+        text = _version(job.text) if skips else "-"
+        if not text:
+            return None
         seen.update(os.fsencode(f"{job.picture}\0{_version(job.picture)}\0{text}\n"))
     return seen.hexdigest()
 

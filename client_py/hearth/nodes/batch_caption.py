@@ -69,12 +69,18 @@ def fingerprint(
     existing: Any = SKIP,
     **_constants: Any,
 ) -> Any:
-    """The pictures that are there, and, where those with a text are skipped, their texts."""
+    """The pictures that are there, and, where those with a text are skipped, their texts. Never the
+    same while there is work to do: it is asked before the run, which may write them or not. None:
+    an input comes by a link, and is not known yet."""
+    unknown = float("nan")
+    if None in (folder, output_folder, recursive, existing):
+        return unknown
     try:
-        root, output = _folders(str(folder or ""), str(output_folder or ""))
+        root, output = _folders(str(folder), str(output_folder))
     except errors.BadRequest:
-        return float("nan")
-    return files.state_of(root, output, bool(recursive), existing != OVERWRITE)
+        return unknown
+    state = files.state_of(root, output, bool(recursive), existing != OVERWRITE)
+    return unknown if state is None else state
 
 
 NODE = Node(
