@@ -1,6 +1,8 @@
 """Batch Caption: which files are read and written, whatever happens meanwhile."""
 
+import errno
 import os
+import pathlib
 import threading
 
 import pytest
@@ -200,6 +202,55 @@ def test_an_error_that_meets_all_of_them_ends_the_run(comfy, service, folder):
     outcome = comfy.run({"1": make(NODE, folder=str(folder))})
     assert outcome.error_type == "OutOfMemory"
     assert texts(folder) == {} and not list(folder.glob(".*"))
+
+
+@pytest.mark.parametrize("existing", ["skip", "overwrite"])
+@pytest.mark.parametrize("code", ["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO"])
+def test_a_disk_that_takes_nothing_any_more_ends_the_run(
+    comfy, service, folder, monkeypatch, code, existing
+):
+    own, left = os.replace, [3]
+
+    def replace(source, target):
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(getattr(errno, code), "It takes nothing", source)
+        own(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    outcome = comfy.run({"1": make(NODE, folder=str(folder), at_once=1, existing=existing)})
+    assert outcome.error_type == "BadRequest"
+    assert f"into {folder}: it takes nothing. 3 of 12 pictures" in outcome.error
+    assert ("goes on where it stopped" in outcome.error) == (existing == "skip")
+    assert len(asked(service)) == 4
+    assert len(texts(folder)) == 3 and not list(folder.glob(".*"))
+
+
+def test_a_folder_that_takes_no_files_is_found_before_anything_is_asked(comfy, service, folder):
+    (folder / "taken").touch()
+    output = {"output_folder": str(folder / "taken/captions"), "existing": "overwrite"}
+    outcome = comfy.run({"1": make(NODE, folder=str(folder), **output)})
+    assert outcome.error_type == "BadRequest"
+    assert f"into {folder}/taken/captions: not a directory" in outcome.error
+    assert asked(service) == []
+
+
+def test_a_full_disk_is_found_before_anything_is_asked(comfy, service, folder, monkeypatch):
+    def full(path, _content):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", full)
+    outcome = comfy.run({"1": make(NODE, folder=str(folder))})
+    assert outcome.error_type == "BadRequest" and "no space left" in outcome.error
+    assert asked(service) == [] and not list(folder.glob(".*"))
+
+
+def test_a_text_that_cannot_be_replaced_is_named_and_the_rest_goes_on(comfy, service, folder):
+    (folder / "p03.txt").mkdir()
+    outcome = comfy.run({"1": make(NODE, folder=str(folder), existing="overwrite")})
+    assert "11 captioned" in outcome.text("1")
+    assert "p03.png: Is a directory" in outcome.text("1")
 
 
 def test_cancel_leaves_whole_files_only(comfy, service, folder):

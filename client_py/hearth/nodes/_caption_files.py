@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from .. import comfy_api, errors
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 _ALLOWED = "HEARTH_CAPTION_FOLDERS"  # folders, separated as in PATH: nothing outside of them
+_ABOUT_ONE = (errno.EISDIR, errno.ENAMETOOLONG)  # errors of writing that leave the others possible
+_TRIAL_BYTES = 4096  # a full disk may take a file without bytes
 
 
 @dataclass(frozen=True)
@@ -109,18 +113,52 @@ def written(job: Job) -> str | None:
         ) from error
 
 
+def make_folders(jobs: Iterable[Job]) -> None:
+    """Makes the folders of the text files, and tries whether a file can be written into each.
+
+    Raises BadRequest, with what to do.
+    """
+    for folder in dict.fromkeys(job.text.parent for job in jobs):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            trial = _beside(folder)
+            try:
+                trial.write_bytes(bytes(_TRIAL_BYTES))
+            finally:
+                trial.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+
+
 def write(job: Job, text: str) -> None:
-    """The whole text or nothing: whoever looks meanwhile finds no half of it."""
-    job.text.parent.mkdir(parents=True, exist_ok=True)
-    # Not a temporary file of Python's: those are private, text files shall be as others are.
-    beside = job.text.parent / f".hearth-{os.urandom(8).hex()}.tmp"
+    """The whole text or nothing: whoever looks meanwhile finds no half of it.
+
+    Raises OSError for what is wrong with this file only, else BadRequest: a full disk, a folder
+    that is read-only or not ours.
+    """
+    beside = _beside(job.text.parent)
     try:
-        with open(beside, "x", encoding="utf-8") as file:
-            file.write(text)
+        job.text.parent.mkdir(parents=True, exist_ok=True)  # it may have gone since
+        beside.write_text(text, encoding="utf-8")
         os.replace(beside, job.text)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # the first error counts
+            beside.unlink()
+        if isinstance(error, OSError) and error.errno not in _ABOUT_ONE:
+            raise _unwritable(job.text.parent, error) from error
         raise
+
+
+def _beside(folder: Path) -> Path:
+    # Not a temporary file of Python's: those are private, text files shall be as others are.
+    return folder / f".hearth-{os.urandom(8).hex()}.tmp"
+
+
+def _unwritable(folder: Path, error: OSError) -> errors.HearthError:
+    return errors.BadRequest(
+        f"No text can be written into {folder}: {(error.strerror or str(error)).lower()}.",
+        "Make room there or make it writable, or name another output_folder.",
+    )
 
 
 def state_of(folder: Path, output: Path | None, recursive: bool, skips: bool) -> str | None:

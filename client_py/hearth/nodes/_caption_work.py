@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._models import Lent
 
 T = TypeVar("T")
+SKIP, OVERWRITE = "skip", "overwrite"  # what to do with pictures that have a text
 _ABOUT_ONE = ("bad_picture", "too_long", "not_finite")  # errors that leave the others possible
 _MOST_PROBLEMS = 20
 _MOST_NAMED = 3  # pictures that a note lists
@@ -65,7 +66,7 @@ class Work:
                 return problem
             prefix, suffix = (job.filled(self.inputs[name]) for name in ("prefix", "suffix"))
             text = f"{prefix}{reply.text.strip()}{suffix}"
-            await in_thread(files.write, job, text)
+            await self._write(job, text)
         except OSError as error:  # also what Pillow raises for what is no picture
             return error.strerror or str(error)
         except errors.HearthError as error:
@@ -85,6 +86,16 @@ class Work:
         return await self.lent.service.generate(
             self.lent.model, chat, reuse=True, interrupted=self.screen.poll, **sampling
         )
+
+    async def _write(self, job: files.Job, text: str) -> None:
+        """Raises OSError for what is wrong with this text only, BadRequest for what meets all."""
+        try:
+            await in_thread(files.write, job, text)
+        except errors.BadRequest as error:
+            so_far = f"{self.made} of {self.total} pictures were captioned, and their texts stay."
+            goes_on = self.inputs["existing"] == SKIP
+            then = "Then run this again: it goes on where it stopped." if goes_on else ""
+            raise error.reworded(f"{error.what} {so_far}", f"{error.hint} {then}") from error
 
     def _look_at(self, reply: Reply, name: str) -> str:
         """Notes what is to be known of the answer. Why it is no caption; empty when it is one."""

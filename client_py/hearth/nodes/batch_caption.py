@@ -8,15 +8,13 @@ from .. import errors
 from . import _caption_files as files
 from . import _models as models
 from ._answer import Screen, show, side_by_side
-from ._caption_work import Work, in_thread
+from ._caption_work import OVERWRITE, SKIP, Work, in_thread
 from ._question_inputs import custom_input, preset_input
 from ._sampling import pixel_inputs, seed_input
 from ._schema import Input, Node, Output, Shown, chosen, from_contract
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SKIP, OVERWRITE = "skip", "overwrite"
 
 
 async def run(**inputs: Any) -> Shown:
@@ -25,6 +23,7 @@ async def run(**inputs: Any) -> Shown:
     jobs, problems = await in_thread(files.jobs_in, root, output, inputs["recursive"])
     todo, before = await in_thread(_sorted_out, jobs, inputs["existing"])
     todo = todo[: inputs["limit"] or None]
+    await in_thread(files.make_folders, todo)  # before anything is asked
     async with models.lent(models.picked(inputs)) as lent:
         work = Work(lent, inputs, root, Screen(max(1, len(todo)), False), len(todo), dict(before))
         work.problems += problems
