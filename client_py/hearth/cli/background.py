@@ -199,6 +199,15 @@ def peer_of(socket: str) -> int | None:
     return int(struct.unpack("3i", raw)[0]) or None
 
 
+def path_of(service: client.Client) -> str:
+    """The socket at which it answers: of those that it tries, the first where anybody listens."""
+    for path in service.paths[:-1]:
+        with contextlib.suppress(errors.Denied):  # then it has gone on to the next, too
+            if peer_of(path) is not None:
+                return path
+    return service.paths[-1]
+
+
 def is_ours(pid: int) -> bool:
     """Whether it is hearthd, of this user or for root of anybody."""
     try:

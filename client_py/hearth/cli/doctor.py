@@ -20,6 +20,7 @@ from ..connection import socket_paths
 from ..doctor import LEVELS, OK, PROBLEM, SKIPPED, Finding, Named, Seen, examine
 from ..doctor.machine import Machine
 from . import EXIT_DEVICE, EXIT_ERROR
+from .background import path_of
 from .output import print_json, screen
 from .tree import completes
 
@@ -104,7 +105,7 @@ def _seen(socket: str | None) -> tuple[Seen, client.Client | None]:
     path = (existing or paths)[0]
     try:
         service = client.connect(socket)
-        return Seen(service.status(), "", path), service
+        return Seen(service.status(), "", path_of(service)), service
     except errors.HearthError as error:
         return Seen(None, error.what, path, error.code == "not_reachable"), None
 

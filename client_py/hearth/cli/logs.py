@@ -18,8 +18,9 @@ from pathlib import Path
 
 from .. import client, errors
 from ..connection import socket_paths
-from .log_sources import LEVELS, Entry, find, lines_of_file, lines_of_journal
-from .output import answers
+from .background import path_of
+from .log_sources import LEVELS, UNIT, Entry, Journal, find, lines_of_file, lines_of_journal
+from .output import answers, problems
 from .tree import completes
 
 EXAMPLES = (
@@ -51,20 +52,24 @@ def run(options: argparse.Namespace) -> int:
     """Reads, chooses, prints."""
     if options.lines is not None and options.lines < 0:
         options.usage_error(f"-n {options.lines}: at least 0")
-    where = str(options.file) if options.file else _where(options.socket)
+    where = options.file or _where(options.socket)
     searches = any((options.since, options.request, options.model, options.level != "debug"))
     last = options.lines if options.lines is not None else None if searches else 100
     # what is chosen from must be more than what is shown
     read = None if searches else last
-    if where == "journal":
-        entries = lines_of_journal(read, options.follow, options.since)
+    if isinstance(where, Journal):
+        entries = lines_of_journal(where, read, options.follow, options.since)
     else:
         entries = lines_of_file(where, read, options.follow)
     chosen = wanted(entries, options)
     if last is not None and searches and not options.follow:
         chosen = iter(deque(chosen, maxlen=last))
+    is_empty = True
     for entry in chosen:
+        is_empty = False
         _print(entry, options.json)
+    if is_empty and isinstance(where, Journal) and last and not searches:
+        problems().print(f"The journal shows you no line of {UNIT}.", markup=False)
     return 0
 
 
@@ -115,14 +120,15 @@ def _is_about(entry: Entry, model: str) -> bool:
     return named == model or bool(re.search(rf"(?<!\w){re.escape(model)}(?!\w)", entry.text))
 
 
-def _where(socket: str | None) -> str:
+def _where(socket: str | None) -> Path | Journal:
+    log: str | None = None
+    path = socket_paths(socket)[0]
     try:
         with client.connect(socket) as service:
-            log: str | None = service.status().log
-            path = service.paths[0] if len(service.paths) == 1 else ""
+            log, path = service.status().log, path_of(service)
     except errors.NotReachable:
-        log, path = None, socket or ""
-    return find(log, os.path.abspath(path or socket_paths(socket)[0]))
+        pass  # find() knows where the log of a service that is down may be
+    return find(log, os.path.abspath(path))
 
 
 def _print(entry: Entry, as_json: bool) -> None:
