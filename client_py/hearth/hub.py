@@ -22,12 +22,11 @@ import re
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, BinaryIO, Callable
 from urllib.parse import quote
 
 from . import errors, hub_digests, hub_transfer
@@ -41,7 +40,7 @@ _WANTED = (".safetensors", ".json", ".txt", ".jinja")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SPARE_BYTES = 256 << 20  # left free on the disk
 _ASK_TIMEOUT_S = 20.0
-_LOCK_WAIT_S = 15.0  # a cancelled fetch notices within a read's time limit
+_LOCK_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,13 @@ class Listing:
 
 @dataclass
 class Progress:
-    """How far a fetch is: bytes that are there and right or on their way, and their file."""
+    """How far a fetch is: bytes that are there and right or on their way, and their file.
+    is_waiting: nothing is asked yet, because another fetch of the same is under way."""
 
     done: int
     total: int
     file: str = ""
+    is_waiting: bool = False
 
 
 def endpoint() -> str:
@@ -131,25 +132,28 @@ def fetch(
 ) -> Path:
     """Brings all files into the folder `<into>/<name>` and returns it; at once where it is there.
 
-    Raises Cancelled when the event is set, within the time of one read; what has come stays. Raises
-    BadRequest (no room on the disk, or no right to write), Busy (another process fetches it),
-    BadModel (the bytes are not those that the hub lists), NotReachable, UnknownModel.
+    Waits, however long, while another one fetches the same into it. Raises Cancelled when the event
+    is set, within the time of one read; what has come stays. Raises BadRequest (no room on the
+    disk, or no right to write), BadModel (the bytes are not those that the hub lists),
+    NotReachable, UnknownModel.
     """
-    stop = cancelled or threading.Event()
+    stop, tell = cancelled or threading.Event(), on_progress or _ignore
     target = Path(into) / listing.repository.rpartition("/")[2]
     if target.exists():
         return _known(target, listing.repository)
     owner_name = listing.repository.replace("/", "--")
     work = Path(into) / INCOMPLETE / f"{owner_name}@{listing.revision[:12]}"
-    _make_folder(work, into)
-    with _only_one(work.parent / f"{owner_name}.lock", stop):
+    _make_folder(work.parent, into)
+    waiting = Progress(0, listing.nbytes, is_waiting=True)
+    with _only_one(work.parent / f"{owner_name}.lock", stop, lambda: tell(waiting)):
         if target.exists():
             return _known(target, listing.repository)
+        _make_folder(work, into)
         progress = Progress(sum(_present(work, file) for file in listing.files), listing.nbytes)
         _check_room(work, progress.total - progress.done, listing.repository)
         for file in sorted(listing.files, key=lambda file: file.nbytes):
             if not (work / file.name).exists():
-                _bring(listing, file, work, progress, (on_progress or _ignore, stop))
+                _bring(listing, file, work, progress, (tell, stop))
         origin = f"{listing.repository}@{listing.revision}"
         (work / ORIGIN).write_text(origin, encoding="utf-8")
         hub_digests.write(work, listing.files)
@@ -227,23 +231,30 @@ def _check_room(work: Path, missing: int, repository: str) -> None:
 
 
 @contextmanager
-def _only_one(lock: Path, stop: threading.Event) -> Iterator[None]:
-    """One process at a time; the lock ends with the process that holds it."""
-    deadline = time.monotonic() + _LOCK_WAIT_S
+def _only_one(lock: Path, stop: threading.Event, on_wait: Callable[[], None]) -> Iterator[None]:
+    """One fetch at a time, of this process and all others; the lock ends with the process that
+    holds it. Waits without a limit, for large models take hours; `on_wait` is called once then."""
     with open(lock, "ab") as held:
-        while True:
-            try:
-                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise errors.Busy(
-                        f"Another process is fetching into {lock.with_suffix('').name}.",
-                        "Wait for it to end and run this again.",
-                    ) from error
-                if stop.wait(0.1):
-                    raise errors.Cancelled("The download was cancelled.") from error
+        if not _try_lock(held):
+            on_wait()
+            while not _try_lock(held):
+                if stop.wait(_LOCK_POLL_S):
+                    raise errors.Cancelled("The download was cancelled.")
         yield
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    """Locks the file for this one; False where another one has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # of network file systems that have no locks
+        raise errors.BadRequest(
+            f"{file.name} cannot be locked: {error.strerror or error}.",
+            "Fetch into a folder on another disk.",
+        ) from error
+    return True
 
 
 def _hub() -> Any:

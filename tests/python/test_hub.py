@@ -1,10 +1,14 @@
 """Models from a hub: what arrives, what is refused, and what an interrupted fetch leaves."""
 
 import builtins
+import errno
+import fcntl
+import functools
 import json
 import os
 import threading
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +17,7 @@ from hearth import cli, errors, hub, hub_transfer
 from hearth.hub_digests import NOTE
 from hearth.hub_models import KNOWN, ORIGIN
 from hub_server import COMMIT, Hub
+from server import wait_until
 
 pytest.importorskip("huggingface_hub")
 
@@ -168,13 +173,39 @@ def test_a_cancelled_fetch_ends_within_a_second_and_can_be_gone_on_with(server, 
     assert set(bytes_of(fetched(tmp_path))) == WANTED
 
 
-def test_two_processes_do_not_fetch_the_same_model_at_once(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "_LOCK_WAIT_S", 0.2)
+def test_a_fetch_waits_for_another_of_the_same_and_says_so(server, tmp_path, monkeypatch):
     (tmp_path / hub.INCOMPLETE).mkdir()
-    lock = tmp_path / hub.INCOMPLETE / "owner--Tiny-VL.lock"
-    with hub._only_one(lock, threading.Event()), pytest.raises(errors.Busy, match="Tiny-VL"):
+    told, ended, tries, own = [], [], [], hub._try_lock
+    monkeypatch.setattr(hub, "_try_lock", lambda file: tries.append(1) or own(file))
+    with open(tmp_path / hub.INCOMPLETE / "owner--Tiny-VL.lock", "ab") as others:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        seen = functools.partial(fetched, tmp_path, on_progress=lambda p: told.append(replace(p)))
+        thread = threading.Thread(target=lambda: ended.append(seen()))
+        thread.start()
+        wait_until(lambda: len(tries) > 4)
+        assert [(progress.is_waiting, progress.done) for progress in told] == [(True, 0)]
+        assert server.transfers("model-00001-of-00002.safetensors") == []
+    thread.join(10)
+    assert set(bytes_of(ended[0])) == WANTED
+    assert not any(progress.is_waiting for progress in told[1:])
+
+
+def test_a_fetch_that_waits_can_be_cancelled(server, tmp_path):
+    (tmp_path / hub.INCOMPLETE).mkdir()
+    stop = threading.Event()
+    with open(tmp_path / hub.INCOMPLETE / "owner--Tiny-VL.lock", "ab") as others:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        with pytest.raises(errors.Cancelled):
+            fetched(tmp_path, on_progress=lambda _progress: stop.set(), cancelled=stop)
+
+
+def test_a_folder_without_locks_is_named(server, tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(hub.fcntl, "flock", no_locks)
+    with pytest.raises(errors.BadRequest, match="Tiny-VL.lock cannot be locked: No locks"):
         fetched(tmp_path)
-    assert fetched(tmp_path).is_dir()
 
 
 def test_a_full_disk_is_named_before_anything_comes(server, tmp_path, monkeypatch):
@@ -297,6 +328,17 @@ def test_the_command_tells_size_and_licence_and_fetches_only_when_told_to(server
     told = json.loads(capsys.readouterr().out)
     assert told["folder"] == str(tmp_path / "models/Tiny-VL")
     assert set(bytes_of(tmp_path / "models/Tiny-VL")) == WANTED
+
+
+def test_the_command_says_that_it_waits(server, tmp_path, capsys):
+    (tmp_path / hub.INCOMPLETE).mkdir()
+    with open(tmp_path / hub.INCOMPLETE / "owner--Tiny-VL.lock", "ab") as others:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        release = threading.Timer(0.5, fcntl.flock, (others, fcntl.LOCK_UN))
+        release.start()
+        assert cli.main(["fetch-model", REPOSITORY, "--into", str(tmp_path), "--yes"]) == 0
+        release.join()
+    assert capsys.readouterr().err.startswith("Waiting for another download of it …\n")
 
 
 def test_the_command_says_what_is_wrong(server, tmp_path, capsys):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +161,67 @@ def test_wrong_bytes_are_an_error_on_the_node(comfy: FakeComfy, hub: Hub) -> Non
     assert (outcome.status, outcome.error_type) == ("error", "BadModel")
     assert "digest" in outcome.error
     assert [path.name for path in llms(comfy).iterdir()] == [".hearth-incomplete"]
+
+
+def look_ups(hub: Hub) -> int:
+    return len([path for _, path, _ in hub.asked if path.startswith("/api/models/")])
+
+
+def test_nodes_that_want_the_same_model_share_one_download(comfy: FakeComfy, hub: Hub) -> None:
+    hub.slow_s = 0.05
+    wanted = {"download_if_missing": True}
+    outcome = comfy.run({"1": fetch(**wanted), "2": ask(LISTED, **wanted)})
+    assert outcome.status == "success", outcome.error
+    assert look_ups(hub) == 1 and len(hub.transfers("model.safetensors")) == 1
+    for node in ("1", "2"):
+        shown = [text for shown_on, text in outcome.texts if shown_on == node]
+        assert any("of 1.0 MB" in text for text in shown)
+
+
+def test_a_shared_download_that_failed_is_begun_anew_by_the_next_run(
+    comfy: FakeComfy, hub: Hub
+) -> None:
+    hub.slow_s, hub.wrong = 0.05, {"model.safetensors"}
+    hub.repositories[LISTED]["model.safetensors"] = bytes(range(256)) * (1 << 12)
+    wanted = {"download_if_missing": True}
+    for count in (1, 2):
+        outcome = comfy.run({"1": fetch(**wanted), "2": ask(LISTED, **wanted)})
+        assert outcome.error_type == "BadModel" and "digest" in outcome.error
+        assert look_ups(hub) == count
+
+
+def test_cancel_ends_a_shared_download(comfy: FakeComfy, hub: Hub) -> None:
+    hub.stall_after = 1 << 17
+    wanted = {"download_if_missing": True}
+    workflow = {"1": fetch(**wanted), "2": ask(LISTED, **wanted)}
+    outcome = comfy.run(workflow, interrupt_after=1.0)
+    assert outcome.status == "interrupted"
+    assert outcome.interrupt_seconds < 10  # ten times the target
+    running = sys.modules[f"{comfy.module.__name__}.client_py.hearth.nodes._downloads"]._running
+    assert running == {}
+
+
+def test_a_download_of_another_process_is_waited_for(comfy: FakeComfy, hub: Hub) -> None:
+    lock = llms(comfy) / ".hearth-incomplete/Qwen--Qwen3-VL-2B-Instruct.lock"
+    lock.parent.mkdir()
+    with open(lock, "ab") as others:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        release = threading.Timer(1.0, fcntl.flock, (others, fcntl.LOCK_UN))
+        release.start()
+        outcome = comfy.run({"1": fetch(download_if_missing=True)})
+        release.join()
+    assert outcome.status == "success", outcome.error
+    assert ("1", f"Waiting for another download of {LISTED} …") in outcome.texts
+
+
+def test_cancel_ends_the_wait_for_another_process(comfy: FakeComfy, hub: Hub) -> None:
+    lock = llms(comfy) / ".hearth-incomplete/Qwen--Qwen3-VL-2B-Instruct.lock"
+    lock.parent.mkdir()
+    with open(lock, "ab") as others:
+        fcntl.flock(others, fcntl.LOCK_EX)
+        outcome = comfy.run({"1": fetch(download_if_missing=True)}, interrupt_after=1.0)
+    assert outcome.status == "interrupted"
+    assert outcome.interrupt_seconds < 10  # ten times the target
 
 
 def test_a_downloading_node_leaves_other_nodes_free(comfy: FakeComfy, hub: Hub) -> None:

@@ -63,6 +63,9 @@ class _Progress:
         self._next = 0.0
 
     def __call__(self, progress: hub.Progress) -> None:
+        if progress.is_waiting:
+            problems().print("Waiting for another download of it …", markup=False)
+            return
         now = time.monotonic()
         if now >= self._next or progress.done == progress.total:
             self._next = now + _SHOW_EVERY_S
