@@ -231,6 +231,7 @@ def test_systemd_is_used_where_its_units_are_installed(command, home, monkeypatc
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
     monkeypatch.setattr(user_units, "are_installed", lambda: True)
     monkeypatch.setattr(user_units, "is_active", lambda: True)
+    monkeypatch.setattr(user_units, "is_running", lambda: False)
     monkeypatch.setattr(user_units, "start", lambda: done.append("start"))
     monkeypatch.setattr(user_units, "stop", lambda: done.append("stop"))
     report = messages.StatusReport(server="h", boot_id="b", uptime_ms=1, worker_state="ready")
@@ -247,6 +248,58 @@ def test_systemd_is_used_where_its_units_are_installed(command, home, monkeypatc
     monkeypatch.setattr(background, "start", lambda *_: subprocess.Popen(["sleep", "60"]))
     code, out, _ = command("up", "--json")
     assert json.loads(out)["by"] == "hearth" and done == ["start", "stop"]
+
+
+@pytest.fixture
+def units(home, service, monkeypatch):
+    """systemd runs the user's service, which is `service`: what happened to both, in order, and
+    the units that are active."""
+    happened, active = [], {user_units.SERVICE, user_units.SOCKET}
+    (home / "hearth").mkdir()
+    (home / "hearth/hearth.sock").symlink_to(service.path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home))
+    monkeypatch.setattr(user_units, "are_installed", lambda: True)
+
+    def systemctl(verb, *names):
+        if verb == "is-active":
+            return subprocess.CompletedProcess([], 0 if active & set(names) else 3, "", "")
+        happened.append(verb)
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    def drain(peer, frame, request):
+        happened.append((request.timeout_ms, request.then))
+        peer.send(messages.Done(text="drained"), frame.request_id)
+
+    monkeypatch.setattr(user_units, "_systemctl", systemctl)
+    service.on[messages.Drain] = drain
+    return happened, active
+
+
+def test_what_systemd_runs_is_drained_for_as_long_as_asked_before_it_is_stopped(command, units):
+    assert command("down", "--timeout", "300")[0] == 0
+    assert units[0] == [(300_000, "stay"), "stop"]
+
+
+def test_a_socket_that_waits_for_its_first_client_starts_no_service_to_drain(command, units):
+    happened, active = units
+    active.discard(user_units.SERVICE)
+    assert command("down")[0] == 0 and happened == ["stop"]
+
+
+@pytest.mark.parametrize("code", ["shutting_down", "not_reachable", "unknown_message"])
+def test_what_cannot_be_drained_is_stopped_by_systemd_all_the_same(command, units, service, code):
+    service.on[messages.Drain] = fails(code, "not now")
+    assert command("down")[0] == 0 and units[0] == ["stop"]
+
+
+def test_what_does_not_answer_is_stopped_by_systemd_all_the_same(command, units, home):
+    (home / "hearth/hearth.sock").unlink()
+    assert command("down")[0] == 0 and units[0] == ["stop"]
+
+
+def test_who_may_not_drain_a_service_does_not_cut_its_requests_either(command, units, service):
+    service.on[messages.Drain] = fails("denied", "not you")
+    assert command("down")[0] == 4 and units[0] == []
 
 
 def test_without_a_place_for_the_socket_the_user_is_told(command, home, monkeypatch):

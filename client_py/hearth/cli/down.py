@@ -1,8 +1,8 @@
 """Drain the service and end it.
 
 Open requests may end; those that have not by --timeout end with an error that says that they may be
-sent again. A service that systemd runs is stopped through systemd. Only a hearthd of this user is
-ever ended, and none is killed.
+sent again. A service that systemd runs is drained, then stopped through systemd. Only a hearthd of
+this user is ever ended, and none is killed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
     """Ends when the process has."""
     chosen = options.socket or os.environ.get("HEARTH_SOCKET")
     if not chosen and user_units.are_installed() and user_units.is_active():
+        if user_units.is_running():
+            _drain(background.place_of(None).socket, options.timeout)
         user_units.stop()
         return print_done("Stopped by systemd: `hearth up` starts it again.", options.json)
     place = background.place_of(options.socket)
@@ -54,6 +56,18 @@ def run(options: argparse.Namespace) -> int:
     return print_done(f"hearthd, process {pid}, has ended.", options.json)
 
 
+def _drain(socket: str, limit_s: float) -> None:
+    """Before systemd stops it, which leaves requests only the time that server.drain names. It
+    stays drained until then: one that ends by itself would be started by the next client."""
+    try:
+        with client.connect(socket) as service:
+            service.drain(limit_s, "stay")
+    except (errors.NotReachable, errors.ShuttingDown):
+        pass  # it has just ended, or does not answer: systemd ends it
+    except errors.HearthError as error:
+        _pass_over_older_service(error)
+
+
 def _ask_to_stop(socket: str, pid: int, limit_s: float) -> None:
     """By its own message; by SIGTERM where it does not know or hear that."""
     try:
@@ -62,6 +76,11 @@ def _ask_to_stop(socket: str, pid: int, limit_s: float) -> None:
     except (errors.NotReachable, errors.ShuttingDown):
         background.terminate(pid)  # or it has just ended
     except errors.HearthError as error:
-        if error.code not in ("unknown_message", "bad_request"):  # of an older service
-            raise
+        _pass_over_older_service(error)
         background.terminate(pid)
+
+
+def _pass_over_older_service(error: errors.HearthError) -> None:
+    """One that cannot drain is ended without. Raises all other errors again."""
+    if error.code not in ("unknown_message", "bad_request"):
+        raise error

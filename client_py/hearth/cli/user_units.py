@@ -24,6 +24,11 @@ def is_active() -> bool:
     return any(_systemctl("is-active", unit).returncode == 0 for unit in (SERVICE, SOCKET))
 
 
+def is_running() -> bool:
+    """Whether the service itself does; connecting to its socket would start one that does not."""
+    return _systemctl("is-active", SERVICE).returncode == 0
+
+
 def start() -> None:
     """Socket and service. Raises with systemd's words."""
     _checked(_systemctl("start", SOCKET, SERVICE), "start")
