@@ -14,6 +14,7 @@
 #include "daemon/broker/keys.h"
 #include "daemon/broker/observe.h"
 #include "daemon/broker/places.h"
+#include "daemon/broker/published.h"
 #include "daemon/broker/reload.h"
 #include "daemon/broker/residency.h"
 #include "daemon/broker/results.h"
@@ -25,22 +26,20 @@ namespace hearth::broker {
 Broker::Broker(Config config, Ports ports) : core_(std::move(config), ports) {}
 
 Result<void> Broker::publish(const NamedFolder& folder) {
-  TRY(OpenedFolder opened, open_folder(folder.path));
-  std::vector<int> fds;
-  for (const Fd& fd : opened.fds) fds.push_back(fd.get());
-  const Numerics numerics{.dtype = folder.dtype};
-  TRY(const ExaminedFiles examined, examine(fds, opened.labels, numerics));
+  TRY(PublishedFolder published, open_published(folder));
+  const ExaminedFiles& examined = published.examined;
   TRY(Model * model, core_.models.add(examined, folder.name));
   if (std::exchange(model->is_public, true)) return {};
   model->name = folder.name;  // whatever a client calls it
   const auto& pinned = core_.config.pinned_models;
   if (std::find(pinned.begin(), pinned.end(), folder.name) != pinned.end()) model->pinned = true;
   if (!model->files.empty()) return {};  // known from a client, or from before an upgrade
-  model->numerics = numerics;
+  model->numerics = published.numerics;
   if (core_.config.weights_cache != nullptr && !examined.weights_key.empty())
     model->weights_file = core_.config.weights_cache->find(examined.weights_key);
-  model->labels = std::move(opened.labels);
-  for (Fd& fd : opened.fds) model->files.push_back(std::make_shared<const Fd>(std::move(fd)));
+  model->labels = std::move(published.opened.labels);
+  for (Fd& fd : published.opened.fds)
+    model->files.push_back(std::make_shared<const Fd>(std::move(fd)));
   log::info("publishing {} ({}) from {}", folder.name, model->id, folder.path);
   return {};
 }

@@ -13,6 +13,7 @@
 #include "daemon/broker/net/listener.h"
 #include "daemon/broker/net/service.h"
 #include "daemon/broker/net/successor.h"
+#include "daemon/broker/published.h"
 #include "daemon/broker/settings.h"
 #include "daemon/config/document.h"
 #include "shm/base/log.h"
@@ -120,6 +121,22 @@ int check(const Loaded& loaded) {
   return loaded.problems.empty() ? 0 : 1;
 }
 
+// 1: something is wrong, and was said.
+int ended_with(const hearth::Result<void>& result) {
+  if (result) return 0;
+  std::fprintf(stderr, "hearthd: %s %s\n", result.error().what.c_str(),
+               result.error().hint.c_str());
+  return 1;
+}
+
+// A program that would not start with these folders does not take over either: what was published
+// would be gone, and nobody told. A disk that keeps us is the asker's to give up.
+int answer_predecessor(const Options& options) {
+  const auto startable = hearth::broker::check_published(options.models);
+  if (startable) hearth::broker::answer_predecessor(HEARTH_VERSION);
+  return ended_with(startable);
+}
+
 int serve(const CommandLine& line, const Loaded& loaded, const Role& role) {
   hearth::log::start("hearthd", hearth::broker::log_level(loaded.settings),
                      hearth::log::format_named(loaded.settings.choice("log.format")));
@@ -131,12 +148,8 @@ int serve(const CommandLine& line, const Loaded& loaded, const Role& role) {
   options.program = hearth::broker::handover::own_program();
   options.arguments = role.arguments;
   options.take_over = role.take_over;
-  if (role.is_asked) return hearth::broker::answer_predecessor(HEARTH_VERSION), 0;
-  const auto served = hearth::broker::serve(std::move(options));
-  if (served) return 0;
-  std::fprintf(stderr, "hearthd: %s %s\n", served.error().what.c_str(),
-               served.error().hint.c_str());
-  return 1;
+  if (role.is_asked) return answer_predecessor(options);
+  return ended_with(hearth::broker::serve(std::move(options)));
 }
 
 }  // namespace

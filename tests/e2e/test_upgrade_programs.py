@@ -84,6 +84,22 @@ def test_a_program_that_cannot_take_over_changes_nothing(installed, model, progr
         assert admin.status().upgrades == 1
 
 
+def test_a_published_folder_that_is_gone_refuses_the_upgrade(start_daemon, fake_model):
+    folder = fake_model()
+    daemon = start_daemon("--model", f"big={folder}")
+    with daemon.connect() as client, daemon.connect() as admin:
+        client.generate("big", ask("hello"))
+        aside = folder.rename(folder.with_suffix(".aside"))
+        with pytest.raises(errors.Version, match="own check"):
+            admin.upgrade()
+        assert str(folder) in daemon.log_tail()
+        assert admin.status().upgrades == 0
+        assert client.generate("big", ask("still there")).text.startswith("still there")
+        aside.rename(folder)
+        admin.upgrade()
+        assert client.generate("big", ask("and again")).text.startswith("and again")
+
+
 def test_killed_at_any_moment_of_an_upgrade_a_restarted_service_serves_on(start_daemon, model):
     rng = random.Random(5)
     daemon = start_daemon()

@@ -22,9 +22,8 @@ constexpr std::size_t kMostAnswerBytes = 512;
 constexpr std::chrono::milliseconds kFirstLook{1};
 constexpr std::chrono::milliseconds kLastLook{500};
 
-Error unfit(std::string what) {
-  return fail(Code::kVersion, std::move(what),
-              "The service goes on as it was. Install a whole program at its path and try again.");
+Error unfit(std::string what, std::string hint) {
+  return fail(Code::kVersion, std::move(what), "The service goes on as it was. " + hint);
 }
 
 // What the other end says until it is closed, at most until `deadline`.
@@ -86,7 +85,9 @@ asio::awaitable<Result<handover::Program>> ask_successor(asio::io_context& loop,
   words.insert(words.end(), arguments.begin(), arguments.end());
   const Result<pid_t> child = spawn(std::move(words), theirs.get());
   theirs.reset();
-  if (!child) co_return unfit(fmt::format("{} cannot be started.", program));
+  if (!child)
+    co_return unfit(fmt::format("{} cannot be started.", program),
+                    "Install a whole program at its path and try again.");
   bool is_late = false;
   asio::steady_timer deadline(loop, kSuccessorPatience);
   deadline.async_wait([&](SystemError cancelled) {
@@ -110,7 +111,8 @@ asio::awaitable<Result<handover::Program>> ask_successor(asio::io_context& loop,
                                                 kSuccessorPatience.count()));
   if (said.empty())
     co_return unfit(
-        fmt::format("{} does not pass its own check: {}.", program, describe_exit(*status)));
+        fmt::format("{} does not pass its own check: {}.", program, describe_exit(*status)),
+        "Its log has what the program said of itself: mend that and try again.");
   co_return handover::from_line(said);
 }
 

@@ -20,7 +20,7 @@ asio::awaitable<Result<handover::Program>> ask_successor(asio::io_context& loop,
                                                          std::string program,
                                                          std::vector<std::string> arguments);
 
-// The other side: answers on kLinkFd for this program, whose configuration is in order.
+// The other side: answers on kLinkFd for this program, whose configuration and models are in order.
 void answer_predecessor(const std::string& version);
 
 }  // namespace hearth::broker
