@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 
 #include "daemon/broker/core.h"
@@ -81,12 +82,14 @@ class Broker {
   void settle();
   void upgrade_if_wanted();
   bool is_idle() const;
+  void let_unpublished_go();
 
   Core core_;
   std::function<void(const contract::WorkerReady&)> worker_ready_;
   std::function<void()> stop_;
   std::function<void()> replace_;
   bool is_replacing_ = false;
+  std::set<std::string> were_public_;  // ids, from restore() to resume()
 };
 
 }  // namespace hearth::broker

@@ -60,7 +60,7 @@ Result<void> Broker::restore(handover::Loader& loader) {
   CHECK_OK(handover::load_core(loader, core_));
   // What is public, and whether weights are kept on disk, the configuration of this process says.
   for (Model* model : core_.models.all()) {
-    model->is_public = false;
+    if (std::exchange(model->is_public, false)) were_public_.insert(model->id);
     if (core_.config.weights_cache == nullptr) model->weights_file.reset();
   }
   return {};
@@ -71,11 +71,24 @@ void Broker::attach(ConnectionId id, ClientPort& port) {
   if (client != core_.clients.end()) client->second.port = &port;
 }
 
+// What was public and is not any more, of files that were replaced or a configuration that names it
+// no longer: nobody can ask for it by name, or unpin it, so a pin would keep the device from what
+// took its place.
+void Broker::let_unpublished_go() {
+  for (const std::string& id : std::exchange(were_public_, {})) {
+    Model* model = core_.models.find(id);
+    if (model == nullptr || model->is_public) continue;
+    model->pinned = false;
+    model->leaves_when_idle = model->holders.empty();
+  }
+}
+
 void Broker::resume() {
   std::vector<ConnectionId> lost;
   for (const auto& [id, client] : core_.clients)
     if (client.port == nullptr) lost.push_back(id);
   for (const ConnectionId id : lost) forget_client(core_, id);
+  let_unpublished_go();
   for (Model* model : core_.models.all()) {
     if (model->is_public && model->family.empty()) model->examine_soon = true;
     advance(core_, *model);
