@@ -72,6 +72,8 @@ void heard_from(Core& core, Client& client) {
 
 std::vector<ConnectionId> heartbeat_tick(Core& core) {
   std::vector<ConnectionId> given_up;
+  // An earlier configuration may have wanted heartbeats; without, every beat would be overdue.
+  if (core.config.heartbeat.count() == 0) core.next_heartbeat = TimePoint::max();
   if (core.next_heartbeat == TimePoint::max()) return given_up;
   if (core.now() < core.next_heartbeat) {
     core.timer.wake_at(core.next_heartbeat);

@@ -171,5 +171,19 @@ TEST_F(HeartbeatTest, ZeroMeansNever) {
   EXPECT_FALSE(quiet.closed);
 }
 
+// As after an upgrade, or a reload, with another configuration.
+TEST_F(HeartbeatTest, WhoWasWaitedForWhenTheyEndIsLeftInPeace) {
+  send(client, 1, request_for(model));
+  pass_seconds(5);
+  Config without = broker->core().config;
+  without.heartbeat = Milliseconds(0);
+  const_cast<Core&>(broker->core()).reconfigure(std::move(without));
+  pass_seconds(200);
+  EXPECT_EQ(pings(client), 0u);
+  EXPECT_EQ(worker.count<contract::Cancel>(), 0u);
+  EXPECT_FALSE(client.closed);
+  EXPECT_EQ(broker->core().next_heartbeat, TimePoint::max()) << "nobody is woken for it";
+}
+
 }  // namespace
 }  // namespace hearth::broker
