@@ -35,7 +35,10 @@ Notifier::Notifier() {
     ping_every_ = std::chrono::microseconds(allowed_usec / 2);
 }
 
+// Two messages: systemd takes the words of one in an order of its own, and a ping that came last
+// would take the extension back.
 void Notifier::needs(std::chrono::milliseconds more) {
+  if (ping_every_.count() > 0) send("WATCHDOG=1\n");
   send(extension(more));
 }
 

@@ -25,7 +25,8 @@ class Notifier {
   // Pings are due so often: half of what the unit allows. Zero: the unit has no watchdog.
   std::chrono::microseconds ping_every() const { return ping_every_; }
 
-  // What is under way, a start or a stop, may take so much more from here on.
+  // What is under way, a start, a reload or a stop, may take so much more from here on, and the
+  // watchdog hears nothing for as long.
   void needs(std::chrono::milliseconds more);
   // The service takes requests: said once at the start, and again when a reload has ended.
   void ready(std::string_view status);

@@ -118,3 +118,26 @@ def test_stopping_is_said_with_the_time_it_may_take(told, manager):
     assert name == "EXTEND_TIMEOUT_USEC"
     assert int(value) > 1_500_000
     assert lines[at + 2].startswith("STATUS=") and ", stopping: " in lines[at + 2]
+
+
+def test_an_upgrade_says_of_every_folder_that_it_may_take_its_time(
+    manager, tmp_path, monkeypatch, fake_model
+):
+    for name, value in manager.environment().items():
+        monkeypatch.setenv(name, value)
+    folders = [fake_model() for _ in range(3)]
+    models = [word for n, path in enumerate(folders) for word in ("--model", f"m{n}={path}")]
+    (tmp_path / "service").mkdir()
+    daemon = Daemon(tmp_path / "service", *models).start()
+    try:
+        before = len(manager.listen())
+        with daemon.connect() as admin:
+            admin.upgrade()
+        manager.await_line("READY=1".__eq__, before)
+        lines = manager.listen()[before:]
+        lines = lines[: lines.index("READY=1")]
+        needs = [at for at, line in enumerate(lines) if line.startswith("EXTEND_TIMEOUT_USEC=")]
+        assert len(needs) == len(folders)
+        assert all(lines[at - 1] == "WATCHDOG=1" for at in needs)
+    finally:
+        daemon.stop()

@@ -69,6 +69,16 @@ TEST_F(NotifierTest, WordsOfTheProtocolAreExact) {
   EXPECT_EQ(heard(), "");
 }
 
+// In this order: a ping sets the watchdog to its usual time, which the extension then moves.
+TEST_F(NotifierTest, WhatNeedsTimeHasItFromTheWatchdogToo) {
+  setenv("WATCHDOG_USEC", "30000000", 1);
+  Notifier notifier;
+  notifier.needs(milliseconds(60'000));
+  EXPECT_EQ(heard(), "WATCHDOG=1\n");
+  EXPECT_EQ(heard(), "EXTEND_TIMEOUT_USEC=60000000\n");
+  EXPECT_EQ(heard(), "");
+}
+
 TEST_F(NotifierTest, PingsComeAtHalfOfWhatTheUnitAllows) {
   setenv("WATCHDOG_USEC", "30000000", 1);
   Notifier notifier;

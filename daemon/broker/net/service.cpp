@@ -81,6 +81,7 @@ class Service {
   Result<void> resume(handover::Loader& loader, bool announced);
 
  private:
+  Result<void> publish(const NamedFolder& folder);
   void serve_until_stopped();
   void await_upgrade_signal();
   asio::awaitable<void> upgrade();
@@ -116,11 +117,14 @@ class Service {
   bool reading_paused_ = false;
 };
 
+// The disk may be slow, and the loop waits for it: the service manager hears so.
+Result<void> Service::publish(const NamedFolder& folder) {
+  notifier_.needs(kPublish);
+  return broker_.publish(folder);
+}
+
 Result<void> Service::run() {
-  for (const NamedFolder& folder : options_.models) {
-    notifier_.needs(kPublish);
-    CHECK_OK(broker_.publish(folder));
-  }
+  for (const NamedFolder& folder : options_.models) CHECK_OK(publish(folder));
   broker_.start();
   serve_until_stopped();
   return {};
@@ -134,7 +138,7 @@ Result<void> Service::resume(handover::Loader& loader, bool announced) {
   load(loader, traffic);
   CHECK_OK(loader.result());
   for (const NamedFolder& folder : options_.models)
-    if (const auto published = broker_.publish(folder); !published)
+    if (const auto published = publish(folder); !published)
       log::error("{} is not published any more: {}", folder.name, published.error().what);
   for (SavedSession& saved : traffic.sessions) {
     UnixStream stream(loop_);
