@@ -211,5 +211,45 @@ TEST(HandoverFormat, ABrokenStateIsAnErrorAndNothingWorse) {
   }
 }
 
+// Descriptors of these numbers, for which states are written.
+constexpr int kFirstNumber = 300;
+
+bool is_open(int fd) {
+  return ::fcntl(fd, F_GETFD) >= 0;
+}
+
+SavedTraffic traffic_of(const std::vector<int>& numbers) {
+  SavedTraffic traffic;
+  for (const int fd : numbers) {
+    EXPECT_EQ(::dup3(STDIN_FILENO, fd, O_CLOEXEC), fd);
+    SavedSession session;
+    session.channel.stream.fd = fd;
+    session.process.fd = -1;
+    traffic.sessions.push_back(std::move(session));
+  }
+  return traffic;
+}
+
+TEST(HandoverFormat, ConnectionsAreTheirLoadersOnceAllOfThemAreThere) {
+  const std::vector<int> numbers = {kFirstNumber, kFirstNumber + 1, kFirstNumber + 2};
+  for (const bool is_broken : {false, true}) {
+    Saver saver;
+    save(saver, traffic_of(numbers));
+    std::string bytes = saver.bytes();
+    if (is_broken) bytes[bytes.rfind("process_gone")] = 'x';  // of the last
+    SavedTraffic loaded;
+    {
+      Loader loader(bytes, kFormat, numbers);
+      load(loader, loaded);
+      ASSERT_EQ(static_cast<bool>(loader.result()), !is_broken);
+      EXPECT_EQ(loaded.sessions.size(), numbers.size()) << "it breaks off late";
+    }
+    for (const int fd : numbers) {
+      EXPECT_EQ(is_open(fd), !is_broken) << "a client would wait at it for ever";
+      if (!is_broken) ::close(fd);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace hearth::broker::handover

@@ -105,8 +105,16 @@ void Loader::refuse(std::string_view problem) {
 }
 
 void Loader::disown() {
-  for (auto& [number, fd] : owned_) fd.release();
-  owned_.clear();
+  for (auto* kept : {&owned_, &numbers_}) {
+    for (auto& [number, fd] : *kept) fd.release();
+    kept->clear();
+  }
+}
+
+void Loader::give_numbers() {
+  if (!problem_.empty()) return;
+  for (auto& [number, fd] : numbers_) fd.release();
+  numbers_.clear();
 }
 
 Result<void> Loader::result() const {
@@ -207,6 +215,12 @@ int Loader::descriptor() {
   if (number >= 0 && !owned_.contains(number) && !shared_.contains(number))
     refuse(fmt::format("descriptor {} did not come along", number));
   return number;
+}
+
+int Loader::number() {
+  const int fd = descriptor();
+  if (auto node = owned_.extract(fd)) numbers_.insert(std::move(node));
+  return fd;
 }
 
 SharedFd Loader::shared(int fd) {

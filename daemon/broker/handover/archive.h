@@ -29,7 +29,7 @@ namespace hearth::broker::handover {
 template <class Archive, class T>
 void fields_of(Archive& archive, T& value);
 
-// A descriptor's number where nobody owns it: who loads one does from then on.
+// A descriptor's number where nobody owns it. Who loads one owns it after Loader::give_numbers().
 struct Number {
   int fd = -1;
 };
@@ -114,12 +114,15 @@ class Loader {
   void value(T& value);
 
   void refuse(std::string_view problem);
+  // The descriptors of all Numbers that were loaded since the last call are now whose who loaded
+  // them; not after a problem, for then nobody may have all of their numbers.
+  void give_numbers();
   // What is wrong with the state, or with how it was read. Errors: internal.
   Result<void> result() const;
   // Leaves the descriptors that nothing has taken over open: nobody's any more.
   void disown();
   // Nothing of what was saved is left over.
-  bool took_all() const { return owned_.empty(); }
+  bool took_all() const { return owned_.empty() && numbers_.empty(); }
 
  private:
   struct Entry {
@@ -143,6 +146,7 @@ class Loader {
   double real();
   std::string_view text();
   int descriptor();
+  int number();
   SharedFd shared(int fd);
   std::uint64_t take(std::uint8_t tag, int n_bytes);
   void skip();
@@ -154,6 +158,7 @@ class Loader {
   std::string problem_;
   Adopt adopt_;
   std::map<int, Fd> owned_;
+  std::map<int, Fd> numbers_;  // loaded, but not given away yet
   std::map<int, SharedFd> shared_;
 };
 
@@ -219,8 +224,7 @@ void Loader::value(T& value) {
   } else if constexpr (Duration<T>) {
     value = T(integer());
   } else if constexpr (std::is_same_v<T, Number>) {
-    value.fd = descriptor();
-    if (value.fd >= 0 && owned_.contains(value.fd)) owned_.extract(value.fd).mapped().release();
+    value.fd = number();
   } else if constexpr (std::is_same_v<T, SharedFd>) {
     value = shared(descriptor());
   } else if constexpr (requires { value.has_value(); }) {

@@ -44,10 +44,12 @@ void save(handover::Saver& saver, const SavedTraffic& traffic) {
 
 void load(handover::Loader& loader, SavedStart& start) {
   loader.value(start);
+  loader.give_numbers();
 }
 
 void load(handover::Loader& loader, SavedTraffic& traffic) {
   loader.value(traffic);
+  loader.give_numbers();
 }
 
 }  // namespace hearth::broker
