@@ -27,6 +27,7 @@ Core::Core(Config config_values, Ports ports)
       timer(ports.timer),
       off_loop(ports.off_loop),
       started(ports.timer.now()),
+      started_unix_ms(unix_ms()),
       accounts(config.user, config.quotas),
       queue(config.queue),
       recent(config.recent),
@@ -143,6 +144,11 @@ std::uint32_t Core::retry_after_ms(Code code) const {
 
 double milliseconds_between(TimePoint from, TimePoint to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
+}
+
+std::uint64_t unix_ms() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<std::uint64_t>(std::chrono::duration_cast<Milliseconds>(now).count());
 }
 
 }  // namespace hearth::broker

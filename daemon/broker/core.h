@@ -91,6 +91,9 @@ struct Core {
   TimerPort& timer;
   OffLoop& off_loop;
   TimePoint started;
+  // The same by the wall's clock, read once: that clock may be set, and the other one stands still
+  // while the machine sleeps.
+  std::uint64_t started_unix_ms;
 
   Clients clients;
   Accounts accounts;
@@ -191,5 +194,6 @@ struct Core {
 };
 
 double milliseconds_between(TimePoint from, TimePoint to);
+std::uint64_t unix_ms();  // now, by the wall's clock
 
 }  // namespace hearth::broker

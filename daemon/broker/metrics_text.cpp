@@ -28,18 +28,12 @@ double real(N number) {
   return static_cast<double>(number);
 }
 
-double started_at(Core& core) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return std::chrono::duration<double>(now).count() -
-         milliseconds_between(core.started, core.now()) / 1000;
-}
-
 void add_service(Core& core, MetricSet& set) {
   set.set(Metric::kBuildInfo,
           {core.config.server, std::to_string(contract::kProtocolVersion),
            std::string(contract::kSchemaHash)},
           1);
-  set.set(Metric::kStartTime, {}, started_at(core));
+  set.set(Metric::kStartTime, {}, real(core.started_unix_ms) / 1000);
   set.set(Metric::kHealthLevel, {}, real(static_cast<int>(level_of(core))));
   set.set(Metric::kUpgrades, {}, core.upgrades);
   set.set(Metric::kRunning, {}, core.running);

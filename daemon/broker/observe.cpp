@@ -16,11 +16,6 @@ constexpr std::size_t kMostWhatBytes = 1024;    // of error_entry and request_re
 constexpr std::size_t kMostEvicted = 64;        // names that a receipt carries
 constexpr std::size_t kMostEvictedBytes = 128;  // of each
 
-std::uint64_t unix_ms() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<std::uint64_t>(std::chrono::duration_cast<Milliseconds>(now).count());
-}
-
 // For others than the one who asked: an error about a parameter may quote it.
 std::string told(const std::string& what, std::string_view code) {
   return cut(redacted(what, code == "bad_request" || code == "unknown_model"), kMostWhatBytes);

@@ -158,6 +158,7 @@ TEST(HandoverFormat, AnotherFormatsFieldsAreFoundByNameAndTheRestIsPassedOver) {
 
 // Loads the recorded state into a broker. Its descriptors are stood in for by others.
 struct Recorded : BrokerTest {
+  using BrokerTest::timer;
   void TestBody() override {}
   const Core& core() const { return broker->core(); }
   Result<void> load(const std::string& bytes, std::uint32_t format,
@@ -183,15 +184,20 @@ TEST(HandoverFormat, AStateThatAnEarlierVersionRecordedIsUnderstood) {
   content << file.rdbuf();
   const auto state = read_state(memfd_of(content.str()).get());
   ASSERT_TRUE(state) << state.error().what;
+  EXPECT_EQ(state->format, 1u) << "what it lacks has its default";
   Recorded recorded;
-  // As of an earlier format: what it lacks has its default.
-  const auto loaded = recorded.load(state->bytes, kFormat + 1, state->descriptors);
+  recorded.timer.pass(std::chrono::hours(24));
+  const auto loaded = recorded.load(state->bytes, state->format, state->descriptors);
   ASSERT_TRUE(loaded) << loaded.error().what;
   const Core& core = recorded.core();
   EXPECT_EQ(core.clients.size(), 3u);
   EXPECT_FALSE(core.jobs.empty());
   EXPECT_TRUE(core.supervisor.is_ready());
   EXPECT_GT(core.last_job, 0u);
+  const double up_ms = milliseconds_between(core.started, recorded.timer.now());
+  EXPECT_GT(up_ms, 0);
+  EXPECT_NEAR(static_cast<double>(core.started_unix_ms), static_cast<double>(unix_ms()) - up_ms,
+              60'000);
 }
 
 TEST(HandoverFormat, ABrokenStateIsAnErrorAndNothingWorse) {
@@ -203,11 +209,11 @@ TEST(HandoverFormat, ABrokenStateIsAnErrorAndNothingWorse) {
   std::mt19937 random(7);
   for (std::size_t n = 0; n < state->bytes.size(); n += 1 + random() % 97) {
     Recorded cut;
-    EXPECT_FALSE(cut.load(state->bytes.substr(0, n), kFormat, state->descriptors)) << n;
+    EXPECT_FALSE(cut.load(state->bytes.substr(0, n), state->format, state->descriptors)) << n;
     std::string changed = state->bytes;
     for (int i = 0; i < 3; ++i) changed[random() % changed.size()] = static_cast<char>(random());
     Recorded other;
-    (void)other.load(changed, kFormat, state->descriptors);  // an error or not, but no crash
+    (void)other.load(changed, state->format, state->descriptors);  // an error or not, but no crash
   }
 }
 

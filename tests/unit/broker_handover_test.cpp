@@ -460,6 +460,13 @@ TEST_F(HandoverRecord, OfALargeResultCacheTheLatestAnswersGoAlong) {
   EXPECT_NE(results.find(key(kAnswers)), nullptr) << "the budget is as it was";
 }
 
+TEST_F(HandoverRecord, TheTimeOfTheStartGoesAlong) {
+  World before(HandoverTest::config());
+  const_cast<Core&>(before.core()).started_unix_ms = 1'700'000'000'250;
+  const std::unique_ptr<World> after = restored(before, HandoverTest::config());
+  EXPECT_EQ(after->core().started_unix_ms, 1'700'000'000'250u);
+}
+
 TEST_F(HandoverRecord, AStateCanBeRecordedForLaterVersions) {
   const char* path = std::getenv("HEARTH_RECORD");
   if (path == nullptr) GTEST_SKIP() << "nothing is to be recorded";

@@ -388,5 +388,15 @@ TEST_F(HealthTest, AHotDeviceIsAReasonForAMinute) {
   EXPECT_EQ(reasons(), "");
 }
 
+// Two clocks that run differently, as across a machine's sleep, would show another start each time.
+TEST_F(TelemetryTest, TheTimeOfTheStartIsTheSameWhateverClocksDo) {
+  connect(client);
+  const_cast<Core&>(broker->core()).started_unix_ms = 1'700'000'000'250;
+  for (const std::uint32_t id : {1u, 2u}) {
+    EXPECT_TRUE(has(metrics(client, id), "hearth_start_time_seconds 1700000000.25"));
+    timer.pass(std::chrono::hours(8));
+  }
+}
+
 }  // namespace
 }  // namespace hearth::broker

@@ -251,18 +251,18 @@ struct Access {
     // config_values, config, worker, timer, off_loop: the process's own. reload, reload_again: off
     // the loop; the next process reads the files in any case. liveness: Broker::resume() begins
     // anew
-    auto& [config_values, config, worker, timer, off_loop, started, clients, accounts, arenas,
-           out_arenas, models, jobs, model_calls, counts, free_calls, caches, queue, recent,
-           results, quarantine, supervisor, telemetry, engine, left_jobs, places_due, places_next,
-           next_heartbeat, running, held_slots, arena_bytes_asked, served, failed, tokens, draining,
-           suspension, reload, reload_again, stop_wanted, stopping, stopped, stop_reason,
-           drain_deadline, last_connection, last_job, last_arena, last_request, last_examination,
-           engine_refusal, engine_refused, liveness, restarts, verdict, last_words, ladder,
-           upgrades, upgrade] = value;
-    HANDOVER(archive, started, clients, accounts, arenas, out_arenas, models, jobs, model_calls,
-             counts, free_calls, caches, queue, recent, results, quarantine, supervisor, engine,
-             left_jobs, places_due, places_next, next_heartbeat, running, held_slots,
-             arena_bytes_asked, served, failed, tokens, telemetry, draining, suspension,
+    auto& [config_values, config, worker, timer, off_loop, started, started_unix_ms, clients,
+           accounts, arenas, out_arenas, models, jobs, model_calls, counts, free_calls, caches,
+           queue, recent, results, quarantine, supervisor, telemetry, engine, left_jobs, places_due,
+           places_next, next_heartbeat, running, held_slots, arena_bytes_asked, served, failed,
+           tokens, draining, suspension, reload, reload_again, stop_wanted, stopping, stopped,
+           stop_reason, drain_deadline, last_connection, last_job, last_arena, last_request,
+           last_examination, engine_refusal, engine_refused, liveness, restarts, verdict,
+           last_words, ladder, upgrades, upgrade] = value;
+    HANDOVER(archive, started, started_unix_ms, clients, accounts, arenas, out_arenas, models, jobs,
+             model_calls, counts, free_calls, caches, queue, recent, results, quarantine,
+             supervisor, engine, left_jobs, places_due, places_next, next_heartbeat, running,
+             held_slots, arena_bytes_asked, served, failed, tokens, telemetry, draining, suspension,
              stop_wanted, stopping, stopped, stop_reason, drain_deadline, last_connection, last_job,
              last_arena, last_request, last_examination, engine_refusal, engine_refused, restarts,
              verdict, last_words, ladder, upgrades, upgrade);

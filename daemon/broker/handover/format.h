@@ -20,7 +20,7 @@ namespace hearth::broker::handover {
 // one before: it finds fields by name, leaves those that are missing at their defaults, and passes
 // over those that it does not know. Where an older program must not pass over a field, or a field
 // has changed its meaning, raise kReadableFrom to kFormat as well: then there is no way back.
-inline constexpr std::uint32_t kFormat = 1;
+inline constexpr std::uint32_t kFormat = 2;
 inline constexpr std::uint32_t kOldestFormat = 1;
 inline constexpr std::uint32_t kReadableFrom = 1;
 static_assert(kOldestFormat <= kFormat && kReadableFrom <= kFormat);

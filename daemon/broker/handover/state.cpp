@@ -35,6 +35,12 @@ void check_references(Loader& loader, Core& core) {
   }
 }
 
+// What a state of format 1 does not say.
+std::uint64_t started_by_wall(Core& core) {
+  const double up_ms = std::max(0.0, milliseconds_between(core.started, core.now()));
+  return unix_ms() - static_cast<std::uint64_t>(up_ms);
+}
+
 }  // namespace
 
 void save_core(Saver& saver, Core& core) {
@@ -44,7 +50,9 @@ void save_core(Saver& saver, Core& core) {
 }
 
 Result<void> load_core(Loader& loader, Core& core) {
+  core.started_unix_ms = 0;
   loader.value(core);
+  if (core.started_unix_ms == 0) core.started_unix_ms = started_by_wall(core);
   core.results.set_budget(core.config.result_cache_bytes);  // that of this process
   if (loader.result()) check_references(loader, core);
   return loader.result();
