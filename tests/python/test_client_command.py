@@ -151,6 +151,36 @@ def test_a_picture_that_is_damaged_is_told_and_the_others_go_on(service, picture
     assert f"{damaged} cannot be read" in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize("fault", ["bad_picture", "too_long", "not_finite"])
+def test_a_picture_that_the_model_cannot_take_is_told_and_the_others_go_on(
+    service, picture, tmp_path, fault
+):
+    odd = tmp_path / "odd.png"
+    odd.write_bytes(picture.read_bytes())
+    answered = []
+
+    def second_fails(peer, frame, request):
+        answered.append(request)
+        if len(answered) == 2:
+            peer.send(token("a re"), frame.request_id)
+            peer.send(messages.Error(code=fault, what="not this one."), frame.request_id)
+        else:
+            peer.send(token("a red circle"), frame.request_id)
+            peer.send(generated(), frame.request_id)
+
+    service.on[messages.Generate] = second_fails
+    code, out, err = run("caption", picture, odd, picture, "--socket", service.path)
+    assert code == 1 and len(answered) == 3
+    assert out == f"{picture}: a red circle\n{odd}: a re\n{picture}: a red circle\n"
+    assert f"{odd}: not this one." in err and "Traceback" not in err
+
+
+def test_what_meets_all_pictures_ends_the_command(service, picture):
+    service.on[messages.Generate] = fails("out_of_memory", "8 GiB needed.")
+    code, _, _ = run("caption", picture, picture, "--socket", service.path)
+    assert code == 1 and len(service.peer.messages_of(messages.Generate)) == 1
+
+
 def test_a_picture_that_is_too_large_for_pillow_is_wrong_usage(tmp_path):
     huge = tmp_path / "huge.ppm"
     huge.write_bytes(b"P6 60000 60000 255 ")

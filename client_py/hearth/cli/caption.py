@@ -1,6 +1,7 @@
 """Describe pictures, each by an answer of its own.
 
-Words go to stdout as they come, receipts and warnings to stderr.
+Words go to stdout as they come, receipts and warnings to stderr. What is wrong with one picture
+only is told there too; the others go on, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ JSON = (
     '"receipt": receipt, "warnings", …}`'
 )
 PROMPT = presets.QUESTIONS["Describe"]
+_ABOUT_ONE = ("bad_picture", "too_long", "not_finite")  # errors that leave the others possible
 _SAMPLING = (
     "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
     "presence_penalty", "seed",
@@ -72,21 +74,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Captions all pictures over one connection. One that turns out to be damaged is told, and the
-    others go on."""
+    """Captions all pictures over one connection. One that turns out to be damaged, or that the
+    model cannot take, is told, and the others go on."""
     _check(options)
     code = 0
     with client.connect(options.socket) as service:
         model = asked_model(service, options)
         for path in options.pictures:
-            try:
-                picture = load_picture(path)
-            except OSError as error:
-                what = f"{path} cannot be read: {error.strerror or error}."
-                code = tell(errors.BadPicture(what, ""), options.json)
-            else:
-                _caption(service, model, path, picture, options)
+            code = _captioned(service, model, path, options) or code
     return code
+
+
+def _captioned(
+    service: client.Client, model: Model | str, path: str, options: argparse.Namespace
+) -> int:
+    """0, or the exit code of what is wrong with this picture only, which is told."""
+    try:
+        picture = load_picture(path)
+    except OSError as error:
+        what = f"{path} cannot be read: {error.strerror or error}."
+        return tell(errors.BadPicture(what, ""), options.json)
+    try:
+        _caption(service, model, path, picture, options)
+    except errors.HearthError as error:
+        if error.code not in _ABOUT_ONE:
+            raise
+        return tell(error.reworded(f"{path}: {error.what}", error.hint), options.json)
+    return 0
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -148,9 +162,13 @@ def _print_words(heading: str, begun: str, stream: client.Stream) -> None:
     out, beside = answers(), problems()
     if heading:
         out.print(f"{heading}: ", style="bold", end="", markup=False)
-    for piece in itertools.chain([begun], stream):
-        out.file.write(plain(piece) if out.is_terminal else piece)  # as it is, tabs too
-        out.file.flush()
+    try:
+        for piece in itertools.chain([begun], stream):
+            out.file.write(plain(piece) if out.is_terminal else piece)  # as it is, tabs too
+            out.file.flush()
+    except errors.HearthError:
+        out.print()  # the next picture begins a line
+        raise
     out.print()
     reply = stream.reply
     for warning in reply.warnings:
