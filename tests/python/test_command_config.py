@@ -143,3 +143,12 @@ def test_the_schema_is_hearthds(command, hearthd):
     code, out, _ = command("config", "schema", "--program", hearthd(out='{"title": "x"}\n'))
     assert code == 0 and json.loads(out) == {"title": "x"}
     assert command("config", "schema", "--program", os.devnull)[0] == 1
+
+
+def test_a_hearthd_that_hangs_is_a_time_that_is_over(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "_HEARTHD_LIMIT_S", 0.1)
+    program = tmp_path / "hearthd"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    code, _, err = command("config", "check", "--program", program)
+    assert code == 6 and "--check-config did not end" in err

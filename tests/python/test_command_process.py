@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hearth import messages
-from hearth.cli import background, bench, user_units
+from hearth.cli import background, bench, selftest, user_units
 from server import fails, generated, replies, wait_until
 
 # A hearthd that is made of our fake service: ready at once, or as its arguments say.
@@ -369,13 +369,25 @@ def test_percentiles_are_values_that_were_measured():
 # --- selftest ---
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_selftest_that_is_ended_leaves_nothing_behind(home, program, number):
-    """With a service that lets its clients work for ever."""
-    hangs = home / "hangs"
+@pytest.fixture
+def hangs(home, program):
+    """A service that lets its clients work for ever."""
+    made = home / "hangs"
     silent = "server.on[messages.Generate] = lambda *_: None\nserver.start()"
-    hangs.write_text(program.read_text().replace("server.start()", silent))
-    hangs.chmod(0o700)
+    made.write_text(program.read_text().replace("server.start()", silent))
+    made.chmod(0o700)
+    return made
+
+
+def test_a_selftest_of_an_engine_that_hangs_ends_and_says_so(command, hangs, home, monkeypatch):
+    monkeypatch.setattr(selftest, "_WORK_LIMIT_S", 0.2)
+    code, out, err = command("selftest", "--program", hangs)
+    assert code == 1 and "no answer" in out and "does not work here" in out, err
+    assert not [one for one in commands_of_all() if str(home) in one]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_selftest_that_is_ended_leaves_nothing_behind(home, hangs, number):
     paths = os.pathsep.join(part for part in sys.path if part)
     env = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(home)}
     words = [sys.executable, "-m", "hearth", "selftest", "--program", str(hangs)]

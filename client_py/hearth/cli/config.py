@@ -154,14 +154,17 @@ def _schema(options: argparse.Namespace) -> int:
 
 
 def _hearthd(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(program), *arguments],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env=dict(os.environ),
-        timeout=_HEARTHD_LIMIT_S,
-    )
+    command = [str(program), *arguments]
+    try:
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", env=dict(os.environ),
+            timeout=_HEARTHD_LIMIT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise errors.TimedOut(
+            f"{' '.join(command)} did not end within {_HEARTHD_LIMIT_S} s.",
+            "Is it hearthd? Name another one with --program.",
+        ) from error
 
 
 def _told(report: messages.ConfigReport, options: argparse.Namespace) -> int:

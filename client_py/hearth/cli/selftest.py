@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -31,7 +32,8 @@ JSON = (
     '`{"passed", "seconds", "steps": [{"name", "passed", "said"}, …], '
     '"answers": [{"text", "receipt"}, …]}`'
 )
-_LIMIT_S = 60.0
+_START_LIMIT_S = 60.0
+_WORK_LIMIT_S = 60.0  # for a client to say something
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +96,7 @@ class _Test:
         try:
             began = time.monotonic()
             try:
-                report = background.wait_ready(self.socket, process, _LIMIT_S, log)
+                report = background.wait_ready(self.socket, process, _START_LIMIT_S, log)
             except errors.HearthError as error:
                 self.step("the service starts", False, str(error))
                 return
@@ -115,9 +117,11 @@ class _Test:
         with client.connect(self.socket) as watcher:
             victim = self._client("victim")
             assert victim.stdout is not None
-            at_work = victim.stdout.readline() == b"at work\n"
+            is_heard = select.select([victim.stdout], [], [], _WORK_LIMIT_S)[0]
+            at_work = bool(is_heard) and victim.stdout.readline() == b"at work\n"
             describers = [self._client(name) for name in PICTURES]
-            ended = [one.communicate(timeout=_LIMIT_S)[0] for one in describers]
+            deadline = time.monotonic() + _WORK_LIMIT_S
+            ended = [_output_of(one, deadline) for one in describers]
             victim.kill()
             victim.communicate()
             if not self._compare(ended):
@@ -165,6 +169,16 @@ def _start(program: Path, socket: str, log: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment,
             start_new_session=True,  # as its clients: Ctrl-C is for us
         )  # fmt: skip
+
+
+def _output_of(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """All it says until it ends; what has not ended by then is killed, and its words are void."""
+    try:
+        return process.communicate(timeout=max(0.0, deadline - time.monotonic()))[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return b""
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:
