@@ -224,6 +224,40 @@ def test_cancel_ends_the_wait_for_another_process(comfy: FakeComfy, hub: Hub) ->
     assert outcome.interrupt_seconds < 10  # ten times the target
 
 
+@pytest.mark.parametrize("is_allowed", [True, False])
+@pytest.mark.parametrize("kind", [ask, fetch])
+def test_a_folder_that_lacks_a_part_is_the_reason_and_is_left_alone(
+    comfy: FakeComfy, hub: Hub, kind: Any, is_allowed: bool
+) -> None:
+    half = llms(comfy) / "Qwen3-VL-2B-Instruct"
+    make_fake_model(half)
+    (half / "model.safetensors").rename(half / "model-00001-of-00002.safetensors")
+    before = sorted(half.iterdir())
+    outcome = comfy.run({"1": kind(model=LISTED, download_if_missing=is_allowed)})
+    assert outcome.error_type == "UnknownModel"
+    assert f"{half} lacks 1 of its 2 parts, first model-00002-of-00002" in outcome.error
+    assert outcome.texts[-1][1] == outcome.error
+    assert hub.asked == [] and sorted(half.iterdir()) == before
+
+
+def test_a_folder_without_a_model_stands_in_the_way_and_is_named(
+    comfy: FakeComfy, hub: Hub
+) -> None:
+    (llms(comfy) / "Qwen3-VL-2B-Instruct").mkdir()
+    outcome = comfy.run({"1": ask(LISTED, download_if_missing=True)})
+    assert outcome.error_type == "UnknownModel"
+    assert "Qwen3-VL-2B-Instruct is there, but holds no model. Move it away" in outcome.error
+    assert hub.asked == []
+
+
+def test_what_cannot_be_used_elsewhere_stands_in_nobodys_way(comfy: FakeComfy, hub: Hub) -> None:
+    other = llms(comfy) / "Qwen/Qwen3-VL-2B-Instruct"
+    make_fake_model(other)
+    (other / "model.safetensors").rename(other / "model.gguf")
+    outcome = comfy.run({"1": ask(LISTED, download_if_missing=True)})
+    assert outcome.status == "success", outcome.error
+
+
 def test_a_downloading_node_leaves_other_nodes_free(comfy: FakeComfy, hub: Hub) -> None:
     hub.slow_s = 0.1
     outcome = comfy.run({"1": fetch(download_if_missing=True), "2": ask("ember")})

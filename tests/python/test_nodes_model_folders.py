@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,13 +318,74 @@ def test_what_cannot_be_picked_has_its_reason(comfy: FakeComfy, tmp_path: Path) 
     listed = fresh(comfy)
     assert listed.names() == ["ember", "LLM/same"]
     told = reasons(listed)
-    assert "2 of its 3 parts are missing: model-00002-of-00003" in told["LLM/half"]
+    assert "lacks 2 of its 3 parts, first model-00002-of-00003" in told["LLM/half"]
     assert "q4.gguf" in told["LLM/quantised"]
     assert "no config.json" in told["LLM/parts"]
     assert str(root / "same") in told["LLM/same"]
     assert not listed.has("LLM/half")
     with pytest.raises(Exception, match="2 of its 3 parts"):
         listed.find("LLM/half")
+
+
+def test_a_look_from_another_thread_takes_nothing_away(comfy: FakeComfy, monkeypatch: Any) -> None:
+    """ComfyUI's server asks for lists while its worker looks a model up."""
+    make_fake_model(models(comfy) / "LLM/one")
+    listed = fresh(comfy)
+    scanner = listed._scanner
+    own_begin, own_end = scanner.begin, scanner.end
+    others: list[threading.Thread] = []
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def begin() -> None:
+        own_begin()
+        if threading.current_thread() in others:
+            begun.set()
+            assert may_go_on.wait(10)
+
+    def end() -> None:
+        own_end()
+        if not others:
+            others.append(threading.Thread(target=look_again, args=(listed,)))
+            others[0].start()
+            begun.wait(0.5)  # in vain while only one may look
+
+    monkeypatch.setattr(scanner, "begin", begin)
+    monkeypatch.setattr(scanner, "end", end)
+    assert listed.names() == ["ember", "LLM/one"]
+    may_go_on.set()
+    others[0].join(10)
+    assert listed.names() == ["ember", "LLM/one"]
+
+
+def test_threads_that_look_at_once_all_find_what_is_there(comfy: FakeComfy) -> None:
+    for at in range(20):
+        make_fake_model(models(comfy) / f"LLM/model_{at}")
+    listed, wrong = fresh(comfy), []
+
+    def look() -> None:
+        try:
+            for _ in range(50):
+                if len(look_again(listed)) != 21 or listed.path_of("LLM/model_7") is None:
+                    wrong.append("a model is missing")
+        except Exception as error:
+            wrong.append(repr(error))
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert wrong == []
+
+
+def test_by_the_hubs_name_a_folder_that_is_not_whole_has_its_reason(comfy: FakeComfy) -> None:
+    half = models(comfy) / "LLM/Tiny-VL"
+    make_fake_model(half)
+    (half / "model.safetensors").rename(half / "model-00001-of-00003.safetensors")
+    with pytest.raises(Exception, match=f"{half} lacks 2 of its 3 parts"):
+        fresh(comfy).find("someone/Tiny-VL")
+    with pytest.raises(Exception, match="in none of ComfyUI's model folders"):
+        fresh(comfy).find("text_encoders/Tiny-VL")
 
 
 def test_a_folder_that_may_not_be_read_is_named(comfy: FakeComfy, monkeypatch: Any) -> None:

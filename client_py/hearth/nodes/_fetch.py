@@ -14,7 +14,7 @@ from .. import comfy_api, errors, hub_models
 from ..units import amount
 from . import _downloads
 from ._answer import show
-from ._model_folders import FOLDERS, Source, is_bare
+from ._model_folders import FOLDERS, Source, is_bare, origin_of
 from ._schema import Input
 
 DOWNLOAD_IF_MISSING = Input(
@@ -38,11 +38,28 @@ async def find_or_fetch(name: str, download_if_missing: bool, revision: str = "m
         # A bare name may be that of a model which the service publishes.
         if repository is None or (is_bare(name) and not download_if_missing):
             return FOLDERS.find(name)
-        if not download_if_missing:
-            raise not_allowed(repository)
-        await fetch(repository, revision)
-        FOLDERS.look_again()
+        await bring(repository, download_if_missing, revision)
         return FOLDERS.find(repository)
+
+
+async def bring(repository: str, is_allowed: bool, revision: str = "main") -> None:
+    """Fetches a missing model, where that is allowed.
+
+    Raises UnknownModel where it is not, or where a folder of its name is there that holds no whole
+    model: what came from elsewhere is neither completed nor replaced.
+    """
+    if not is_allowed:
+        raise not_allowed(repository)
+    place = _folder() / repository.rpartition("/")[2]
+    is_ours = origin_of(place) in ("", repository)  # else hub.fetch says whose it is
+    # One that is whole by now came from another node since it was missed.
+    if is_ours and place.exists() and FOLDERS.path_of(repository) is None:
+        raise FOLDERS.obstacle(repository, place) or errors.UnknownModel(
+            f"{place} is there, but holds no model.",
+            "Move it away and run this again to have the model fetched.",
+        )
+    await fetch(repository, revision)
+    FOLDERS.look_again()
 
 
 @contextlib.contextmanager
@@ -65,9 +82,12 @@ def missing_repository(name: str) -> str | None:
 
 
 def not_allowed(repository: str) -> errors.HearthError:
-    """The error for a model that is missing and may not be fetched."""
+    """The error for a model that is missing and may not be fetched, or is there and not whole."""
     from .. import hub  # not while ComfyUI starts
 
+    obstacle = FOLDERS.obstacle(repository)
+    if obstacle is not None:
+        return obstacle
     known = hub_models.KNOWN.get(repository)
     page = hub.page_of(repository)
     what = f"about {amount(known.nbytes)}, {known.licence}" if known else "size and licence"

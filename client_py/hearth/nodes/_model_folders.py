@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import comfy_api, errors
@@ -45,32 +46,44 @@ class Source:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What one look at the disk found; nobody changes it. begun, until: seconds of
+    `time.monotonic`; from when on and how long it counts."""
+
+    begun: float = float("-inf")
+    until: float = float("-inf")
+    kinds: frozenset[str] = frozenset()
+    found: Mapping[str, Path] = field(default_factory=dict)
+    refused: tuple[tuple[str, Found], ...] = ()
+
+
 class ModelFolders:
-    """The models found in ComfyUI's folders. For one thread at a time, as ComfyUI asks."""
+    """The models found in ComfyUI's folders. For any thread: ComfyUI's server asks for lists while
+    its worker looks models up. One of them looks at the disk at a time, and what it has found is
+    published as a whole."""
 
     def __init__(self) -> None:
         self._scanner = Scanner()
-        self._roots: list[tuple[str, Path]] = []
-        self._found: dict[str, Path] = {}
-        self._refused: list[tuple[str, Found]] = []
-        self._fresh_until = float("-inf")
+        self._looking = threading.Lock()  # whose holder uses the scanner
+        self._seen = _Seen()
+        self._stale_at = float("-inf")
 
     def names(self) -> list[str]:
         """Every name there is to pick: the embedded model first."""
-        return [EMBEDDED, *sorted(self._models(), key=str.casefold)]
+        return [EMBEDDED, *sorted(self._look().found, key=str.casefold)]
 
     def look_again(self) -> None:
         """What is known is not taken for granted any more."""
-        self._fresh_until = float("-inf")
+        self._stale_at = time.monotonic()
 
     def found(self) -> dict[str, Path]:
         """Name: place of every model that lies in a folder."""
-        return dict(self._models())
+        return dict(self._look().found)
 
     def refused(self) -> list[tuple[str, Found]]:
         """Name and reason of what looks like a model and cannot be picked."""
-        self._models()
-        return list(self._refused)
+        return list(self._look().refused)
 
     def find(self, name: str) -> Source:
         """What to offer to the service for a picked name.
@@ -94,81 +107,99 @@ class ModelFolders:
 
     def choices(self) -> list[str]:
         """`names`, and the repositories of the hub whose models could be fetched."""
-        here = {path.name for path in self._models().values()}
+        here = {path.name for path in self._look().found.values()}
         missing = [known.repository for known in KNOWN.values() if known.name not in here]
         return [*self.names(), *missing]
 
     def is_repository(self, name: str) -> bool:
         """Whether a name is one of the hub's, owner/name, and of no folder of ours."""
-        self._models()
-        return is_repository(name) and not name.endswith(".safetensors") and self._has_owner(name)
+        is_one = is_repository(name) and not name.endswith(".safetensors")
+        return is_one and _has_owner(name, self._look())
 
     def path_of(self, name: str) -> Path | None:
         """The folder or file that a name stands for; None for what is in no model folder."""
-        found = self._look_up(name)
+        found = _look_up(name, self._look())
         if found is None and name != EMBEDDED:
             self.look_again()  # it may have come since the list was made
-            found = self._look_up(name)
+            found = _look_up(name, self._look())
         return found
+
+    def obstacle(self, name: str, place: Path | None = None) -> errors.HearthError | None:
+        """Why a model that is there cannot be used, by our name or the hub's; None where none is
+        there. place: only the folder there counts"""
+        seen = self._look()
+        by_last = is_bare(name) or _has_owner(name, seen)
+        for refused, found in seen.refused:
+            is_meant = refused == name or (by_last and found.path.name == name.rpartition("/")[2])
+            if is_meant and place in (None, found.path):
+                which = "it" if refused == name else str(found.path)
+                return errors.UnknownModel(
+                    f"The model {name!r} cannot be used: {which} {found.problem}.",
+                    "Put what is missing into its folder, move that folder away to have it fetched"
+                    " anew, or pick another model; Hearth Models lists them all.",
+                )
+        return None
 
     def complaint(self, name: str) -> str:
         """What is wrong with a name that is in no model folder, and what to do."""
         return str(self._missing(name))
 
-    def _look_up(self, name: str) -> Path | None:
-        models = self._models()
-        if name in models or name == EMBEDDED:
-            return models.get(name)
-        owner, _, last = name.rpartition("/")
-        if owner and not self._has_owner(name):
-            return None
-        same = (path for path in models.values() if path.name == last)
-        return next((path for path in same if not owner or _origin(path) in ("", name)), None)
-
-    def _has_owner(self, name: str) -> bool:
-        """Whether a name is owner/name as the hub writes it, and not kind/name as we do."""
-        owner, _, rest = name.partition("/")
-        kinds = {*_DECLARED, *(kind for kind, _ in self._roots)}
-        return name in KNOWN or ("/" not in rest and owner not in kinds)
-
     def _missing(self, name: str) -> errors.HearthError:
-        reasons = [found.problem for refused, found in self._refused if refused == name]
-        if reasons:
-            return errors.UnknownModel(
-                f"The model {name!r} cannot be used: it {reasons[0]}.",
-                "Fetch what is missing, or pick another model; Hearth Models lists them all.",
-            )
-        return errors.UnknownModel(
+        return self.obstacle(name) or errors.UnknownModel(
             f"The model {name!r} is in none of ComfyUI's model folders.",
             "Put its folder (config.json and *.safetensors) into models/LLM, or its single"
             " .safetensors file into models/text_encoders, or pick another model; Hearth Models"
             " lists them all.",
         )
 
-    def _models(self) -> dict[str, Path]:
-        now = time.monotonic()
-        if now >= self._fresh_until:
-            self._search()
-            self._fresh_until = time.monotonic() + _KEEP_SECONDS
-        return self._found
+    def _look(self) -> _Seen:
+        """What is known, after a look at the disk where that is too old."""
+        seen = self._seen
+        if self._counts(seen):
+            return seen
+        with self._looking:
+            if not self._counts(self._seen):  # nor did another thread look meanwhile
+                self._seen = self._search()
+            return self._seen
 
-    def _search(self) -> None:
-        self._found, self._refused = {}, []
+    def _counts(self, seen: _Seen) -> bool:
+        return seen.begun > self._stale_at and time.monotonic() < seen.until
+
+    def _search(self) -> _Seen:
+        begun = time.monotonic()
+        places: dict[str, Path] = {}
+        refused: list[tuple[str, Found]] = []
         self._scanner.begin()
-        self._roots = list(_roots(self._scanner))
-        for kind, root in self._roots:
+        roots = list(_roots(self._scanner))
+        for kind, root in roots:
             for found in self._scanner.models_below(root, kind in _DIFFUSION_KINDS):
                 name = f"{kind}/{found.path.relative_to(root).as_posix()}"
                 if found.problem:
-                    self._refused.append((name, found))
-                elif name in self._found:
-                    other = Found(
-                        found.path, f"has the name of {self._found[name]}, which is taken"
-                    )
-                    self._refused.append((name, other))
+                    refused.append((name, found))
+                elif name in places:
+                    taken = f"has the name of {places[name]}, which is taken"
+                    refused.append((name, Found(found.path, taken)))
                 else:
-                    self._found[name] = found.path
+                    places[name] = found.path
         self._scanner.end()
+        kinds = frozenset((*_DECLARED, *(kind for kind, _ in roots)))
+        return _Seen(begun, time.monotonic() + _KEEP_SECONDS, kinds, places, tuple(refused))
+
+
+def _look_up(name: str, seen: _Seen) -> Path | None:
+    if name in seen.found or name == EMBEDDED:
+        return seen.found.get(name)
+    owner, _, last = name.rpartition("/")
+    if owner and not _has_owner(name, seen):
+        return None
+    same = (path for path in seen.found.values() if path.name == last)
+    return next((path for path in same if not owner or origin_of(path) in ("", name)), None)
+
+
+def _has_owner(name: str, seen: _Seen) -> bool:
+    """Whether a name is owner/name as the hub writes it, and not kind/name as we do."""
+    owner, _, rest = name.partition("/")
+    return name in KNOWN or ("/" in name and "/" not in rest and owner not in seen.kinds)
 
 
 FOLDERS = ModelFolders()  # of this ComfyUI: every node looks here
@@ -202,7 +233,7 @@ def _roots(scanner: Scanner) -> Iterator[tuple[str, Path]]:
             yield kind, folder
 
 
-def _origin(path: Path) -> str:
+def origin_of(path: Path) -> str:
     """The repository that a folder was fetched from, as `hearth.hub` wrote it; empty if unknown."""
     try:
         return (path / ORIGIN).read_text(encoding="utf-8").partition("@")[0]

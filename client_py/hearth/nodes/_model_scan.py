@@ -179,5 +179,5 @@ def _missing_shards(names: list[str]) -> str:
         absent = [at for at in range(1, count + 1) if at not in parts]
         if absent:
             first = f"{stem}-{absent[0]:05d}-of-{count:05d}.safetensors"
-            return f"{len(absent)} of its {count} parts are missing: {first} is the first"
+            return f"lacks {len(absent)} of its {count} parts, first {first}"
     return ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import errors, hub_models
 from ._answer import show
-from ._fetch import DOWNLOAD_IF_MISSING, fetch, missing_repository, not_allowed, on_node
+from ._fetch import DOWNLOAD_IF_MISSING, bring, missing_repository, on_node
 from ._model_folders import FOLDERS
 from ._schema import Input, Node, Output, Shown
 
@@ -26,18 +26,16 @@ async def run(
     """The name to pick the model by, after a download where it is missing and one is allowed."""
     name = repository.strip() or model
     wanted = missing_repository(name)
-    if wanted is not None:
-        with on_node():
-            if not download_if_missing:
-                raise not_allowed(wanted)
-            await fetch(wanted, revision.strip() or "main")
-        FOLDERS.look_again()
-    path = FOLDERS.path_of(wanted or name)
-    if path is None:
-        raise errors.UnknownModel(
-            f"{name} was fetched, but is not among ComfyUI's models.", "See Hearth Models."
-        )
-    picked = next(known for known, place in FOLDERS.found().items() if place == path)
+    with on_node():
+        if wanted is not None:
+            await bring(wanted, download_if_missing, revision.strip() or "main")
+        path = FOLDERS.path_of(wanted or name)
+        names = [known for known, place in FOLDERS.found().items() if place == path]
+        if path is None or not names:
+            raise FOLDERS.obstacle(name) or errors.UnknownModel(
+                f"{name} was fetched, but is not among ComfyUI's models.", "See Hearth Models."
+            )
+    picked = names[0]
     text = f"{picked} is in {path.parent}."
     show(text)
     return Shown((picked,), text)
