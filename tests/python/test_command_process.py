@@ -161,6 +161,20 @@ def test_what_runs_already_is_waited_for_as_what_is_started(command, home, servi
     assert command("up", "--socket", service.path, "--timeout", "0.1")[0] == 6
 
 
+@pytest.mark.parametrize(
+    "mode, hint",
+    [("draining", "resume"), ("drained", "resume"), ("suspended", "resume"), ("stopping", "up")],
+)
+def test_a_service_that_takes_no_requests_is_not_up(command, home, service, mode, hint):
+    state = "stopped" if mode == "suspended" else "ready"
+    report = messages.StatusReport(
+        server="h", boot_id="b", uptime_ms=1, worker_state=state, mode=mode
+    )
+    service.on[messages.Status] = replies(report)
+    code, _, err = command("up", "--socket", service.path)
+    assert code == 1 and f"it is {mode}" in err and f"`hearth {hint}`" in err
+
+
 def test_of_two_ups_at_once_the_slower_one_finds_the_others_service(
     command, home, service, program, monkeypatch
 ):

@@ -116,8 +116,8 @@ def wait_ready(
     log_begin: int = 0,
 ) -> messages.StatusReport:
     """Until the engine can take work. Raises with the log's last lines, of those from `log_begin`
-    on, when the process has ended, DeviceFailed when the engine cannot start, TimedOut when the
-    time is over."""
+    on, when the process has ended, DeviceFailed when the engine cannot start, Busy when the service
+    takes no requests until it is told to, TimedOut when the time is over."""
     deadline = time.monotonic() + limit_s
     report, unreachable = None, "nobody answers"
     while True:
@@ -127,6 +127,8 @@ def wait_ready(
                 report = service.status()
         except errors.NotReachable as error:
             unreachable = error.what.rstrip(".")
+        if report is not None and report.mode != "serving":
+            raise _resting(report.mode)
         if report is not None and report.worker_state == "ready":
             return report
         if process is not None and has_ended and report is None:
@@ -144,6 +146,13 @@ def wait_ready(
             said = tail(log, log_begin)
             raise errors.TimedOut(f"Not ready within {limit_s:.0f} s: {state}.", said or None)
         time.sleep(_POLL_S)
+
+
+def _resting(mode: str) -> errors.HearthError:
+    hint = "`hearth resume` has it take them again."
+    if mode == "stopping":
+        hint = "Run `hearth up` again when it has ended."
+    return errors.Busy(f"A service runs, but takes no requests now: it is {mode}.", hint)
 
 
 def _why_failed(report: messages.StatusReport) -> str:
