@@ -1,7 +1,11 @@
 """Chat, Prompt Enhancer and Unload: what is sent, and what the outputs hold."""
 
+import sys
+import threading
+
 import pytest
 
+import server as scripted
 from hearth import messages, presets
 from nodes_for_test import TESTS, FakeComfy, asked, give, make, outputs, says
 
@@ -52,6 +56,48 @@ def test_a_named_conversation_goes_on_with_every_run_and_is_forgotten_on_reset(c
     comfy.run({"1": make("HearthChat", conversation="notes", reset=True)})
     comfy.run({"1": node})
     assert [len(request.messages) for request in asked(service)[3:]] == [1, 3]
+
+
+def later(answer):
+    """Answers when whoever does not wait has asked."""
+    return lambda *told: threading.Timer(0.2, answer, told).start()
+
+
+def test_two_turns_of_one_name_in_a_workflow_know_of_each_other(comfy, service):
+    service.on[messages.Generate] = later(says("One.", "Two.", "Three."))
+    node = make("HearthChat", conversation="both")
+    for _ in range(2):
+        outcome = comfy.run({"1": node, "2": make("HearthChat", conversation="both")})
+        assert outcome.status == "success", outcome.error
+    lengths = [len(request.messages) for request in asked(service)]
+    assert lengths == [1, 3, 5, 7]
+    words = [words for _, words in said(asked(service)[3])]
+    assert words[1::2] == [["One."], ["Two."], ["Three."]]
+
+
+def test_conversations_of_two_names_are_held_side_by_side(comfy, service):
+    waiting = []
+
+    def both(*told):
+        waiting.append(told)
+        if len(waiting) == 2:
+            for one in waiting:
+                scripted.answer(*one)
+
+    service.on[messages.Generate] = both
+    workflow = {name: make("HearthChat", conversation=name) for name in "ab"}
+    assert comfy.run(workflow).status == "success"
+
+
+def test_a_turn_that_fails_lets_the_next_one_speak(comfy, service):
+    service.on[messages.Generate] = scripted.fails("out_of_memory", "8 GB needed.")
+    node = make("HearthChat", conversation="again")
+    assert comfy.run({"1": node, "2": {**node}}).error_type == "OutOfMemory"
+    service.on[messages.Generate] = says("Hi!")
+    assert comfy.run({"1": node}).status == "success"
+    assert len(asked(service)[-1].messages) == 1
+    module = f"{comfy.module.__name__}.client_py.hearth.nodes._conversations"
+    assert sys.modules[module]._turns == {}
 
 
 def test_a_chat_without_a_name_is_answered_from_comfyuis_cache(comfy, service):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +79,38 @@ def answered(chat: list[Turn], text: str) -> Conversation:
 
 
 _kept: OrderedDict[str, Conversation] = OrderedDict()
+_turns: dict[Any, _Turn] = {}  # by event loop and name: where a turn is under way
+
+
+class _Turn:
+    """Who speaks in a conversation. Made where the loop runs: Python 3.9."""
+
+    def __init__(self) -> None:
+        import asyncio  # not while ComfyUI starts
+
+        self.lock = asyncio.Lock()
+        self.count = 0  # of those who speak or wait
+
+
+@contextlib.asynccontextmanager
+async def turn_of(name: str) -> AsyncIterator[None]:
+    """One turn of a kept conversation at a time, in the order in which they came: the next one must
+    know what this one said. Nobody waits for a conversation without a name."""
+    if not name:
+        yield
+        return
+    import asyncio
+
+    key = (asyncio.get_running_loop(), name)
+    turn = _turns.setdefault(key, _Turn())
+    turn.count += 1
+    try:
+        async with turn.lock:
+            yield
+    finally:
+        turn.count -= 1
+        if not turn.count:
+            del _turns[key]
 
 
 def kept(name: str) -> Conversation:

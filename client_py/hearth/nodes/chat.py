@@ -23,6 +23,11 @@ async def run(**inputs: Any) -> Shown:
     message, name = inputs["message"], inputs["conversation"].strip()
     if not message.strip():
         raise errors.BadRequest("message is empty.", "Write what you want to say.")
+    async with conversations.turn_of(name):
+        return await _turn(message, name, inputs)
+
+
+async def _turn(message: str, name: str, inputs: dict[str, Any]) -> Shown:
     before = _before(inputs.get("history"), name, bool(inputs["reset"]))
     before = before.shortened(int(inputs["max_turns"]) - 1)
     async with models.lent(models.picked(inputs)) as lent:
