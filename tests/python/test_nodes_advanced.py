@@ -238,6 +238,20 @@ def test_a_mask_is_not_left_out_in_silence_where_pictures_are_a_video(comfy, ser
     assert outcome.error_type == "BadRequest" and "Disconnect mask" in outcome.error
 
 
+@pytest.mark.parametrize("kind", [NODE, "HearthTokenEstimate"])
+@pytest.mark.parametrize("others", [{}, {"image2": ["0", 0]}, {"video": ["0", 0]}])
+def test_a_mask_without_its_picture_is_not_left_out_in_silence(comfy, service, kind, others):
+    workflow = {
+        "0": give(comfy, "Source", torch.rand(4, 8, 8, 3)),
+        "00": give(comfy, "Mask", torch.ones(1, 8, 8), "MASK"),
+        "1": make(kind, mask=["00", 0], **others),
+    }
+    outcome = comfy.run(workflow)
+    assert outcome.error_type == "BadRequest"
+    assert "mask cuts `image`, which is not connected" in outcome.error
+    assert asked(service) == []
+
+
 def test_a_mask_without_a_batch_around_is_one_for_all_pictures(comfy, service):
     mask = torch.zeros(8, 8)
     mask[2:4, 3:8] = 1

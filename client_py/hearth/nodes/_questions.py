@@ -34,8 +34,13 @@ if TYPE_CHECKING:
 
 def questions_of(inputs: Mapping[str, Any]) -> list[Question]:
     """What a node's inputs ask: one question, or one for each picture. Raises BadRequest."""
-    names = (*SOCKETS, "mask") if inputs.get(SOCKETS[0]) is not None else SOCKETS
+    names = (*SOCKETS, "mask")
     sockets = {name: inputs[name] for name in names if inputs.get(name) is not None}
+    if "mask" in sockets and SOCKETS[0] not in sockets:
+        raise errors.BadRequest(
+            f"mask cuts `{SOCKETS[0]}`, which is not connected.",
+            f"Connect the picture that it belongs to with {SOCKETS[0]}, or disconnect mask.",
+        )
     text = _text(inputs, bool(sockets) or inputs.get("video") is not None)
     mode = inputs.get("batch_mode", ONE_PROMPT)
     chosen(dict.fromkeys(BATCH_MODES, ""), mode, "batch_mode")
