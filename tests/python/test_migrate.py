@@ -382,6 +382,17 @@ def test_the_command_writes_another_file(tmp_path, capsys, form):
     assert "HearthQwenVLAdvanced" in (tmp_path / "old.hearth.json").read_text()
 
 
+def test_the_command_replaces_only_a_file_that_is_named(tmp_path, capsys):
+    path, made = tmp_path / "old.json", tmp_path / "old.hearth.json"
+    path.write_text(json.dumps({"5": {"class_type": "QwenVL", "inputs": SCG}}))
+    made.write_text("worked on since")
+    assert cli.main(["migrate", str(path)]) == 1
+    assert f"{made} is there already" in capsys.readouterr().err
+    assert made.read_text() == "worked on since"
+    assert cli.main(["migrate", str(path), "-o", str(made)]) == 0
+    assert "HearthQwenVLAdvanced" in made.read_text()
+
+
 def test_the_command_says_when_there_is_nothing_to_do_or_to_read(tmp_path, capsys):
     (tmp_path / "ours.json").write_text('{"1": {"class_type": "LoadImage", "inputs": {}}}')
     assert cli.main(["migrate", str(tmp_path / "ours.json")]) == 0

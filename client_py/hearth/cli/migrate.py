@@ -22,7 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The workflow, and where the new one goes."""
     parser.add_argument("workflow", type=Path, metavar="WORKFLOW.json")
     parser.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="default: WORKFLOW.hearth.json"
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="replaced where it is there (default: WORKFLOW.hearth.json, which is not)",
     )
 
 
@@ -42,11 +46,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             answers().print(f"{options.workflow}: nothing in it is to be converted.", markup=False)
         return 0
-    output = options.output or options.workflow.with_suffix(".hearth.json")
-    if output.exists() and output.samefile(options.workflow):
-        raise errors.BadRequest(
-            f"{output} is the workflow itself, which stays as it is.", "Name another file with -o."
-        )
+    output = _output(options)
     # half a character, which JSON can say and UTF-8 cannot, is written as JSON says it
     text = json.dumps(made, ensure_ascii=False, indent=1) + "\n"
     output.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -57,6 +57,21 @@ def run(options: argparse.Namespace) -> int:
     else:
         answers().print(f"{output} is written.", markup=False)
     return 0
+
+
+def _output(options: argparse.Namespace) -> Path:
+    """Where the new workflow goes. What was written before, and may have been worked on since, is
+    replaced only when it is named."""
+    output: Path = options.output or options.workflow.with_suffix(".hearth.json")
+    if output.exists() and output.samefile(options.workflow):
+        raise errors.BadRequest(
+            f"{output} is the workflow itself, which stays as it is.", "Name another file with -o."
+        )
+    if output.exists() and not options.output:
+        raise errors.BadRequest(
+            f"{output} is there already.", f"Name another file, or replace it: -o {output}."
+        )
+    return output
 
 
 def _read(path: Path) -> dict[str, Any]:
