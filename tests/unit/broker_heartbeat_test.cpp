@@ -171,7 +171,7 @@ TEST_F(HeartbeatTest, ZeroMeansNever) {
   EXPECT_FALSE(quiet.closed);
 }
 
-// As after an upgrade, or a reload, with another configuration.
+// As after an upgrade with another configuration.
 TEST_F(HeartbeatTest, WhoWasWaitedForWhenTheyEndIsLeftInPeace) {
   send(client, 1, request_for(model));
   pass_seconds(5);
