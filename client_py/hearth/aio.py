@@ -5,8 +5,10 @@
         async for piece in client.stream("ember", chat):
             print(piece, end="", flush=True)
 
-A client belongs to one event loop; any number of its tasks may use it at the same time. A task that
-is cancelled cancels its request. shared() lends one client to all tasks of the running loop.
+A client belongs to one event loop; any number of its tasks may use it at the same time: those that
+are more than the connection may have open wait for their turn. A task that is cancelled cancels its
+request. The loop may stand still for as long as it likes: a thread tells the service that the
+program lives. shared() lends one client to all tasks of the running loop.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, TypeVar, overload
 
-from . import errors, messages, models
+from . import beats, errors, messages, models
 from .admin import AsyncAdminCalls
 from .client import Messages
 from .connection import Connection
@@ -33,9 +35,11 @@ from .retry import encode_request, generate_request
 from .slots import IDLE_S
 from .steps import CANCEL_WAIT_S, POLL_S, Interrupted, OnProgress, Steps
 from .streams import AsyncStream as AsyncStream
+from .turns import Turns
 from .wire import Exchange
 
 T = TypeVar("T")
+_OPEN_REQUESTS = 64  # of a connection, until the service has said how many
 
 
 async def connect(
@@ -55,6 +59,7 @@ class AsyncClient(AsyncAdminCalls):
         super().__init__(socket, timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._trimming: asyncio.TimerHandle | None = None
+        self._turns = Turns(self._has_room)
 
     async def offer_model(
         self,
@@ -222,12 +227,16 @@ class AsyncClient(AsyncAdminCalls):
         loop = self._loop = asyncio.get_running_loop()
         connection.on_blocked = lambda: loop.add_writer(connection.fileno(), self._writable)
         connection.on_close = self._detach
+        connection.exchanges.on_end = self._turns.look
+        beats.watch(connection)
         loop.add_reader(connection.fileno(), connection.receive)
         if connection.blocked:
             connection.on_blocked()
 
     def _detach(self) -> None:
         loop, connection = self._loop, self._connection
+        if connection is not None:
+            beats.forget(connection)
         if loop is not None and connection is not None and not loop.is_closed():
             loop.remove_reader(connection.fileno())
             loop.remove_writer(connection.fileno())
@@ -260,8 +269,20 @@ class AsyncClient(AsyncAdminCalls):
 
     # --- waiting ---
 
+    def _has_room(self, calls: int) -> bool:
+        """Whether one more call may begin beside so many and what streams have open. A quarter of
+        what the connection may have stays for pings and what is given back."""
+        welcome, connection = self.welcome, self._connection
+        most = welcome.limits.open_requests if welcome is not None else _OPEN_REQUESTS
+        taken = calls + (0 if connection is None else len(connection.exchanges))
+        return taken < max(most * 3 // 4, 1)
+
     async def _run(self, steps: Steps[T], interrupted: Interrupted | None = None) -> T:
-        """Drives a call to its end."""
+        """Drives a call to its end, when its turn has come."""
+        async with self._turns:
+            return await self._drive(steps, interrupted)
+
+    async def _drive(self, steps: Steps[T], interrupted: Interrupted | None) -> T:
         self._enter_loop()
         try:
             while True:

@@ -11,8 +11,9 @@ from typing import Any, Callable, TypeVar
 
 from . import content, errors, messages, models
 from .chat import Chat, checked_options
-from .connection import Connection, dial, socket_paths
-from .held import Held
+from .connection import Connection
+from .dialling import dial, socket_paths
+from .held import Held, Together
 from .media import medium_of
 from .models import Model
 from .placing import drop_arenas, held, placed
@@ -186,10 +187,9 @@ class Caller:
 
     def _unload_once(self, model: Model | str) -> Steps[bool]:
         connection, name = yield from self._knowing(model)
+        connection.offered.discard(name)  # who wants it from here on offers it again
         exchange = connection.ask(messages.UnloadModel(model=name))
-        reply = yield from end_of(connection, exchange, messages.ModelUnloaded)
-        connection.offered.discard(name)  # who wants it again offers it again
-        return reply.resident
+        return (yield from end_of(connection, exchange, messages.ModelUnloaded)).resident
 
     def _plan(self, model: Model | str) -> Steps[messages.LoadPlan]:
         return (yield from self._repeatable(lambda: self._plan_once(model)))
@@ -264,11 +264,8 @@ class Caller:
 
     def _send(self, request: Request) -> Steps[Exchange]:
         request.connection = yield from self._ready()
-        connection, request.message.model = yield from self._knowing(request.model)
+        connection, memory = yield from self._prepared(request)
         request.connection = connection
-        memory = None
-        if request.chat.tensors:
-            memory = yield from placed(connection, request.chat, request.may_reuse)
         if request.may_reuse and isinstance(request.message, messages.Generate):
             request.message.result_key = content.result_key(request.chat.names)
         try:
@@ -279,6 +276,19 @@ class Caller:
             raise
         exchange.slot = memory
         return exchange
+
+    def _prepared(self, request: Request) -> Steps[tuple[Connection, Together | None]]:
+        """A connection on which the model is known and the tensors lie in shared memory. While they
+        are brought there, another task may give the model up."""
+        while True:
+            connection, name = yield from self._knowing(request.model)
+            request.message.model = name
+            if not request.chat.tensors:
+                return connection, None
+            memory = yield from placed(connection, request.chat, request.may_reuse)
+            if isinstance(request.model, str) or name in connection.offered:
+                return connection, memory
+            memory.release()
 
 
 def _closed() -> errors.HearthError:

@@ -59,14 +59,33 @@ def v3() -> Any:
     return importlib.import_module("comfy_api.latest")
 
 
+_interrupted: tuple[Any, type[BaseException]] | None = None  # the workflow, and how it was told
+
+
 def raise_if_interrupted() -> None:
-    """Raises ComfyUI's own exception when the user pressed cancel, and clears the request.
+    """Raises ComfyUI's own exception when the user pressed cancel. ComfyUI tells it once, to who
+    asks first, and then waits for the workflow's other nodes: so they are told here.
 
     That exception is an Exception in 0.3.64 and a BaseException in 0.33: let it pass.
     """
+    global _interrupted
     check = _lookup("comfy.model_management", "throw_exception_if_processing_interrupted")
-    if check is not None:
+    if check is None:
+        return
+    running = _workflow()
+    if running is not None and _interrupted is not None and _interrupted[0] == running:
+        raise _interrupted[1]()
+    try:
         check()
+    except BaseException as told:
+        _interrupted = (running, type(told))
+        raise
+
+
+def _workflow() -> Any:
+    """What names the run of the workflow whose node's code is running; None where nothing does."""
+    context = _lookup("comfy_execution.utils", "get_executing_context")
+    return getattr(context() if context is not None else None, "prompt_id", None)
 
 
 def interrupted() -> bool:

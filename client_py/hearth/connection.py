@@ -1,7 +1,8 @@
 """One socket to the service and what hangs on it: open requests, arenas, offered models.
 
 Nothing here blocks but wait(). A connection lives once: when it is lost, its requests have ended,
-its ids and arenas are void, and its owner makes another. One thread or one event loop owns it.
+its ids and arenas are void, and its owner makes another. One thread or one event loop owns it; only
+beat() is for another thread.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import array
 import os
 import select
-import shlex
 import socket
+import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Callable
 
 from . import errors, messages, wire
@@ -23,76 +24,17 @@ from .results import Results
 from .slots import Arenas
 
 PING_AFTER_S = 2.0  # of silence while requests are open
-SILENT_AFTER_S = 10.0  # then the service counts as hung
+SILENT_AFTER_S = 10.0  # then the service counts as hung, if it was pinged in time
 GREETING_S = 5.0  # for welcome: a service that is being started may have us in its backlog
 _FOREVER_S = 3600.0
 _AWAKE_S = 100e-6  # after sending
-_SYSTEM_SOCKET = "/run/hearth/hearth.sock"
-_ELSEWHERE = "If it listens elsewhere, set HEARTH_SOCKET to the path of its socket."
+_BEAT_ID = 0xFFFF_FFFF  # of pongs that nobody asked for: the service takes them under any id
 _READ_BYTES = 16 * 1024  # of one read: many tokens, and any usual answer
 # As plain numbers: the arithmetic of Python's enums takes longer than a system call.
 _CLOSE_ON_EXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
 _CUT_SHORT = int(getattr(socket, "MSG_CTRUNC", 0))
 _NO_SIGNAL = int(getattr(socket, "MSG_NOSIGNAL", 0))
 _FD_ROOM = socket.CMSG_SPACE(4 * 8) if hasattr(socket, "CMSG_SPACE") else 0
-
-
-def socket_paths(explicit: str | os.PathLike[str] | None) -> list[str]:
-    """Where to look for the service, in order."""
-    chosen = explicit if explicit is not None else os.environ.get("HEARTH_SOCKET")
-    if chosen:
-        return [os.fspath(chosen)]
-    user = os.environ.get("XDG_RUNTIME_DIR")
-    return [
-        *([os.path.join(user, "hearth", "hearth.sock")] if user else []),
-        _SYSTEM_SOCKET,
-    ]
-
-
-def dial(paths: Sequence[str], may_retry: bool) -> socket.socket:
-    """A connected socket. Raises NotReachable, naming all `paths` that were tried; BlockingIOError
-    when too many are connecting and the caller may try again."""
-    if not hasattr(socket, "AF_UNIX"):
-        raise errors.Unsupported("hearth's client needs Unix sockets, which this Python lacks.")
-    reasons = []
-    hint = None
-    for path in paths:
-        dialled = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            dialled.setblocking(False)
-            dialled.connect(path)
-            return dialled
-        except OSError as error:
-            dialled.close()
-            reason = (error.strerror or str(error)).lower()
-            if isinstance(error, BlockingIOError):
-                if may_retry:
-                    raise
-                reason, hint = "overloaded: it takes no connections", hint or "Try again."
-            elif isinstance(error, PermissionError):
-                hint = _how_to_be_let_in(path)
-            reasons.append(f"{path} ({reason})")
-    raise errors.NotReachable(
-        f"No hearth service answers at {' or at '.join(reasons)}.",
-        f"{hint or _how_to_start(paths)} {_ELSEWHERE}",
-    )
-
-
-def _how_to_be_let_in(path: str) -> str:
-    try:
-        found = os.stat(path)
-    except OSError:  # its folder is closed to us
-        found = None
-    if found is not None and (found.st_gid == 0 or found.st_mode & 0o060 != 0o060):
-        return "It is another user's own service: `hearth up` starts one of yours."
-    return f"Join the group that owns the socket; `ls -l {path}` names it."
-
-
-def _how_to_start(paths: Sequence[str]) -> str:
-    if len(paths) == 1 and paths[0] != _SYSTEM_SOCKET:
-        path = shlex.quote(paths[0])
-        return f"Start it: `hearth up --socket {path}`, or `hearthd --socket {path}` in a terminal."
-    return "Start it: `hearth up`, or `systemctl --user start hearthd`."
 
 
 class _Outgoing:
@@ -136,10 +78,12 @@ class Connection:
         self._movable.register(dialled, select.POLLIN | select.POLLOUT)
         self._reader = wire.FrameReader()
         self._outbox: deque[_Outgoing] = deque()
+        self._sending = threading.Lock()  # frames go out whole
+        self._is_full = False  # the socket: on_blocked was told
         self._has_sent = False  # since we last waited
         self._greeting_s = max(timeout_s, GREETING_S)
-        self._heard_at = time.monotonic()
-        self._pinged = False
+        self._heard_at = self._looked_at = time.monotonic()
+        self._pinged_at: float | None = None  # since it was heard
         _live.add(self)
         self.greeting = self.exchanges.greet()
         self._post(wire.encode(hello), [])
@@ -201,21 +145,56 @@ class Connection:
 
     def tick(self) -> float:
         """Looks after time limits and returns in how many seconds to call again."""
+        self._looked_at = time.monotonic()
         if self.lost is not None or not self.exchanges:
             return _FOREVER_S
-        greeted, silence = self.greeting.outcome is not None, self._silence()
-        if greeted and silence < PING_AFTER_S:
-            return PING_AFTER_S - silence  # at nearly every call
-        first, last = (PING_AFTER_S, SILENT_AFTER_S) if greeted else (self._greeting_s,) * 2
-        if self._silence() >= first:
-            self.catch_up()  # after a pause of ours, what was said may wait in the socket
-        if self.lost is None and self._silence() >= last:
-            took = "" if greeted else " took the connection and"
-            self.lose(errors.NotReachable(f"The service{took} has not answered for {last:g} s."))
-        elif self.lost is None and self._silence() >= first and not self._pinged:
-            self._pinged = True
+        is_greeted = self.greeting.outcome is not None
+        left_s = (PING_AFTER_S if is_greeted else self._greeting_s) - self._silence()
+        if left_s > 0:
+            return left_s  # at nearly every call
+        heard_at = self._heard_at
+        self.catch_up()  # after a pause of ours, what was said may wait in the socket
+        if self.lost is not None or self._heard_at != heard_at:
+            return 0.0
+        if not is_greeted:
+            self._count_as_hung(" took the connection and", self._greeting_s)
+        elif self._pinged_at is None:
+            self._pinged_at = time.monotonic()
             self.ask(messages.Ping()).abandoned = True
-        return max(0.0, (last if self._pinged else first) - self._silence())
+        # Its time counts from the ping: before that we may have been away ourselves.
+        elif time.monotonic() - self._pinged_at >= SILENT_AFTER_S - PING_AFTER_S:
+            self._count_as_hung("", SILENT_AFTER_S)
+        if self._pinged_at is None:
+            return 0.0
+        return max(0.0, self._pinged_at + SILENT_AFTER_S - PING_AFTER_S - time.monotonic())
+
+    def _count_as_hung(self, took: str, after_s: float) -> None:
+        self.lose(errors.NotReachable(f"The service{took} has not answered for {after_s:g} s."))
+
+    def beat(self) -> None:
+        """From another thread: tells the service that this process lives, when the owner has not
+        looked for as long as makes the service ask."""
+        after_ms = self.welcome.heartbeat_ms if self.welcome is not None else 0
+        if not after_ms or not self.exchanges:
+            return
+        if 1000 * (time.monotonic() - self._looked_at) < after_ms:
+            return
+        if not self._sending.acquire(blocking=False):
+            return  # the owner is at it
+        try:
+            if self.lost is None and not self._outbox:
+                self._send_beat()
+        finally:
+            self._sending.release()
+
+    def _send_beat(self) -> None:
+        pong = _Outgoing(wire.encode(messages.Pong(), _BEAT_ID), [])
+        try:
+            self._send(pong)
+        except OSError:
+            return  # what is wrong with the socket, its owner will see
+        if pong.data:
+            self._outbox.append(pong)  # the rest goes before anything else
 
     def _silence(self) -> float:
         return time.monotonic() - self._heard_at
@@ -258,18 +237,22 @@ class Connection:
 
     def _append(self, data: bytes, fds: list[int]) -> None:
         self._has_sent = True
-        self._outbox.append(_Outgoing(data, fds))
-        if len(self._outbox) == 1:
+        with self._sending:
+            self._outbox.append(_Outgoing(data, fds))
+        if not self._is_full:
             self.flush()
 
     def flush(self) -> None:
         """Sends what the socket takes."""
+        self._is_full = False
         try:
-            while self._outbox:
-                self._send(self._outbox[0])
-                if not self._outbox[0].data:
-                    self._outbox.popleft()
+            with self._sending:
+                while self._outbox:
+                    self._send(self._outbox[0])
+                    if not self._outbox[0].data:
+                        self._outbox.popleft()
         except BlockingIOError:
+            self._is_full = True
             self.on_blocked()
         except OSError as error:
             self.catch_up()  # the service may have said why it closed
@@ -317,7 +300,7 @@ class Connection:
         if not data:
             wire.close_all(fds)
             raise ConnectionResetError
-        self._heard_at, self._pinged = time.monotonic(), False
+        self._heard_at, self._pinged_at = time.monotonic(), None
         frame = self._reader.feed(data, fds)
         while frame is not None:
             self._handle(frame)
@@ -367,7 +350,8 @@ class Connection:
 
     def _drop(self, error: errors.HearthError) -> None:
         self.lost = error
-        self._socket.close()
+        with self._sending:
+            self._socket.close()
         for frame in self._outbox:
             wire.close_all(frame.fds)
         self._outbox.clear()
@@ -378,6 +362,7 @@ class Connection:
     def leave_to_parent(self) -> None:
         """In a forked child: let go without a word, and leave the parent's event loop alone."""
         if self.lost is None:
+            self._sending = threading.Lock()
             self.arenas.renew_locks()
             self._drop(
                 errors.NotReachable(

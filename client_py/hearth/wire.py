@@ -240,6 +240,7 @@ class Exchanges:
     def __init__(self) -> None:
         self._open: dict[int, Exchange] = {}
         self._last_id = _GREETING
+        self.on_end: Callable[[], None] = _nothing  # one fewer is open
 
     def __len__(self) -> int:
         return len(self._open)
@@ -275,6 +276,7 @@ class Exchanges:
             del self._open[frame.request_id]
             ended = errors.from_reply(message) if isinstance(message, messages.Error) else message
             exchange.end(ended, frame.fds)
+            self.on_end()
         return exchange is not None and not exchange.abandoned
 
     def fail(self, error: errors.HearthError) -> None:
@@ -282,3 +284,4 @@ class Exchanges:
         ended, self._open = self._open, {}
         for exchange in ended.values():
             exchange.end(error, [])
+        self.on_end()

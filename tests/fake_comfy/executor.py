@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import inspect
 import time
+import uuid
 from typing import Any
 
 import torch
@@ -60,6 +61,7 @@ class _Workflow:
         outcome: Outcome,
     ) -> None:
         self._classes, self._world, self._nodes, self._outcome = classes, world, nodes, outcome
+        self._id = uuid.uuid4().hex
         self._tasks: dict[str, asyncio.Task[Any]] = {}
         self._keys: dict[str, Any] = {}
 
@@ -102,7 +104,9 @@ class _Workflow:
         self._world.server.last_node_id = node_id
         self._world.interrupt.throw_exception_if_processing_interrupted()
         lists = {n for n, (source, slot) in links.items() if self._gives_list(source, slot)}
-        self._tasks[node_id] = asyncio.create_task(_call_for_each(cls, values, lists, node_id))
+        self._tasks[node_id] = asyncio.create_task(
+            _call_for_each(cls, values, lists, (self._id, node_id))
+        )
         await asyncio.sleep(0)  # a node that never waits is done before the next one starts
 
     def _gives_list(self, source: str, slot: int) -> bool:
@@ -126,23 +130,31 @@ async def _already(result: Any) -> Any:
 
 
 async def _call_for_each(
-    cls: type, values: dict[str, Any], lists: set[str], node_id: str
+    cls: type, values: dict[str, Any], lists: set[str], context: tuple[str, str]
 ) -> tuple[tuple[Any, ...], Any]:
-    """Runs a node once, or for each element of the lists that come in; the last values count, and
-    all that was shown."""
-    result: tuple[tuple[Any, ...], Any] = ((), None)
-    shown: dict[str, Any] = {}
+    """Runs a node once, or for each element of the lists that come in, all side by side; the last
+    values count, and all that was shown. A failure waits for the others, which go on."""
+    tasks = []
     for index in range(max((len(values[name]) for name in lists), default=1)):
         given = {n: v[min(index, len(v) - 1)] if n in lists else v for n, v in values.items()}
-        result = await _call(cls, given, node_id)
-        for name, part in (result[1] or {}).items():
+        tasks.append(asyncio.create_task(_call(cls, given, context)))
+        await asyncio.sleep(0)  # one that never waits is done before the next one starts
+        if tasks[-1].done():
+            tasks[-1].result()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    results = [task.result() for task in tasks]
+    shown: dict[str, Any] = {}
+    for _, ui in results:
+        for name, part in (ui or {}).items():
             shown[name] = (*shown.get(name, ()), *part)
-    return result[0], shown or result[1]
+    return (results[-1][0], shown or results[-1][1]) if results else ((), None)
 
 
-async def _call(cls: type, values: dict[str, Any], node_id: str) -> tuple[tuple[Any, ...], Any]:
+async def _call(
+    cls: type, values: dict[str, Any], context: tuple[str, str]
+) -> tuple[tuple[Any, ...], Any]:
     """Runs one node; gives its output values and what it shows."""
-    modules.running("prompt", node_id)
+    modules.running(*context)
     if issubclass(cls, api.ComfyNode):
         execute = cls.execute.__func__  # type: ignore[attr-defined]
         given = execute(cls.locked_clone(), **values)

@@ -170,6 +170,7 @@ def welcome(peer, _frame, _hello):
             connection=len(peer.server.peers),
             limits=peer.server.limits,
             schema_hash=messages.SCHEMA_HASH,
+            heartbeat_ms=peer.server.heartbeat_ms,
         )
     )
 
@@ -272,6 +273,7 @@ class Server:
         self.path = os.path.join(folder, "hearth.sock")
         self.on = {}
         self.limits = LIMITS
+        self.heartbeat_ms = 0
         self.boot_id = "boot-1"
         self.peers = []
         self.arena_count = 0

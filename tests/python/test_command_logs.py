@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from hearth import connection, messages
+from hearth import dialling, messages
 from hearth.cli import log_sources, logs
 from server import replies, wait_until
 
@@ -123,8 +123,8 @@ def systemd(tmp_path, monkeypatch):
 @pytest.fixture
 def system_service(service, systemd, monkeypatch):
     """Listens at the system's socket and writes to the journal; the user's socket is dead."""
-    monkeypatch.setattr(connection, "_SYSTEM_SOCKET", service.path)
-    monkeypatch.setattr(log_sources, "_SYSTEM_SOCKET", service.path)
+    monkeypatch.setattr(dialling, "SYSTEM_SOCKET", service.path)
+    monkeypatch.setattr(log_sources, "SYSTEM_SOCKET", service.path)
     said = {"server": "t", "boot_id": "b", "uptime_ms": 1, "worker_state": "ready"}
     service.on[messages.Status] = replies(messages.StatusReport(**said, log="journal"))
     users = systemd.parent / "run/hearth/hearth.sock"
@@ -141,8 +141,8 @@ def test_the_journal_is_the_one_of_the_service_that_answers(command, system_serv
 
 
 def test_a_users_own_service_has_the_users_journal(command, system_service, systemd, monkeypatch):
-    monkeypatch.setattr(connection, "_SYSTEM_SOCKET", "/run/hearth/hearth.sock")
-    monkeypatch.setattr(log_sources, "_SYSTEM_SOCKET", "/run/hearth/hearth.sock")
+    monkeypatch.setattr(dialling, "SYSTEM_SOCKET", "/run/hearth/hearth.sock")
+    monkeypatch.setattr(log_sources, "SYSTEM_SOCKET", "/run/hearth/hearth.sock")
     (systemd / "system").write_text("is-active\n")
     words = ("--socket", system_service.path)
     assert texts(command("logs", "--json", *words)[1]) == ["the user's"]

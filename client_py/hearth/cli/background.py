@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import client, errors, messages
-from ..connection import socket_paths
+from ..dialling import socket_paths
 
 PROGRAM = "hearthd"
 _POLL_S = 0.05

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import client, errors, messages
-from ..connection import socket_paths
+from ..dialling import socket_paths
 from ..doctor import LEVELS, OK, PROBLEM, SKIPPED, Finding, Named, Seen, examine
 from ..doctor.machine import Machine
 from . import EXIT_DEVICE, EXIT_ERROR

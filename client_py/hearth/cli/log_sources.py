@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import errors
-from ..connection import _SYSTEM_SOCKET
+from ..dialling import SYSTEM_SOCKET
 from . import background
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -122,7 +122,7 @@ def journal_of_stopped(socket: str) -> Journal | None:
 
 
 def _is_systems(socket: str) -> bool:
-    return os.path.realpath(socket) == os.path.realpath(_SYSTEM_SOCKET)
+    return os.path.realpath(socket) == os.path.realpath(SYSTEM_SOCKET)
 
 
 def _has_lines(journal: Journal) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .. import client, errors
-from ..connection import socket_paths
+from ..dialling import socket_paths
 from .background import path_of
 from .log_sources import LEVELS, UNIT, Entry, Journal, find, lines_of_file, lines_of_journal
 from .output import answers, problems

@@ -81,7 +81,7 @@ def keep_loaded_input() -> Input:
         "keep_loaded",
         "BOOLEAN",
         "On: the next answer starts at once. Off: the model is given up after the answer and"
-        " leaves memory when no one else holds it.",
+        " leaves memory when no one else holds it, another node at work with it included.",
         {"default": True},
     )
 
@@ -139,11 +139,38 @@ async def lent(llm: Llm) -> AsyncIterator[Lent]:
             asked = source.model
             if not isinstance(asked, str):
                 asked = await _offered(service, asked, llm.model, choices)
-            try:
+            async with _in_use(service, asked, llm.keep_loaded):
                 yield Lent(service, asked, source.remarks)
-            finally:
-                if not llm.keep_loaded:
-                    await give_up(service, asked)
+
+
+@dataclass
+class _Users:
+    """Nodes that use one model at the same time, on the connection that they share."""
+
+    count: int = 0
+    keep_loaded: bool = False  # one of them wants it
+
+
+_users: dict[tuple[int, str], _Users] = {}
+
+
+@contextlib.asynccontextmanager
+async def _in_use(
+    service: AsyncClient, model: Model | str, keep_loaded: bool
+) -> AsyncIterator[None]:
+    """The last one to leave gives the model up, unless one of those beside it keeps it."""
+    key = (id(service), model if isinstance(model, str) else model.id)
+    users = _users.setdefault(key, _Users())
+    users.count += 1
+    users.keep_loaded |= keep_loaded
+    try:
+        yield
+    finally:
+        users.count -= 1
+        if not users.count:
+            del _users[key]
+            if not users.keep_loaded:
+                await give_up(service, model)
 
 
 def choices_of(llm: Llm, model: object) -> dict[str, str]:
