@@ -38,7 +38,7 @@ def answered_after(seconds, open_now, most):
 
 def test_more_requests_than_may_be_open_wait_for_their_turn(service):
     most = []
-    service.on[messages.Generate] = answered_after(0.01, set(), most)
+    service.on[messages.Generate] = answered_after(0.2, set(), most)
 
     async def scenario(client):
         calls = [client.generate("ember", TEXT, max_tokens=1 + n) for n in range(200)]
