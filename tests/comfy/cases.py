@@ -177,6 +177,30 @@ def test_cancel_stops_a_model_that_is_still_loading(comfy: Any, service: Any) ->
     assert outcome.interrupt_seconds < 5.0
 
 
+def one_by_one(source: str) -> dict[str, Any]:
+    """The pictures of a batch as a list: what follows runs once for each."""
+    return {"class_type": "RebatchImages", "inputs": {"images": [source, 0], "batch_size": 1}}
+
+
+def test_a_list_may_be_longer_than_what_a_connection_may_have_open(
+    comfy: Any, service: Any
+) -> None:
+    pictures = {"1": picture(16, 16, 150), "2": one_by_one("1")}
+    outcome = comfy.run({**pictures, "3": caption("!count 1", image=["2", 0])})
+    assert (outcome.status, outcome.error) == ("success", "")
+
+
+def test_cancel_stops_every_element_of_a_list(comfy: Any, service: Any) -> None:
+    comfy.run({"1": caption("warm up")})
+    pictures = {"1": picture(16, 16, 100), "2": one_by_one("1")}
+    slow = caption("!count 500 !wait step 50", image=["2", 0])
+    outcome = comfy.run({**pictures, "3": slow}, interrupt_after=1.5)
+    assert outcome.status == "interrupted"
+    assert outcome.interrupt_seconds < 5.0  # ten times the target
+    becomes_idle(service)
+    assert comfy.run({"1": caption("next")}).text("1") == "next"
+
+
 def test_two_nodes_are_answered_side_by_side(comfy: Any, service: Any) -> None:
     slow = "!count 20 !wait step 20"
     alone = comfy.run({"1": caption(slow)}).seconds

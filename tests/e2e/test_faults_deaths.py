@@ -1,5 +1,6 @@
 """Clients that stop, and a service that comes back to many at once: rows about death and return."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -10,7 +11,8 @@ from hostile import Peer, chat
 from process import python_that_is_there
 from service import is_given_back, settled, wait_until
 
-from hearth import errors, messages
+import hearth.aio
+from hearth import beats, errors, messages
 
 HEARTBEAT_S = 0.3
 STALLED_S = 3 * HEARTBEAT_S
@@ -65,6 +67,24 @@ def test_a_stopped_client_stalls_and_loses_its_work_and_others_do_not_notice(sta
         print(f"p99 of pings: {p99_ms[0]:.2f} ms beside it, {p99_ms[1]:.2f} ms when it is stopped")
         assert p99_ms[1] < max(10 * p99_ms[0], 50)
         wait_until(lambda: is_given_back(watcher, before), 10, "giving back")
+
+
+@pytest.mark.fault(4)
+def test_a_loop_that_stands_still_is_no_client_that_has_stopped(start_daemon, model, monkeypatch):
+    """As ComfyUI's does while a sampler runs in its thread."""
+    monkeypatch.setattr(beats, "LOOK_S", HEARTBEAT_S / 4)
+    daemon = start_daemon("--heartbeat", str(HEARTBEAT_S))
+
+    async def main():
+        async with await hearth.aio.connect(daemon.socket) as client:
+            words = [{"role": "user", "content": "!wait step 10 !count 60"}]
+            stream = client.stream(await client.offer_model(model), words, max_tokens=2000)
+            await anext(stream)
+            time.sleep(2 * STALLED_S)
+            return await stream.reply()
+
+    assert asyncio.run(main()).text.endswith(" 60")
+    assert "does not answer" not in daemon.log_tail()
 
 
 @pytest.mark.fault(4)

@@ -35,6 +35,7 @@ def core_nodes(input_folder: Path) -> dict[str, type]:
         MaskToImage,
         PreviewAny,
         PreviewImage,
+        RebatchImages,
         SolidMask,
     )
     return {cls.__name__: cls for cls in (LoadImage, *others)}
@@ -63,6 +64,18 @@ class ImageBatch:
 
     def batch(self, image1: torch.Tensor, image2: torch.Tensor) -> tuple[torch.Tensor]:
         return (torch.cat((image1, image2)),)
+
+
+class RebatchImages:
+    RETURN_TYPES, FUNCTION, OUTPUT_IS_LIST = ("IMAGE",), "rebatch", (True,)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        size = ("INT", {"default": 1, "min": 1, "max": 4096})
+        return {"required": {"images": ("IMAGE", {}), "batch_size": size}}
+
+    def rebatch(self, images: torch.Tensor, batch_size: int) -> tuple[list[torch.Tensor]]:
+        return (list(images.split(batch_size)),)
 
 
 class ImageCompositeMasked:
