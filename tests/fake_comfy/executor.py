@@ -118,7 +118,8 @@ class _Workflow:
     def _key(self, cls: type, node: dict[str, Any], links: dict[str, Any]) -> Any:
         constants = {name: v for name, v in node["inputs"].items() if name not in links}
         changed = getattr(cls, "fingerprint_inputs", None) or getattr(cls, "IS_CHANGED", None)
-        print_ = changed(**constants) if changed else None
+        # What comes by a link is not known yet: ComfyUI hands None.
+        print_ = changed(**constants, **dict.fromkeys(links)) if changed else None
         ancestry = tuple((name, self._keys[source], slot) for name, (source, slot) in links.items())
         # A fresh NaN equals nothing, itself included, as long as the object is another one.
         unique = object() if print_ != print_ else print_
