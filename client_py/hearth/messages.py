@@ -2162,7 +2162,7 @@ class Drain(Struct):
 
 
 class Suspend(Struct):
-    """Administrators: the machine will sleep. Requests at work end, new ones wait; models leave the device, warm where they can; the engine process ends. Answered by done.
+    """Administrators: the machine will sleep. Requests at work end, new ones wait; models leave the device and are cold afterwards; the engine process ends. Answered by done.
 
     timeout_ms: after which requests at work are put back to the queue if nothing of them was sent yet, else end with worker_lost
     """

@@ -756,7 +756,7 @@ struct Drain {
   friend bool operator==(const Drain&, const Drain&) = default;
 };
 
-// Administrators: the machine will sleep. Requests at work end, new ones wait; models leave the device, warm where they can; the engine process ends. Answered by done.
+// Administrators: the machine will sleep. Requests at work end, new ones wait; models leave the device and are cold afterwards; the engine process ends. Answered by done.
 struct Suspend {
   static constexpr std::uint8_t kType = 49;
   std::uint32_t timeout_ms = 10000;  // after which requests at work are put back to the queue if nothing of them was sent yet, else end with worker_lost

@@ -1,6 +1,6 @@
 """Release the device before the machine sleeps.
 
-Requests at work end, new ones wait; models leave the device, warm where they can, and the engine
+Requests at work end, new ones wait; models leave the device and are cold afterwards, and the engine
 process ends. `hearth resume` goes on. For administrators; the sleep hook of the systemd units does
 it by itself.
 """

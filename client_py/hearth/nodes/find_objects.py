@@ -103,7 +103,7 @@ NODE = Node(
     display_name="Find Objects (Hearth)",
     category="Hearth/text",
     description="Looks for what you name and gives boxes, a mask and the picture with the boxes"
-    " drawn on it. For models that can point at things, such as Qwen2.5-VL and Qwen3-VL.",
+    " drawn on it. For models that can point at things, such as Qwen2.5-VL, Qwen3-VL and Qwen3.5.",
     inputs=(
         Input("image", "IMAGE", "One picture or a batch; each is searched by itself."),
         models.llm_input(),
