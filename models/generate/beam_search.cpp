@@ -43,11 +43,11 @@ std::vector<BeamSearch::Continuation> BeamSearch::best(
 }
 
 // Why this answer ends here; empty when it goes on.
-std::string_view BeamSearch::end_of(std::span<const std::int32_t> ids) const {
+std::string_view BeamSearch::end_of(const Running& beam) const {
   const auto& ends = rules_.end_ids;
-  if (std::find(ends.begin(), ends.end(), ids.back()) != ends.end()) return "end_token";
-  if (rules_.stops && rules_.stops(ids)) return "stop_string";
-  return ids.size() >= static_cast<std::size_t>(rules_.max_tokens) ? "max_tokens" : "";
+  if (std::find(ends.begin(), ends.end(), beam.token()) != ends.end()) return "end_token";
+  if (rules_.stops && rules_.stops(beam.from, beam.token())) return "stop_string";
+  return beam.ids.size() >= static_cast<std::size_t>(rules_.max_tokens) ? "max_tokens" : "";
 }
 
 double BeamSearch::score(double sum, std::size_t length) const {
@@ -79,7 +79,7 @@ void BeamSearch::advance(std::span<const std::vector<float>> log_probabilities) 
     const Continuation& one = all[rank];
     Running beam{one.from, running_[static_cast<std::size_t>(one.from)].ids, one.sum};
     beam.ids.push_back(one.token);
-    const std::string_view reason = end_of(beam.ids);
+    const std::string_view reason = end_of(beam);
     if (reason.empty()) {
       if (next.size() < beams_) next.push_back(std::move(beam));
     } else if (rank < beams_) {  // what ends further down is worse than enough that go on

@@ -25,8 +25,9 @@ class BeamSearch {
     double length_penalty = 1.0;  // scores are sum / length ^ length_penalty
     bool early_stopping = false;  // over as soon as `beams` are finished
     std::vector<std::int32_t> end_ids;
-    // Whether an answer ends for another reason than its end id or its length. May be empty.
-    std::function<bool(std::span<const std::int32_t> ids)> stops;
+    // Whether running beam `from` ends with this token for another reason than an end id or its
+    // length. May be empty.
+    std::function<bool(std::int32_t from, std::int32_t token)> stops;
   };
   // One that goes on: it continues running beam `from` of before.
   struct Running {
@@ -62,7 +63,7 @@ class BeamSearch {
 
   static bool better(const Continuation& a, const Continuation& b);
   std::vector<Continuation> best(std::span<const std::vector<float>> log_probabilities) const;
-  std::string_view end_of(std::span<const std::int32_t> ids) const;
+  std::string_view end_of(const Running& beam) const;
   void finish(Finished finished);
   double score(double sum, std::size_t length) const;
   bool can_improve() const;

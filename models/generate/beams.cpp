@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "models/generate/admission.h"
-#include "models/generate/answer_text.h"
 
 namespace hearth::generate {
 namespace {
@@ -32,6 +31,7 @@ Beams::Beams(TokenPrompt& prompt)
   shown_.vocabulary = prompt.vocabulary;
   shown_.thoughts = prompt.thoughts;
   shown_.sampling.stop = prompt.sampling.stop;
+  if (!shown_.sampling.stop.empty()) words_.emplace_back(shown_);
   prompt.sampling = plain(prompt.sampling);
   prompt.end_ids.clear();
 }
@@ -44,15 +44,22 @@ BeamSearch::Rules Beams::rules_of(const TokenPrompt& prompt) {
   rules.early_stopping = prompt.sampling.early_stopping;
   rules.end_ids = prompt.end_ids;
   if (!prompt.sampling.stop.empty())
-    rules.stops = [this](std::span<const std::int32_t> ids) { return stops(ids); };
+    rules.stops = [this](std::int32_t from, std::int32_t token) {
+      AnswerText words = words_[static_cast<std::size_t>(from)];
+      words.accept(token);
+      return words.stopped();
+    };
   return rules;
 }
 
-// Told anew from the first token on: what stops one beam must not be remembered by another.
-bool Beams::stops(std::span<const std::int32_t> ids) const {
-  AnswerText words(shown_);
-  for (const std::int32_t id : ids) words.accept(id);
-  return words.stopped();
+void Beams::follow_words() {
+  if (words_.empty()) return;
+  std::vector<AnswerText> next;
+  for (const BeamSearch::Running& beam : search_.running()) {
+    next.push_back(words_[static_cast<std::size_t>(beam.from)]);
+    next.back().accept(beam.token());
+  }
+  words_ = std::move(next);
 }
 
 void Beams::enter(const Lease& lease, std::vector<std::int32_t>& slots) {
@@ -71,6 +78,7 @@ Result<void> Beams::advance(models::OnEngine on, Decoder& decoder, Admission& ad
     penalties_.process(running[row].ids, scores_[row]);
   }
   search_.advance(scores_);
+  follow_words();
   if (!search_.over()) return go_on(on, decoder, admission, lease);
   if (search_.finished().size() >= answers_) return {};
   return fail(Code::kUnsupported,

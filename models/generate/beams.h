@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "models/generate/answer_group.h"
+#include "models/generate/answer_text.h"
 #include "models/generate/beam_search.h"
 #include "models/generate/decoder.h"
 #include "models/generate/lease.h"
@@ -41,12 +42,15 @@ class Beams {
 
  private:
   BeamSearch::Rules rules_of(const TokenPrompt& prompt);
-  bool stops(std::span<const std::int32_t> ids) const;
+  void follow_words();
   void tell(const BeamSearch::Finished& finished, EndedAnswer& ended) const;
   Result<void> go_on(models::OnEngine, Decoder& decoder, Admission& admission, Lease& lease);
   std::vector<std::size_t> place_first_children();
 
   TokenPrompt shown_;  // of the prompt what AnswerText reads
+  // What the running beams say so far: what stops one must not be remembered by another. Empty
+  // where no stop strings are sought.
+  std::vector<AnswerText> words_;
   const std::size_t answers_;
   const std::int32_t prompt_tokens_;
   TokenScores penalties_;

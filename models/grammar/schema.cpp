@@ -120,7 +120,7 @@ Result<ExpressionId> SchemaCompiler::decided_by(std::string_view keyword, const 
     if (argument.size() == 1) return value(argument.first());
     return unsupported(argument, "with more than one schema is not supported");
   }
-  if (keyword == "oneOf") CHECK_OK(check_exclusive(root_, argument));
+  if (keyword == "oneOf") CHECK_OK(check_exclusive(root_, argument, one_of_effort_));
   return branches(argument);
 }
 

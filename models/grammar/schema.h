@@ -22,6 +22,8 @@ inline constexpr std::size_t kMaxSchemaValues = 40'000;
 inline constexpr std::size_t kMaxSchemaRules = 500;  // different $ref
 inline constexpr std::size_t kMaxBranches = 500;     // of an anyOf, oneOf or prefixItems
 inline constexpr std::size_t kMaxNameBytes = 1024;   // of a property
+// Members and literals that are looked at to tell the branches of all oneOf apart.
+inline constexpr std::size_t kMaxOneOfEffort = 2'000'000;
 
 // Adds the documents that `text` describes. Errors: bad_request for what is no schema or one that
 // no document satisfies, unsupported for a keyword, format or combination that is not kept to.

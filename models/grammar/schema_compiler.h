@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "models/grammar/json_pieces.h"
+#include "models/grammar/schema.h"
 #include "models/grammar/schema_keywords.h"
 
 namespace hearth::grammar {
@@ -44,6 +45,7 @@ class SchemaCompiler {
   JsonPieces pieces_;
   std::map<std::string, ExpressionId, std::less<>> rules_;       // by the text of the $ref
   std::vector<std::pair<ExpressionId, ConfigValue>> to_define_;  // rules still without their part
+  std::size_t one_of_effort_ = kMaxOneOfEffort;
 };
 
 // What `pointer` ("#/$defs/cat") names below `root`. Errors: bad_request when nothing is there,
@@ -51,7 +53,9 @@ class SchemaCompiler {
 Result<ConfigValue> resolve(const ConfigValue& root, const ConfigValue& pointer);
 
 // Whether no value can satisfy two of the branches, so that oneOf means anyOf. Errors: unsupported
-// where that does not follow from types, literals, or a required property with literals.
-Result<void> check_exclusive(const ConfigValue& root, const ConfigValue& branches);
+// where that does not follow from types, literals, or a required property with literals;
+// bad_request when more would have to be looked at than `effort` has left, of members and literals.
+Result<void> check_exclusive(const ConfigValue& root, const ConfigValue& branches,
+                             std::size_t& effort);
 
 }  // namespace hearth::grammar

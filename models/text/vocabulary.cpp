@@ -108,6 +108,9 @@ Result<void> add_token(const ConfigValue& item, AddedToken token, Vocabulary& vo
 Result<void> read_added_tokens(const ConfigValue& list, Vocabulary& vocabulary) {
   if (!list) return {};
   if (!list.is_array()) return list.error("must be a list of tokens");
+  // Told by the length alone: an element's path, for what it lacks, is counted from the first.
+  if (list.size() > kMaxAddedTokens)
+    return list.error(fmt::format("has more than {} added tokens", kMaxAddedTokens));
   for (auto item = list.first(); item.exists(); item = item.next()) {
     TRY(const auto id, item["id"].integer(0, kMaxId));
     TRY(auto token, read_added_token(item, id));

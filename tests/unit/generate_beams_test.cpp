@@ -68,10 +68,12 @@ TEST(BeamSearch, EndsWhereAStopRuleSaysSo) {
   BeamSearch::Rules rules;
   rules.beams = 2;
   rules.max_tokens = 9;
-  rules.stops = [](std::span<const std::int32_t> ids) { return ids.size() == 2 && ids[1] == 0; };
+  std::size_t step = 0;
+  rules.stops = [&step](std::int32_t, std::int32_t token) { return step == 1 && token == 0; };
   BeamSearch beams(rules);
   const std::vector<float> row = {-0.1F, -2.5F, -9.0F};
-  while (!beams.over()) beams.advance(std::vector<std::vector<float>>(beams.running().size(), row));
+  for (; !beams.over(); ++step)
+    beams.advance(std::vector<std::vector<float>>(beams.running().size(), row));
   EXPECT_EQ(beams.finished()[0].ids, (std::vector<std::int32_t>{0, 0}));
   EXPECT_EQ(beams.finished()[0].reason, "stop_string");
 }
@@ -184,6 +186,38 @@ TEST(Beams, EndAtMaxTokensAndBeforeAStopString) {
   const Running stopped = batch.run(request);
   EXPECT_EQ(stopped.heard->reply->text, "one tw");
   EXPECT_EQ(stopped.heard->reply->stop_reason, "stop_string");
+}
+
+// How often a token's bytes were asked for.
+class CountingBytes : public TokenBytes {
+ public:
+  explicit CountingBytes(std::shared_ptr<const TokenBytes> bytes) : bytes_(std::move(bytes)) {}
+  std::string bytes_of(std::int32_t id) const override {
+    ++asked;
+    return bytes_->bytes_of(id);
+  }
+  mutable std::size_t asked = 0;
+
+ private:
+  std::shared_ptr<const TokenBytes> bytes_;
+};
+
+TEST(Beams, LookForStopStringsInWhatIsNew) {
+  FakeBatch batch(4);
+  contract::Generate request = greedy("!count 150");
+  request.beams = 4;
+  request.max_tokens = 1000;
+  request.stop = {"###"};
+  auto prompt = fake::read_prompt(request, {}, batch.config());
+  ASSERT_TRUE(prompt);
+  const auto bytes = std::make_shared<CountingBytes>((*prompt)->vocabulary);
+  (*prompt)->vocabulary = bytes;
+  const Running run = batch.submit(*std::move(prompt));
+  batch.finish();
+  ASSERT_TRUE(run.heard->reply);
+  const std::size_t steps = run.heard->reply->token_us.size() / sizeof(std::int32_t);
+  EXPECT_GT(steps, 400U);
+  EXPECT_LT(bytes->asked, 24 * steps);  // the continuations that are considered, and the beams
 }
 
 TEST(Beams, FollowPenaltiesBeamByBeam) {

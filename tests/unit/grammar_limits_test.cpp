@@ -46,6 +46,30 @@ std::string literals(int count) {
   return json{{"enum", values}}.dump();
 }
 
+// Of many that may be null, each the same large object.
+std::string nullables(int references, int members) {
+  json large = {{"type", "object"}, {"properties", json::object()}, {"required", json::array()}};
+  for (int i = 0; i < members; ++i) {
+    large["properties"][fmt::format("m{}", i)] = true;
+    large["required"].push_back(fmt::format("m{}", i));
+  }
+  const json one = {{"oneOf", {{{"$ref", "#/$defs/a"}}, {{"type", "null"}}}}};
+  json properties = json::object();
+  for (int i = 0; i < references; ++i) properties[fmt::format("p{}", i)] = one;
+  return json{{"properties", properties}, {"$defs", {{"a", large}}}}.dump();
+}
+
+// Branches that a member tells apart, after another one with many values did not.
+std::string tagged(int branches, int values) {
+  json list = json::array(), many = json::array();
+  for (int i = 0; i < values; ++i) many.push_back(i);
+  for (int i = 0; i < branches; ++i)
+    list.push_back({{"type", "object"},
+                    {"required", {"a", "z"}},
+                    {"properties", {{"a", {{"enum", many}}}, {"z", {{"const", i}}}}}});
+  return json{{"oneOf", list}}.dump();
+}
+
 struct Hostile {
   const char* name;
   std::string text;
@@ -103,6 +127,10 @@ INSTANTIATE_TEST_SUITE_P(
                 false},
         Hostile{"DoublingChoices", doubling("anyOf", 100), true},
         Hostile{"DoublingArrays", doubling("prefixItems", 100), true},
+        Hostile{"ManyNullables", nullables(1'000, 10), true},
+        Hostile{"ManyNullablesOfManyMembers", nullables(1'000, 8'000), false},
+        Hostile{"ManyBranches", tagged(400, 1), true},
+        Hostile{"ManyBranchesOfManyValues", tagged(400, 60), false},
         Hostile{"LongString", R"({"minLength":900000000,"maxLength":1000000000})", true},
         Hostile{"LongArray", R"({"items":{"maxItems":1000000},"minItems":1000000})", true},
         Hostile{"LongName", json{{"properties", {{std::string(100'000, 'a'), true}}}}.dump(),

@@ -262,6 +262,9 @@ TEST(SchemaRefusals, NameThePlaceAndTheKeyword) {
       {R"({"allOf":[{},{}]})", Code::kUnsupported, "allOf"},
       {R"({"oneOf":[{"type":"integer"},{"type":"number"}]})", Code::kUnsupported, "oneOf[1]"},
       {R"({"oneOf":[{"minLength":2},{"minimum":2}]})", Code::kUnsupported, "oneOf[1]"},
+      {R"({"oneOf":[{"type":"object","required":["a"],"properties":{"a":{"enum":[]}}},)"
+       R"({"type":"object","required":["a"],"properties":{"a":{"enum":[]}}}]})",
+       Code::kUnsupported, "oneOf[1]"},
       {R"({"oneOf":[{"const":{"a":1,"b":2}},{"const":{"b":2,"a":1}}]})", Code::kUnsupported,
        "oneOf[1]"},
       {R"({"properties":{"a":{}},"minProperties":1})", Code::kUnsupported, "minProperties"},

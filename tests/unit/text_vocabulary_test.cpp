@@ -82,6 +82,7 @@ TEST_P(ChangedTokenizer, IsRefusedAndNamed) {
       << tokenizer.error().what;
 }
 
+const json kManyTimes(100'000, {{"id", 257}, {"content", "<|im_start|>"}});
 const json kTwice = {{{"id", 257}, {"content", "x"}}, {{"id", 258}, {"content", "x"}}};
 
 INSTANTIATE_TEST_SUITE_P(
@@ -113,7 +114,8 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"/added_tokens/0/lstrip", true, Code::kUnsupported, "lstrip"},
         Change{"/added_tokens/0/content", "", Code::kBadModel, "content"},
         Change{"/added_tokens/0/content", std::string(300, '<'), Code::kBadModel, "content"},
-        Change{"/added_tokens", kTwice, Code::kBadModel, "257"}));
+        Change{"/added_tokens", kTwice, Code::kBadModel, "257"},
+        Change{"/added_tokens", kManyTimes, Code::kBadModel, "more than 16384"}));
 
 TEST(Vocabulary, RefusesAForeignClassWithoutTokenizerJson) {
   const auto tokenizer = Tokenizer::load(
