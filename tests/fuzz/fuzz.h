@@ -27,6 +27,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 namespace hearth::fuzz {
 
+__extension__ typedef unsigned __int128 Wide;  // holds the product of two u64
+
 // What must hold for every input. Ends the process otherwise, which libFuzzer takes for a crash.
 inline void expect(bool holds, const char* what) {
   if (holds) return;

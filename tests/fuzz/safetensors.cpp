@@ -16,10 +16,9 @@ void expect_sound(const files::SafetensorsHeader& header, std::uint64_t file_byt
            "a tensor lies inside its file");
     expect(end == 0 || tensor.offset == end, "tensors follow each other");
     end = tensor.offset + tensor.nbytes;
-    unsigned __int128 bytes = item_bytes(tensor.dtype);
+    Wide bytes = item_bytes(tensor.dtype);
     for (const std::int64_t dim : tensor.shape)
-      bytes = std::min(bytes * static_cast<std::uint64_t>(dim), static_cast<unsigned __int128>(1)
-                                                                    << 64);
+      bytes = std::min(bytes * static_cast<std::uint64_t>(dim), Wide{1} << 64);
     expect(bytes == tensor.nbytes, "a tensor has the bytes of its shape");
     expect(tensor.shape.size() <= kMaxRank, "a tensor has at most kMaxRank dimensions");
   }

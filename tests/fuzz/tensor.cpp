@@ -10,8 +10,6 @@
 namespace hearth::fuzz {
 namespace {
 
-using Wide = unsigned __int128;
-
 constexpr std::size_t kRealArenaBytes = 64 * 1024;
 constexpr std::pair<const char*, std::uint64_t> kTypes[] = {
     {"u8", 1},   {"i8", 1},  {"i16", 2}, {"i32", 4},  {"i64", 8},    {"f16", 2},
