@@ -72,20 +72,22 @@ def raise_if_interrupted() -> None:
     check = _lookup("comfy.model_management", "throw_exception_if_processing_interrupted")
     if check is None:
         return
-    running = _workflow()
-    if running is not None and _interrupted is not None and _interrupted[0] == running:
+    if _interrupted is not None and _interrupted[0] == _running("prompt_id"):
         raise _interrupted[1]()
     try:
         check()
     except BaseException as told:
-        _interrupted = (running, type(told))
+        workflow = _running("prompt_id")
+        if workflow is not None:
+            _interrupted = (workflow, type(told))
         raise
 
 
-def _workflow() -> Any:
-    """What names the run of the workflow whose node's code is running; None where nothing does."""
+def _running(what: str) -> Any:
+    """Of the node whose code is running: "prompt_id", which names the run of its workflow, or
+    "node_id"; None where nothing tells."""
     context = _lookup("comfy_execution.utils", "get_executing_context")
-    return getattr(context() if context is not None else None, "prompt_id", None)
+    return getattr(context() if context is not None else None, what, None)
 
 
 def interrupted() -> bool:
@@ -100,9 +102,7 @@ def node_id() -> str | None:
     Asking for the UNIQUE_ID input instead would make the id a part of the cache key, and equal
     nodes would no longer share their answer.
     """
-    context = _lookup("comfy_execution.utils", "get_executing_context")
-    running = context() if context is not None else None
-    found = getattr(running, "node_id", None)
+    found = _running("node_id")
     if found is None:
         found = _lookup("server", "PromptServer.instance.last_node_id")
     return None if found is None else str(found)

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 
 from . import messages
 
+# Codes of what is wrong with one picture only: the others of a batch may go on.
+ABOUT_ONE_PICTURE = ("bad_picture", "too_long", "not_finite")
+
 
 class HearthError(Exception):
     """Something that hearth could not do.

@@ -30,7 +30,6 @@ JSON = (
     '"receipt": receipt, "warnings", …}`'
 )
 PROMPT = presets.QUESTIONS["Describe"]
-_ABOUT_ONE = ("bad_picture", "too_long", "not_finite")  # errors that leave the others possible
 _SAMPLING = (
     "max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty",
     "presence_penalty", "seed",
@@ -97,7 +96,7 @@ def _captioned(
     try:
         _caption(service, model, path, picture, options)
     except errors.HearthError as error:
-        if error.code not in _ABOUT_ONE:
+        if error.code not in errors.ABOUT_ONE_PICTURE:
             raise
         return tell(error.reworded(f"{path}: {error.what}", error.hint), options.json)
     return 0

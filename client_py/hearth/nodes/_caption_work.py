@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SKIP, OVERWRITE = "skip", "overwrite"  # what to do with pictures that have a text
-_ABOUT_ONE = ("bad_picture", "too_long", "not_finite")  # errors that leave the others possible
 _MOST_PROBLEMS = 20
 _MOST_NAMED = 3  # pictures that a note lists
 
@@ -70,7 +69,7 @@ class Work:
         except OSError as error:  # also what Pillow raises for what is no picture
             return error.strerror or str(error)
         except errors.HearthError as error:
-            if error.code not in _ABOUT_ONE:
+            if error.code not in errors.ABOUT_ONE_PICTURE:
                 raise
             return str(error)
         self.captions[job.index] = (text, job.picture)
